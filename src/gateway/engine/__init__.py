@@ -1,0 +1,1 @@
+"""The decisions of durable execution: states, leases, fences, release of dependents."""

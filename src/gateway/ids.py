@@ -1,0 +1,14 @@
+"""Identifiers that sort by time: ``{prefix}_{26 characters}`` (48 bits of milliseconds, 80 random)."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(prefix: str) -> str:
+    """A new identifier such as ``task_01hv…``; unguessable enough to be a name, not a secret."""
+    value = (time.time_ns() // 1_000_000 << 80) | secrets.randbits(80)
+    return f"{prefix}_" + "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))

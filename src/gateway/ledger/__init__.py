@@ -1,0 +1,1 @@
+"""What each call cost, what may still be spent."""

@@ -1,0 +1,1 @@
+"""Training, storing and serving the built-in models."""

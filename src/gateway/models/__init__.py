@@ -1,0 +1,1 @@
+"""What an AI model is to this house: shapes and ports, no behaviour."""

@@ -1,0 +1,22 @@
+"""The circumstances of one call, handed along its whole path."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class CallContext(Struct, frozen=True):
+    """Where a call came in and what it belongs to.
+
+    ``cause`` is unique to one intended charge: the same cause twice is the same charge (an engine
+    step uses ``task_id:token:n``, a door its request id).
+    """
+
+    request_id: str
+    cause: str
+    door: str = "rest"
+    run_id: str | None = None
+    task_id: str | None = None
+    workflow_id: str | None = None
+    traceparent: str = ""
+    timeout: float | None = None

@@ -1,0 +1,202 @@
+"""Language models: one neutral conversation that every door decodes into and every wire encodes from.
+
+Frozen values only. ``Chat`` is what is asked, ``Reply`` the whole answer, ``Delta`` a piece of a
+streamed one, ``Usage`` what it consumed; ``LanguageModel`` is the port a provider fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct, field
+
+FinishReason = Literal["stop", "length", "tool_use", "content_filter"]
+Role = Literal["system", "user", "assistant", "tool"]
+UsageBasis = Literal["provider", "counted", "estimated", "none"]
+
+
+class TextPart(Struct, frozen=True, tag="text"):
+    """Plain text."""
+
+    text: str
+
+
+class ImagePart(Struct, frozen=True, tag="image"):
+    """An image: either ``url`` (fetched by the provider, never by us) or ``data`` (base64)."""
+
+    url: str = ""
+    data: str = ""
+    media_type: str = ""
+    detail: str = ""
+
+
+class ToolUsePart(Struct, frozen=True, tag="tool_use"):
+    """The model asks for a tool; ``arguments`` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolResultPart(Struct, frozen=True, tag="tool_result"):
+    """What a tool gave back for the call ``id``."""
+
+    id: str
+    content: str
+    is_error: bool = False
+
+
+class ThinkingPart(Struct, frozen=True, tag="thinking"):
+    """The model's visible reasoning and the provider's signature over it."""
+
+    text: str
+    signature: str = ""
+
+
+Part = TextPart | ImagePart | ToolUsePart | ToolResultPart | ThinkingPart
+
+
+class Message(Struct, frozen=True):
+    """One turn. System (and developer) turns come as ``role="system"``."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    def text(self) -> str:
+        """The turn's plain text, parts joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+class Tool(Struct, frozen=True):
+    """A function the model may ask for; ``schema`` is JSON Schema."""
+
+    name: str
+    description: str = ""
+    schema: dict[str, Any] = field(default_factory=dict)
+    strict: bool | None = None
+
+
+class ToolChoice(Struct, frozen=True):
+    """``auto``, ``none``, ``required``, or ``tool`` with its ``name``."""
+
+    mode: Literal["auto", "none", "required", "tool"] = "auto"
+    name: str = ""
+    parallel: bool | None = None
+
+
+class ResponseFormat(Struct, frozen=True):
+    """Plain text, any JSON object, or JSON held to ``schema``."""
+
+    kind: Literal["text", "json_object", "json_schema"] = "text"
+    name: str = ""
+    schema: dict[str, Any] = field(default_factory=dict)
+    strict: bool | None = None
+
+
+class Chat(Struct, frozen=True):
+    """What is asked of a language model. ``None`` means: not said, the provider's default.
+
+    ``model`` is the caller's name for it; the plan puts each deployment's own name in its place.
+    ``extra`` carries dialect fields that only a provider of the same ``dialect`` understands.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    n: int = 1
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str = ""
+    user: str = ""
+    dialect: Literal["openai", "anthropic", "gateway"] = "gateway"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Usage(Struct, frozen=True):
+    """Tokens of one call.
+
+    ``input_tokens`` counts all input, cached and cache-written included; ``output_tokens`` counts
+    all output, reasoning included. ``basis`` says who counted.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    basis: UsageBasis = "none"
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+class Choice(Struct, frozen=True):
+    """One of the ``n`` answers."""
+
+    parts: tuple[Part, ...]
+    finish: FinishReason
+    #: The provider's own word for the finish, kept where the dialects differ.
+    raw_finish: str = ""
+    stop_sequence: str = ""
+
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+class Reply(Struct, frozen=True):
+    """A whole answer. ``model`` is what the provider says answered."""
+
+    id: str
+    model: str
+    choices: tuple[Choice, ...]
+    usage: Usage
+    created: int = 0
+
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.choices[0].text() if self.choices else ""
+
+
+class Delta(Struct, frozen=True):
+    """A piece of a streamed answer; every field is optional, several may stand together.
+
+    ``tool_index`` numbers the tool calls of a choice; ``tool_id`` and ``tool_name`` come with the
+    first piece of each. ``usage`` replaces what came before (it is cumulative). The last piece of
+    a choice carries ``finish``; a stream that ends without one is an error, not a success.
+    """
+
+    choice: int = 0
+    text: str = ""
+    thinking: str = ""
+    signature: str = ""
+    tool_index: int | None = None
+    tool_id: str = ""
+    tool_name: str = ""
+    arguments: str = ""
+    finish: FinishReason | None = None
+    raw_finish: str = ""
+    stop_sequence: str = ""
+    usage: Usage | None = None
+    id: str = ""
+    model: str = ""
+
+
+class LanguageModel(Protocol):
+    """The port: a deployment that can answer a ``Chat``. Errors are ``errors.UpstreamError``s."""
+
+    async def complete(self, chat: Chat) -> Reply:
+        """The whole answer."""
+        ...
+
+    def stream(self, chat: Chat) -> AsyncIterator[Delta]:
+        """The answer in pieces; closing the iterator ends the upstream call."""
+        ...

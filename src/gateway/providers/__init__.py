@@ -1,0 +1,1 @@
+"""How each upstream speaks: pure encoders and decoders over one thin transport."""

@@ -1,0 +1,1 @@
+"""What models, versions, aliases and prompts exist."""

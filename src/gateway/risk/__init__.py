@@ -1,0 +1,1 @@
+"""Market data, features, scenarios and risk measures."""

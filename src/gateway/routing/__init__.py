@@ -1,0 +1,1 @@
+"""Which deployment answers: pure planning over catalogue, health and policy."""

@@ -1,0 +1,103 @@
+"""Who may do what: roles are sets of permissions; a ``Caller`` carries those of its credential."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from msgspec import Struct
+
+from gateway.errors import ModelNotFound, PermissionDenied
+
+Role = Literal["admin", "operator", "analyst", "developer", "viewer"]
+
+#: Every permission there is, with what it allows. A route declares one of these or is public.
+PERMISSIONS: dict[str, str] = {
+    "llm:execute": "call language models",
+    "ml:execute": "call predictive models",
+    "tasks:read": "see own tasks and their events",
+    "tasks:write": "submit and cancel own tasks",
+    "workflows:read": "see workflow definitions and own runs",
+    "workflows:run": "start and cancel own runs",
+    "workflows:write": "define workflows",
+    "models:read": "see models, versions and metrics",
+    "models:write": "train, register, promote and roll back models",
+    "prompts:read": "see prompt templates",
+    "prompts:write": "add prompt templates",
+    "usage:read": "see own usage and cost",
+    "usage:read_all": "see everybody's usage and cost",
+    "budgets:read": "see budgets",
+    "budgets:write": "set budgets",
+    "keys:read": "see API keys (never their secrets)",
+    "keys:write": "make and revoke API keys",
+    "audit:read": "read the audit trail",
+    "webhooks:write": "subscribe to events by webhook, see and replay deliveries",
+    "metrics:read": "read metrics and statistics",
+    "runs:read_all": "see everybody's tasks and runs",
+}
+
+_VIEW = frozenset({"tasks:read", "workflows:read", "models:read", "prompts:read", "usage:read", "metrics:read"})
+_CALL = _VIEW | {"llm:execute", "ml:execute", "tasks:write", "workflows:run", "webhooks:write"}
+ROLES: dict[str, frozenset[str]] = {
+    "viewer": _VIEW,
+    "developer": _CALL | {"prompts:write"},
+    "analyst": _CALL | {"workflows:write", "prompts:write", "models:write"},
+    "operator": _VIEW
+    | {"usage:read_all", "budgets:read", "budgets:write", "keys:read", "keys:write", "audit:read", "runs:read_all"}
+    | {"webhooks:write", "tasks:write", "workflows:run"},
+    "admin": frozenset(PERMISSIONS),
+}
+
+
+class Caller(Struct, frozen=True):
+    """Whoever is calling, as the credential says. ``models`` are name patterns such as ``gpt-*``."""
+
+    principal: str
+    role: str
+    permissions: frozenset[str]
+    key_id: str | None = None
+    name: str = ""
+    team: str | None = None
+    models: tuple[str, ...] = ("*",)
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    def may(self, permission: str) -> bool:
+        return permission in self.permissions
+
+    def require(self, permission: str) -> None:
+        """Raises ``PermissionDenied`` that names the missing permission."""
+        if permission not in self.permissions:
+            raise PermissionDenied(
+                f"the role {self.role!r} lacks the permission {permission!r}",
+                mend=f"ask an admin for a role that has it: {', '.join(roles_with(permission))}",
+                permission=permission,
+                role=self.role,
+            )
+
+    def may_use_model(self, model: str) -> bool:
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    def require_model(self, model: str) -> None:
+        """Raises ``ModelNotFound`` for a model this key may not use: it learns no more than that."""
+        if not self.may_use_model(model):
+            raise ModelNotFound(
+                "no model of that name is open to this key",
+                mend="GET /models lists those you may use; an admin widens a key's model list",
+                param="model",
+            )
+
+    def may_see(self, owner: str) -> bool:
+        """Own things, or everybody's with ``runs:read_all``."""
+        return owner == self.principal or "runs:read_all" in self.permissions
+
+
+def caller_for(principal: str, role: str, **fields: object) -> Caller:
+    """A caller with the permissions of ``role``."""
+    if role not in ROLES:
+        raise PermissionDenied(f"there is no role of that name; roles are: {', '.join(ROLES)}")
+    return Caller(principal=principal, role=role, permissions=ROLES[role], **fields)  # type: ignore[arg-type]
+
+
+def roles_with(permission: str) -> list[str]:
+    return [name for name, granted in ROLES.items() if permission in granted]

@@ -1,0 +1,1 @@
+"""The stories of a call; a newcomer reads these first."""

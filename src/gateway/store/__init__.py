@@ -1,0 +1,1 @@
+"""SQL: one schema, one repository a room, SQLite or PostgreSQL."""

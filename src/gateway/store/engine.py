@@ -1,0 +1,122 @@
+"""Which database, opened how: the one place that knows SQLite from PostgreSQL.
+
+SQLite runs in WAL mode with ``synchronous=FULL`` (an acknowledged commit survives power loss) and
+takes its write lock when a transaction begins, so that two writers wait for, and never deadlock,
+each other. On PostgreSQL any database error drops the connection instead of returning it to the
+pool: a connection whose state is unknown is worth less than a new one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from gateway.errors import ConfigurationInvalid, Unavailable
+
+
+class Database:
+    """A pool of connections and the two ways to use one: ``begin`` to write, ``read`` to read."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self._sqlite = url.startswith("sqlite")
+        if url.startswith("postgres"):
+            url = "postgresql+psycopg://" + url.split("://", 1)[1]
+        elif not self._sqlite:
+            raise ConfigurationInvalid(
+                "DATABASE_URL names neither SQLite nor PostgreSQL",
+                mend="use sqlite:///path/to/file.db or postgresql://user@host/name",
+            )
+        if self._sqlite:
+            file = make_url(url).database
+            if file and file != ":memory:":
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+            self.engine = create_engine(
+                url, pool_size=pool_size, connect_args={"timeout": 30, "check_same_thread": False}
+            )
+            event.listen(self.engine, "connect", _sqlite_connect)
+            event.listen(self.engine, "begin", _sqlite_begin)
+        else:
+            self.engine = create_engine(
+                url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, connect_args={"connect_timeout": 5}
+            )
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self._sqlite
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A read-write transaction: commits at the end, rolls back on any error. A database that
+        cannot be reached raises ``Unavailable``."""
+        with _translated(), self.engine.connect() as connection:
+            try:
+                with connection.begin():
+                    yield connection
+            except DBAPIError:
+                connection.invalidate()
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only snapshot (never takes SQLite's write lock)."""
+        with _translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(read_only=True)
+            try:
+                with connection.begin():
+                    yield connection
+            except DBAPIError:
+                connection.invalidate()
+                raise
+
+    def ping(self) -> None:
+        """Raises ``Unavailable`` where the database does not answer."""
+        with self.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def next_value(connection: Connection, counter: str, count: int = 1) -> int:
+    """Takes ``count`` numbers from a named counter and returns the last. The row stays locked until
+    commit, so numbers appear to readers in order and without gaps: take them as late as you can."""
+    row = connection.execute(
+        text(
+            "INSERT INTO counter (name, value) VALUES (:name, :count) "
+            "ON CONFLICT (name) DO UPDATE SET value = counter.value + :count RETURNING value"
+        ),
+        {"name": counter, "count": count},
+    ).one()
+    return int(row[0])
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable("the database does not answer", mend="try again shortly", retry_after=1.0) from error
+
+
+def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by us, in _sqlite_begin
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=30000",
+        "cache_size=-16000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

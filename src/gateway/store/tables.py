@@ -1,0 +1,353 @@
+"""The one schema. SQLite and PostgreSQL hold the same tables; times are UTC microseconds, money is
+units of 10⁻¹⁰ USD, both 64-bit integers; JSON is text written by msgspec so that hashes are stable.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+# -- engine ---------------------------------------------------------------------------------------
+
+definition = Table(
+    "definition",
+    metadata,
+    Column("hash", Text, primary_key=True),  # SHA-256 of the canonical body: a version never changes
+    Column("workflow_id", Text, nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("source", Text, nullable=False),  # config | python | api
+    Column("owner", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),  # task (a run of one step) | workflow
+    Column("workflow_id", Text, nullable=False),
+    Column("definition_hash", Text, ForeignKey("definition.hash")),
+    Column("status", Text, nullable=False),  # pending running completed failed cancelled
+    Column("input", Text, nullable=False),
+    Column("output", Text),
+    Column("error", Text),
+    Column("progress", Float, nullable=False, default=0.0),
+    Column("priority", Integer, nullable=False, default=5),
+    Column("owner", Text, nullable=False),  # principal
+    Column("caller", Text, nullable=False),  # the Caller as it was at submission, JSON
+    Column("request_id", Text, nullable=False),
+    Column("metadata", Text, nullable=False, default="{}"),
+    Column("webhook_url", Text),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("deadline", BigInteger),
+    Column("config_epoch", Text, nullable=False, default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("completed_at", BigInteger),
+    Index("run_by_owner", "owner", "created_at"),
+    Index("run_by_status", "status", "created_at"),
+)
+
+step = Table(
+    "step",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("run_id", Text, ForeignKey("run.run_id"), nullable=False),
+    Column("step_id", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("task_type", Text, nullable=False),
+    Column("spec", Text, nullable=False),  # StepDefinition, JSON
+    Column("queue", Text, nullable=False),
+    Column("priority", Integer, nullable=False, default=5),
+    Column("state", Text, nullable=False),  # waiting ready queued running completed failed cancelled skipped
+    Column("waiting_on", Integer, nullable=False, default=0),  # unfinished dependencies
+    Column("token", BigInteger, nullable=False, default=0),  # the fence: grows with every hand-out
+    Column("lease_until", BigInteger),
+    Column("not_before", BigInteger, nullable=False, default=0),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("lost", Integer, nullable=False, default=0),  # leases that ran out
+    Column("worker", Text),
+    Column("input", Text),  # resolved when first started
+    Column("output", Text),
+    Column("published", Text),
+    Column("error", Text),
+    Column("progress", Float, nullable=False, default=0.0),
+    Column("progress_note", Text, nullable=False, default=""),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("completed_at", BigInteger),
+    UniqueConstraint("run_id", "step_id"),
+    Index("step_by_state", "state", "priority", "not_before"),
+    Index("step_by_lease", "state", "lease_until"),
+)
+
+edge = Table(
+    "edge",
+    metadata,
+    Column("run_id", Text, ForeignKey("run.run_id"), primary_key=True),
+    Column("step_id", Text, primary_key=True),
+    Column("depends_on", Text, primary_key=True),
+    Index("edge_by_dependency", "run_id", "depends_on"),
+)
+
+#: Named counters whose row lock orders their users' commits (event ids, audit sequence).
+counter = Table(
+    "counter", metadata, Column("name", Text, primary_key=True), Column("value", BigInteger, nullable=False)
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),  # from counter 'event': commit order, no gaps
+    Column("type", Text, nullable=False),
+    Column("run_id", Text, index=True),
+    Column("task_id", Text, index=True),
+    Column("owner", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("delivery_id", Text, primary_key=True),  # the same on every try
+    Column("url", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("task_id", Text),
+    Column("run_id", Text),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),  # pending delivered dead
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("not_before", BigInteger, nullable=False),
+    Column("lease_until", BigInteger),
+    Column("last_error", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("completed_at", BigInteger),
+    Index("webhook_by_due", "state", "not_before"),
+)
+
+webhook_subscription = Table(
+    "webhook_subscription",
+    metadata,
+    Column("subscription_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),  # JSON list; empty: all
+    Column("secret", Text, nullable=False),
+    Column("active", Boolean, nullable=False, default=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+#: Large values and model files, by content.
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_hash", Text, nullable=False),
+    Column("state", Text, nullable=False),  # running done
+    Column("status", Integer),
+    Column("headers", Text),
+    Column("answer", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# -- ledger ---------------------------------------------------------------------------------------
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("hold_id", Text, primary_key=True),
+    Column("cause", Text, nullable=False, unique=True),  # one hold for one cause, whoever asks twice
+    Column("state", Text, nullable=False),  # held settled released unresolved
+    Column("amount", BigInteger, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("request", Text, nullable=False),  # what was to be called, JSON
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("completed_at", BigInteger),
+    Index("hold_by_state", "state", "expires_at"),
+)
+
+hold_budget = Table(
+    "hold_budget",
+    metadata,
+    Column("hold_id", Text, ForeignKey("hold.hold_id"), primary_key=True),
+    Column("budget_id", Text, ForeignKey("budget.budget_id"), primary_key=True),
+    Column("window_start", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("entry_id", Text, primary_key=True),
+    Column("cause", Text, nullable=False, unique=True),
+    Column("hold_id", Text),
+    Column("kind", Text, nullable=False),  # llm | ml | correction | manual
+    Column("principal", Text, nullable=False),
+    Column("key_id", Text),
+    Column("team", Text),
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("upstream_model", Text, nullable=False, default=""),
+    Column("input_tokens", BigInteger, nullable=False, default=0),
+    Column("output_tokens", BigInteger, nullable=False, default=0),
+    Column("cached_tokens", BigInteger, nullable=False, default=0),
+    Column("cache_write_tokens", BigInteger, nullable=False, default=0),
+    Column("reasoning_tokens", BigInteger, nullable=False, default=0),
+    Column("inference_micros", BigInteger, nullable=False, default=0),
+    Column("rows", BigInteger, nullable=False, default=0),
+    Column("cost", BigInteger, nullable=False),
+    Column("basis", Text, nullable=False),  # provider counted estimated none
+    Column("price_card", Text, nullable=False),  # names the card that priced it
+    Column("outcome", Text, nullable=False),  # completed failed cancelled stream_incomplete …
+    Column("config_epoch", Text, nullable=False, default=""),
+    Column("request_id", Text, nullable=False),
+    Column("run_id", Text, index=True),
+    Column("task_id", Text, index=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Index("entry_by_principal", "principal", "at"),
+)
+
+posting = Table(
+    "posting",
+    metadata,
+    Column("entry_id", Text, ForeignKey("entry.entry_id"), primary_key=True),
+    Column("account", Text, primary_key=True),  # caller:… (debit) | provider:… (credit)
+    Column("amount", BigInteger, nullable=False),  # debits positive, credits negative: Σ = 0 per entry
+)
+
+balance = Table(
+    "balance",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+)
+
+budget = Table(
+    "budget",
+    metadata,
+    Column("budget_id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),  # key user team model workflow run gateway
+    Column("subject", Text, nullable=False),  # the key_id, principal, …; '*' for the gateway
+    Column("window", Text, nullable=False),  # day week month lifetime
+    Column("limit_units", BigInteger, nullable=False),
+    Column("window_start", BigInteger, nullable=False),
+    Column("spent", BigInteger, nullable=False, default=0),
+    Column("reserved", BigInteger, nullable=False, default=0),
+    Column("alert_shares", Text, nullable=False, default="[]"),
+    Column("alerted", Text, nullable=False, default="[]"),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("active", Boolean, nullable=False, default=True),
+    CheckConstraint("limit_units >= 0", name="budget_limit_not_negative"),
+    Index("budget_by_subject", "scope", "subject"),
+)
+
+# -- security -------------------------------------------------------------------------------------
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("hash", Text, nullable=False, unique=True),  # SHA-256 of the whole key
+    Column("hint", Text, nullable=False),  # last four characters, for people
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("team", Text),
+    Column("models", Text, nullable=False, default='["*"]'),  # JSON list of name patterns
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", Integer),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # from counter 'audit'
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("actor", Text, nullable=False, index=True),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+# -- registry -------------------------------------------------------------------------------------
+
+model_version = Table(
+    "model_version",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("family", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("artifact", Text, ForeignKey("artifact.sha256"), nullable=False),
+    Column("schema", Text, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("card", Text, nullable=False),
+    Column("data_hash", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("libraries", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+model_alias = Table(
+    "model_alias",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("alias", Text, primary_key=True),  # champion, challenger, …
+    Column("version", Integer, nullable=False),
+    Column("previous", Integer),  # what rollback goes back to
+    Column("updated_by", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+prompt = Table(
+    "prompt",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("template", Text, nullable=False),
+    Column("variables", Text, nullable=False),  # JSON list of names
+    Column("hash", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)

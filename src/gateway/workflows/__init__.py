@@ -1,0 +1,1 @@
+"""Task types and the three workflows of the platform."""
