@@ -20,6 +20,7 @@ Executor = Literal["auto", "celery", "inline"]
 SECRET_NAMES = frozenset(
     {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GATEWAY_JWT_SECRET", "GATEWAY_ADMIN_KEY", "GATEWAY_WEBHOOK_SECRET"}
 )
+_EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 - a production server is reached from other machines
 _PLACEHOLDERS = ("your-", "changeme", "change-me", "replace-me", "placeholder", "example")
 
 
@@ -76,7 +77,7 @@ class Settings:
         data_dir = Path(text("data_dir", "GATEWAY_DATA_DIR", ".gateway")).expanduser().absolute()
         settings = cls(
             port=_integer("AI_GATEWAY_PORT", text("port", "AI_GATEWAY_PORT", "8001"), 0, 65535),
-            host=text("host", "AI_GATEWAY_HOST", "127.0.0.1" if dev else "0.0.0.0"),
+            host=text("host", "AI_GATEWAY_HOST", "127.0.0.1" if dev else _EVERY_INTERFACE),
             data_dir=data_dir,
             config_dir=Path(text("config_dir", "GATEWAY_CONFIG_DIR", str(default_config_dir())))
             .expanduser()

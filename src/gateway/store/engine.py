@@ -66,8 +66,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only snapshot (never takes SQLite's write lock)."""
-        with _translated(), self.engine.connect() as connection:
-            connection = connection.execution_options(read_only=True)
+        with _translated(), self.engine.connect().execution_options(read_only=True) as connection:
             try:
                 with connection.begin():
                     yield connection
