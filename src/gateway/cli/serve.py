@@ -1,0 +1,81 @@
+"""``serve``, ``worker``, ``orchestrate``: the processes of the gateway."""
+
+from __future__ import annotations
+
+import signal
+import types
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gateway.cli import process
+from gateway.cli.supervisor import RunningService, ServiceOptions, Supervisor
+from gateway.settings import Settings, settings_from_process
+
+ALL_ROLES = ("api", "worker", "orchestrator")
+
+Dev = Annotated[bool, typer.Option("--dev", help="Development: everything embedded, a fresh admin key, reloads.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where state is kept (GATEWAY_DATA_DIR).")]
+ConfigDir = Annotated[Path | None, typer.Option("--config", help="Configuration directory (GATEWAY_CONFIG_DIR).")]
+
+
+def serve(
+    dev: Dev = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (AI_GATEWAY_PORT, 8001).")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="API processes.")] = 1,
+    config: ConfigDir = None,
+    data_dir: DataDir = None,
+    api_only: Annotated[bool, typer.Option("--api-only", help="Only the API; workers run elsewhere.")] = False,
+    reload: Annotated[bool | None, typer.Option("--reload/--no-reload", help="Restart when the code changes.")] = None,
+) -> None:
+    """Start the gateway. On one machine, without CELERY_BROKER_URL, this is all there is to start;
+    with a broker of your own, workers and orchestrators run as processes of their own."""
+    settings = settings_from_process(dev=dev, host=host, port=port, config_dir=config, data_dir=data_dir)
+    alone = dev or not settings.broker_url
+    options = ServiceOptions(
+        roles=("api",) if api_only or not alone else ALL_ROLES,
+        workers=workers,
+        local_llm=alone,
+        reload=dev if reload is None else reload,
+    )
+    console = Console(highlight=False, soft_wrap=True)
+    supervisor = Supervisor(settings, options, say=lambda text: console.print(f"[dim]· {text}[/]"))
+
+    def stop(_number: int, _frame: types.FrameType | None) -> None:
+        supervisor.request_stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    running = supervisor.start()
+    signal.signal(signal.SIGINT, stop)
+    _greet(console, settings, running)
+    supervisor.wait()
+    console.print("[dim]· stopping[/]")
+    supervisor.stop()
+
+
+def worker(dev: Dev = False, data_dir: DataDir = None, config: ConfigDir = None) -> None:
+    """Run steps: a Celery worker on the broker of CELERY_BROKER_URL."""
+    process.worker(settings_from_process(dev=dev, data_dir=data_dir, config_dir=config))
+
+
+def orchestrate(dev: Dev = False, data_dir: DataDir = None, config: ConfigDir = None) -> None:
+    """Sweep: missed doorbells, expired leases, timers, webhooks. Several may run at once."""
+    process.orchestrate(settings_from_process(dev=dev, data_dir=data_dir, config_dir=config))
+
+
+def add_commands(app: typer.Typer) -> None:
+    app.command("serve")(serve)
+    app.command("worker")(worker)
+    app.command("orchestrate")(orchestrate)
+
+
+def _greet(console: Console, settings: Settings, running: RunningService) -> None:
+    console.print(f"[bold]AI gateway[/] on [link={running.url}]{running.url}[/]   (dashboard: open it in a browser)")
+    if running.admin_key:
+        console.print(f"admin key for this start, shown once: [bold]{running.admin_key}[/]")
+    for note in running.notes:
+        console.print(f"[dim]{note}[/]")
+    console.print(f"[dim]data: {settings.data_dir}   configuration: {settings.config_dir}   Ctrl-C stops[/]")

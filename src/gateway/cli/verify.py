@@ -1,0 +1,67 @@
+"""``db upgrade``, ``ledger verify``, ``audit verify``: work on the database itself, no service needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gateway import bootstrap
+from gateway.settings import settings_from_process
+
+_JSON = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+
+
+def db_upgrade() -> None:
+    """Bring the schema of DATABASE_URL to this version's; does nothing when it is there already."""
+    settings = settings_from_process(dev=True)
+    revision = bootstrap.upgrade_database(settings)
+    Console(highlight=False).print(f"[green]✓[/] schema at {revision}")
+
+
+def ledger_verify(as_json: _JSON = False) -> None:
+    """Prove that debits equal credits, balances equal their entries, and every hold has ended or lives."""
+    _report("ledger", bootstrap.verify_ledger(settings_from_process(dev=True)), as_json)
+
+
+def audit_verify(as_json: _JSON = False) -> None:
+    """Prove that no audit record was changed, removed, inserted or moved."""
+    _report("audit trail", bootstrap.verify_audit(settings_from_process(dev=True)), as_json)
+
+
+def make_db_app() -> typer.Typer:
+    return _group("The database schema.", {"upgrade": db_upgrade})
+
+
+def make_ledger_app() -> typer.Typer:
+    return _group("Prove the ledger.", {"verify": ledger_verify})
+
+
+def make_audit_app() -> typer.Typer:
+    return _group("Prove the audit trail.", {"verify": audit_verify})
+
+
+def _group(text: str, commands: dict[str, object]) -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True)
+    for name, command in commands.items():
+        app.command(name)(command)  # type: ignore[type-var]
+
+    @app.callback(help=text)
+    def group() -> None:
+        """A group of commands."""
+
+    return app
+
+
+def _report(what: str, report: bootstrap.Verified, as_json: bool) -> None:
+    console = Console(highlight=False)
+    if as_json:
+        console.print_json(data={"ok": report.ok, "checked": report.checked, "problems": list(report.problems)})
+    elif report.ok:
+        console.print(f"[green]✓[/] {what}: {report.checked} records in {report.seconds:.2f} s")
+    else:
+        console.print(f"[red]✗[/] {what}: {len(report.problems)} problems in {report.checked} records")
+        for problem in report.problems:
+            console.print(f"  {problem}", markup=False)
+    raise typer.Exit(0 if report.ok else 1)
