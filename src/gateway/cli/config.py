@@ -17,7 +17,7 @@ def validate(
         Path | None, typer.Argument(help="Configuration directory; default as serve would take.")
     ] = None,
 ) -> None:
-    """Read providers.yaml, models.yaml and workflows.yaml as the service would; say what is wrong, with line numbers."""
+    """Read the configuration files as the service would; say what is wrong, with line numbers."""
     settings = settings_from_process(dev=True, config_dir=directory)
     catalogue = bootstrap.check_configuration(settings)
     Console(highlight=False).print(

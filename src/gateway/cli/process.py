@@ -43,7 +43,7 @@ def prepare(settings: Settings) -> None:
 
 def train(settings: Settings) -> None:
     """Train the built-in models that are not registered yet."""
-    bootstrap.train_missing(settings, lambda text: print(text, flush=True))  # noqa: T201 - this is its output
+    bootstrap.train_missing(settings, lambda text: print(text, flush=True))
 
 
 def local_llm(settings: Settings) -> None:

@@ -8,7 +8,6 @@ its end, starts the rest, restarts what dies, and ends all of it when it is told
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -224,12 +223,8 @@ class Supervisor:
                 raise Unavailable(
                     f"the API ended with status {api.returncode} while starting", mend=self._where(api.name)
                 )
-            with contextlib.suppress(
-                urllib.error.URLError, TimeoutError, ConnectionError
-            ):  # not yet: that is what we wait for
-                with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:  # noqa: S310 - our own loopback URL
-                    if answer.status == 200:
-                        return url
+            if _answers(f"{url}/healthz"):
+                return url
             time.sleep(0.05)
         raise Unavailable("the API did not answer within a minute", mend=self._where(api.name))
 
@@ -269,6 +264,14 @@ class Supervisor:
         descriptor = os.open(self._service_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(content)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback URL
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
 
 
 def _listen(host: str, port: int) -> socket.socket:
