@@ -1,0 +1,395 @@
+"""The story of a charge: reserve its worst case, settle what it truly cost, release the rest.
+
+``Ledger`` is that story over a store; ``CostTracker`` is the small face for scripts and notebooks,
+which keeps its own exact sums or writes through to a ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Literal, Protocol
+
+from gateway.clock import SECOND, Clock, SystemClock, rfc3339
+from gateway.ids import new_id
+from gateway.ledger.entry import (
+    Charge,
+    Entry,
+    Hold,
+    Settled,
+    UsageFilter,
+    UsageRow,
+    VerifyReport,
+)
+from gateway.ledger.journal import DEFAULT_TTL_SECONDS, Outcome
+from gateway.ledger.pricing import MOST_TOKENS, repaired
+from gateway.ledger.tally import Tally, TallyRow, add_exact, exact_usd, micros_of
+from gateway.models.llm_models import Usage
+from gateway.money import MAX_UNITS, units, usd
+
+_log = logging.getLogger(__name__)
+#: The provider of a ``CostTracker``'s record that names none.
+UNNAMED_PROVIDER = "unspecified"
+#: What the entries may be summed by.
+GROUPINGS = ("model", "provider", "kind", "day", "principal", "key_id", "team", "basis", "outcome")
+
+
+class LedgerStore(Protocol):
+    """Where holds and entries are kept. Each method is one transaction."""
+
+    def reserve(self, hold: Hold, charge: Charge, now: int, *, budgets: bool) -> Hold:
+        """Writes the hold and reserves it in every budget that binds it, or does nothing and raises
+        ``BudgetExceeded``. A cause that is held already gives its first hold; a cause that was
+        charged raises ``Conflict``."""
+        ...
+
+    def settle(self, hold_id: str, entry_id: str, outcome: Outcome, now: int, *, threshold: int | None) -> Settled:
+        """Ends a hold with an entry; again: the first entry. ``NotFound`` for no such hold,
+        ``Conflict`` for a released one."""
+        ...
+
+    def resolve(self, hold_id: str, entry_id: str, now: int, *, threshold: int | None) -> Settled | None:
+        """Ends an expired hold as ``unresolved`` at its reservation; ``None`` where it is no longer so."""
+        ...
+
+    def record(
+        self,
+        charge: Charge,
+        card: str,
+        entry_id: str,
+        outcome: Outcome,
+        now: int,
+        *,
+        budgets: bool,
+        threshold: int | None,
+    ) -> Settled:
+        """An entry for a charge that was never held; unique by cause."""
+        ...
+
+    def release(self, hold_id: str, now: int) -> bool:
+        """Ends a hold with no entry; true if it stood."""
+        ...
+
+    def renew(self, hold_id: str, expires_at: int) -> bool:
+        """Moves the end of a hold that still stands."""
+        ...
+
+    def expired(self, now: int, limit: int) -> list[str]:
+        """Ids of holds that stand past their time, oldest first."""
+        ...
+
+    def verify(self) -> VerifyReport: ...
+
+    def summary(self, where: UsageFilter, by: Sequence[str]) -> list[UsageRow]: ...
+
+    def entries(self, where: UsageFilter, *, after: str | None, limit: int) -> list[Entry]:
+        """Newest first, starting after the entry id ``after``."""
+        ...
+
+
+class Ledger:
+    """Every charge of the gateway, exact, and every budget kept.
+
+    ``budgets_enabled`` false (COST_TRACKING_ENABLED=false) records entries but refuses and alerts
+    nothing. ``daily_threshold`` (COST_ALERT_THRESHOLD, units) gives one soft alert a UTC day.
+    """
+
+    def __init__(
+        self, store: LedgerStore, clock: Clock, *, budgets_enabled: bool = True, daily_threshold: int | None = None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._budgets = budgets_enabled
+        self._threshold = daily_threshold if budgets_enabled else None
+
+    def reserve(self, charge: Charge, worst_case: int, card: str, *, ttl_seconds: int = DEFAULT_TTL_SECONDS) -> Hold:
+        """Sets ``worst_case`` units aside before the call. The same cause twice gives the same hold.
+
+        Raises ``BudgetExceeded`` (nothing is then held), or ``Conflict`` for a cause already charged.
+        """
+        _check_amount(worst_case)
+        now = self._clock.now()
+        hold = Hold(new_id("hold"), charge.cause, worst_case, card, "held", now + ttl_seconds * SECOND)
+        return self._store.reserve(hold, charge, now, budgets=self._budgets)
+
+    def settle(
+        self,
+        hold: Hold,
+        *,
+        cost: int,
+        usage: Usage = Usage(),  # noqa: B008 - a frozen value
+        inference_micros: int = 0,
+        rows: int = 0,
+        outcome: str = "completed",
+        basis: str | None = None,
+        provider: str | None = None,
+        upstream_model: str | None = None,
+    ) -> Settled:
+        """Charges what the call truly cost and gives the rest back. Again: the first entry.
+
+        ``basis`` is the usage's own unless said. Impossible usage is repaired by the rules of
+        ``pricing.repaired``, named in ``flags``, and its basis becomes ``estimated``. A cost above
+        the reservation is charged in full and flagged ``over_reservation``. A hold that the sweep
+        has resolved gets a correction entry over the difference.
+        """
+        result, flags = _outcome(cost, usage, inference_micros, rows, outcome, basis, provider, upstream_model)
+        if cost > hold.amount:
+            flags = (*flags, "over_reservation")
+            _log.warning("hold %s cost %s USD, %s USD were reserved", hold.hold_id, usd(cost), usd(hold.amount))
+        settled = self._store.settle(
+            hold.hold_id, new_id("entry"), result, self._clock.now(), threshold=self._threshold
+        )
+        return Settled(settled.entry, settled.alerts, flags, settled.repeated)
+
+    def record(
+        self,
+        charge: Charge,
+        *,
+        cost: int,
+        card: str,
+        usage: Usage = Usage(),  # noqa: B008 - a frozen value
+        inference_micros: int = 0,
+        rows: int = 0,
+        outcome: str = "completed",
+        basis: str | None = None,
+    ) -> Settled:
+        """Charges something already done that was never held, unique by cause. It counts in the
+        budgets that bind it, which it may overdraw: what happened is recorded."""
+        result, flags = _outcome(cost, usage, inference_micros, rows, outcome, basis, None, None)
+        settled = self._store.record(
+            charge,
+            card,
+            new_id("entry"),
+            result,
+            self._clock.now(),
+            budgets=self._budgets,
+            threshold=self._threshold,
+        )
+        return Settled(settled.entry, settled.alerts, flags, settled.repeated)
+
+    def release(self, hold: Hold, reason: str) -> None:
+        """Gives a reservation back: the upstream surely did no work. Releasing an ended hold does nothing."""
+        if self._store.release(hold.hold_id, self._clock.now()):
+            _log.debug("hold %s released: %s", hold.hold_id, reason)
+
+    def renew(self, hold: Hold, *, ttl_seconds: int = DEFAULT_TTL_SECONDS) -> bool:
+        """Keeps a long call's hold from the sweep; false where it has ended already."""
+        return self._store.renew(hold.hold_id, self._clock.now() + ttl_seconds * SECOND)
+
+    def sweep(self, *, limit: int = 500) -> int:
+        """Ends expired holds as ``unresolved`` entries at their reservation; returns how many."""
+        resolved = 0
+        for hold_id in self._store.expired(self._clock.now(), limit):
+            settled = self._store.resolve(hold_id, new_id("entry"), self._clock.now(), threshold=self._threshold)
+            if settled is not None:
+                resolved += 1
+                _log.warning(
+                    "hold %s was never settled: charged %s USD as unresolved", hold_id, usd(settled.entry.cost)
+                )
+        return resolved
+
+    def verify(self) -> VerifyReport:
+        """Checks the whole ledger: Σ postings = 0, balances = sums, every hold ended or live."""
+        return self._store.verify()
+
+    def summary(self, where: UsageFilter | None = None, *, by: Sequence[str] = ()) -> list[UsageRow]:
+        """Sums of the entries, grouped by any of ``GROUPINGS``; no grouping gives one row, the total."""
+        unknown = [name for name in by if name not in GROUPINGS]
+        if unknown:
+            raise ValueError(f"cannot group by {unknown[0]!r}")
+        return self._store.summary(where or UsageFilter(), by)
+
+    def entries(
+        self,
+        where: UsageFilter | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> tuple[list[Entry], str | None]:
+        """A page of entries, newest first, and the cursor of the next page if there is one."""
+        found = self._store.entries(where or UsageFilter(), after=cursor, limit=limit + 1)
+        page = found[:limit]
+        return page, page[-1].entry_id if len(found) > limit else None
+
+    # -- what a CostTracker writes through to -----------------------------------------------------
+
+    def record_usage(self, usage: TallyRow) -> None:
+        """Records what a ``CostTracker`` was told as an entry of the principal ``python``; its cost is
+        rounded to 10⁻¹⁰ USD, half to even. The tokens are entered as input: no split was told."""
+        reference = new_id("python")
+        self.record(
+            Charge(
+                cause=reference,
+                kind=usage.kind,
+                principal="python",
+                model=usage.model,
+                provider=usage.provider,
+                request_id=reference,
+            ),
+            cost=units(usage.cost),
+            card="stated by the caller",
+            usage=Usage(input_tokens=usage.tokens, basis="counted"),
+            inference_micros=usage.inference_micros,
+            basis="counted",
+        )
+
+    def usage_totals(self) -> list[TallyRow]:
+        """Every charge of this ledger, summed by kind, model, provider and day."""
+        return [
+            TallyRow(
+                kind="ml" if row.group["kind"] == "ml" else "llm",
+                model=row.group["model"],
+                provider=row.group["provider"],
+                day=row.group["day"],
+                calls=row.calls,
+                tokens=row.input_tokens + row.output_tokens,
+                inference_micros=row.inference_micros,
+                cost=usd(row.cost),
+            )
+            for row in self.summary(by=("kind", "model", "provider", "day"))
+        ]
+
+
+class UsageRecorder(Protocol):
+    """What a ``CostTracker`` may write through to: a ``Ledger`` is one."""
+
+    def record_usage(self, usage: TallyRow) -> None: ...
+
+    def usage_totals(self) -> list[TallyRow]: ...
+
+
+class CostTracker:
+    """Counts what model calls cost: exact, thread-safe, with no set-up.
+
+    >>> tracker = CostTracker()
+    >>> tracker.record_llm_usage(model="gpt-4", tokens_used=1000, cost=0.03)
+    >>> tracker.record_ml_usage(model="risk-classifier", inference_time=0.5, cost=0.001)
+    >>> tracker.get_cost_summary()["total_cost"]
+    Decimal('0.031')
+
+    With a ``recorder`` (a ``Ledger``) every record becomes a ledger entry and the summary is the
+    ledger's. ``cost_alert_threshold`` (USD) logs one warning when the total reaches it.
+    """
+
+    def __init__(
+        self,
+        recorder: UsageRecorder | None = None,
+        *,
+        cost_alert_threshold: Decimal | str | float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._recorder: UsageRecorder = recorder or Tally()
+        self._threshold = None if cost_alert_threshold is None else exact_usd(cost_alert_threshold)
+        self._lock = threading.Lock()
+        self._alerted = False
+
+    def record_llm_usage(
+        self, model: str, tokens_used: int, cost: Decimal | str | float, *, provider: str = UNNAMED_PROVIDER
+    ) -> None:
+        """One call of a language model. ``cost`` in USD, a float read by its shortest decimal.
+
+        Raises ``ValueError`` for a cost or count that is negative, not finite or not a number.
+        """
+        if isinstance(tokens_used, bool) or not isinstance(tokens_used, int) or not 0 <= tokens_used <= MOST_TOKENS:
+            raise ValueError("tokens_used is a whole number from 0 to a billion")
+        self._record("llm", model, provider, tokens_used, 0, cost)
+
+    def record_ml_usage(
+        self,
+        model: str,
+        inference_time: Decimal | str | float,
+        cost: Decimal | str | float,
+        *,
+        provider: str = UNNAMED_PROVIDER,
+    ) -> None:
+        """One prediction. ``inference_time`` in seconds, ``cost`` in USD; errors as above."""
+        self._record("ml", model, provider, 0, micros_of(inference_time), cost)
+
+    def get_cost_summary(self) -> dict[str, Any]:
+        """``total_cost`` (``Decimal`` USD, exact), ``calls``, ``tokens_used``, ``inference_time``
+        (``Decimal`` seconds), the costs ``by_model``, ``by_provider``, ``by_kind`` and ``by_day``, and
+        whether the alert threshold is reached (``alert``)."""
+        rows = self._recorder.usage_totals()
+        total = _sum(row.cost for row in rows)
+        return {
+            "total_cost": total,
+            "calls": sum(row.calls for row in rows),
+            "tokens_used": sum(row.tokens for row in rows),
+            "inference_time": usd(sum(row.inference_micros for row in rows) * 10**4),
+            "by_model": _group(rows, "model"),
+            "by_provider": _group(rows, "provider"),
+            "by_kind": _group(rows, "kind"),
+            "by_day": _group(rows, "day"),
+            "alert": self._threshold is not None and total >= self._threshold,
+        }
+
+    def _record(
+        self,
+        kind: Literal["llm", "ml"],
+        model: str,
+        provider: str,
+        tokens: int,
+        inference_micros: int,
+        cost: Decimal | str | float,
+    ) -> None:
+        if not model or not isinstance(model, str):
+            raise ValueError("a record names its model")
+        day = rfc3339(self._clock.now())[:10]
+        self._recorder.record_usage(TallyRow(kind, model, provider, day, 1, tokens, inference_micros, exact_usd(cost)))
+        if self._threshold is not None and not self._alerted:
+            total = _sum(row.cost for row in self._recorder.usage_totals())
+            with self._lock:
+                told, self._alerted = self._alerted, self._alerted or total >= self._threshold
+            if self._alerted and not told:
+                _log.warning("model calls have cost %s USD, the alert threshold is %s USD", total, self._threshold)
+
+
+def _sum(costs: Iterable[Decimal]) -> Decimal:
+    total = Decimal(0)
+    for cost in costs:
+        total = add_exact(total, cost)
+    return total
+
+
+def _group(rows: list[TallyRow], name: str) -> dict[str, Decimal]:
+    groups: dict[str, Decimal] = {}
+    for row in rows:
+        key = getattr(row, name)
+        groups[key] = add_exact(groups.get(key, Decimal(0)), row.cost)
+    return groups
+
+
+def _outcome(
+    cost: int,
+    usage: Usage,
+    inference_micros: int,
+    rows: int,
+    outcome: str,
+    basis: str | None,
+    provider: str | None,
+    upstream_model: str | None,
+) -> tuple[Outcome, tuple[str, ...]]:
+    _check_amount(cost)
+    sound, flags = repaired(usage)
+    said: Any = basis or sound.basis
+    return (
+        Outcome(
+            cost=cost,
+            outcome=outcome,
+            basis="estimated" if flags else said,
+            usage=sound,
+            inference_micros=max(inference_micros, 0),
+            rows=max(rows, 0),
+            provider=provider,
+            upstream_model=upstream_model,
+        ),
+        flags,
+    )
+
+
+def _check_amount(amount: int) -> None:
+    if not 0 <= amount <= MAX_UNITS:
+        raise ValueError("an amount is from 0 to 900 million USD")

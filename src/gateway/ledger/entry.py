@@ -1,0 +1,159 @@
+"""The shapes of the ledger: what is to be charged, what is held for it, what was charged.
+
+Amounts are units of 10⁻¹⁰ USD (see ``gateway.money``), times UTC microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["llm", "ml", "correction", "manual"]
+HoldState = Literal["held", "settled", "released", "unresolved"]
+
+
+class Charge(Struct, frozen=True):
+    """Who is about to call what. ``cause`` is unique to one intended charge."""
+
+    cause: str
+    kind: Literal["llm", "ml"]
+    principal: str
+    model: str
+    provider: str
+    request_id: str
+    key_id: str | None = None
+    team: str | None = None
+    upstream_model: str = ""
+    workflow_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    config_epoch: str = ""
+
+
+class Hold(Struct, frozen=True):
+    """The worst case of one call, set aside until the call is settled or released.
+
+    The row is written before the upstream is called: it is the durable intent (``journal.py``).
+    ``card`` names the price card that priced it.
+    """
+
+    hold_id: str
+    cause: str
+    amount: int
+    card: str
+    state: HoldState = "held"
+    expires_at: int = 0
+
+
+class Entry(Struct, frozen=True):
+    """One charge, final. A correction is another entry; only a correction may be negative."""
+
+    entry_id: str
+    cause: str
+    kind: Kind
+    principal: str
+    model: str
+    provider: str
+    cost: int
+    basis: str
+    price_card: str
+    outcome: str
+    request_id: str
+    at: int
+    hold_id: str | None = None
+    key_id: str | None = None
+    team: str | None = None
+    upstream_model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    inference_micros: int = 0
+    rows: int = 0
+    config_epoch: str = ""
+    run_id: str | None = None
+    task_id: str | None = None
+
+
+class Posting(Struct, frozen=True):
+    """One half of the double entry: debits positive, credits negative, Σ = 0 for each entry."""
+
+    entry_id: str
+    account: str
+    amount: int
+
+
+class BudgetAlert(Struct, frozen=True):
+    """A budget's spending passed ``share`` of its limit (a decimal such as ``0.8``), told once a window.
+
+    ``soft`` marks the gateway-wide daily threshold, which warns and never refuses.
+    """
+
+    budget_id: str
+    scope: str
+    subject: str
+    window: str
+    share: str
+    limit: int
+    spent: int
+    resets_at: int | None
+    soft: bool = False
+
+
+class Settled(Struct, frozen=True):
+    """What settling gave: the entry, the alerts it set off, and what was odd about the usage.
+
+    ``repeated`` is true where the cause had been charged before: ``entry`` is that first entry.
+    """
+
+    entry: Entry
+    alerts: tuple[BudgetAlert, ...] = ()
+    flags: tuple[str, ...] = ()
+    repeated: bool = False
+
+
+class UsageFilter(Struct, frozen=True):
+    """Which entries: ``since`` included, ``until`` not (microseconds); ``None`` means any."""
+
+    principal: str | None = None
+    key_id: str | None = None
+    team: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    kind: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+class UsageRow(Struct, frozen=True):
+    """The sum over one group of entries. ``group`` has the names asked for, such as ``{"model": "gpt-4"}``."""
+
+    group: dict[str, str]
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
+    inference_micros: int
+    rows: int
+    cost: int
+
+
+class VerifyReport(Struct, frozen=True):
+    """What a check of the whole ledger found. ``problems`` names each in words."""
+
+    ok: bool
+    entries: int
+    problems: tuple[str, ...] = ()
+
+
+def postings_of(entry: Entry) -> tuple[Posting, Posting]:
+    """The caller is debited what the provider is credited."""
+    return (
+        Posting(entry.entry_id, f"caller:{entry.principal}", entry.cost),
+        Posting(entry.entry_id, f"provider:{entry.provider}", -entry.cost),
+    )

@@ -1,0 +1,111 @@
+"""Public prices as genai-prices ships them: read from the installed package, never from the network.
+
+The provider is always named, by identifier: the library would else guess it from the model's name,
+and its own matching takes any name with "openai" in it for OpenAI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+
+import genai_prices
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
+
+from gateway.clock import SECOND
+from gateway.ledger.price_card import PriceCard, Rates, Tier
+
+#: Our provider types → the identifiers of genai-prices. A type not here needs a ``price`` of its own.
+PROVIDERS: Mapping[str, str] = MappingProxyType(
+    {
+        "openai": "openai",
+        "anthropic": "anthropic",
+        "azure": "azure",
+        "azure_openai": "azure",
+        "aws": "aws",
+        "bedrock": "aws",
+        "google": "google",
+        "gemini": "google",
+        "vertex": "google",
+        "mistral": "mistral",
+        "groq": "groq",
+        "cohere": "cohere",
+        "deepseek": "deepseek",
+        "together": "together",
+        "fireworks": "fireworks",
+        "openrouter": "openrouter",
+        "perplexity": "perplexity",
+        "cerebras": "cerebras",
+    }
+)
+_KEYS = (
+    "input_mtok",
+    "output_mtok",
+    "cache_read_mtok",
+    "cache_write_mtok",
+    "cache_write_1h_mtok",
+    "output_reasoning_mtok",
+)
+
+
+def book_card(provider_type: str, model: str, at: int) -> PriceCard | None:
+    """The public price of ``model`` at that provider at that time (microseconds); ``None``: unknown."""
+    provider_id = PROVIDERS.get(provider_type)
+    if provider_id is None or not model:
+        return None
+    try:
+        provider, info = get_snapshot().find_provider_model(model, None, provider_id, None)
+    except LookupError:
+        return None
+    moment = datetime.fromtimestamp(at // SECOND, UTC)
+    prices = info.get_prices(moment)
+    base = _rates(prices, 0)
+    if base.input_per_million is None:
+        return None  # priced by the hour, page or picture: not by what we count
+    since = _since(info, moment)
+    calls = getattr(prices, "requests_kcount", None)
+    return PriceCard(
+        name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}" + (f"@{since}" if since else ""),
+        source=(provider.pricing_urls or ["genai-prices"])[0],
+        input_per_million=base.input_per_million,
+        output_per_million=base.output_per_million,
+        cached_input_per_million=base.cached_input_per_million,
+        cache_write_per_million=base.cache_write_per_million,
+        cache_write_long_per_million=base.cache_write_long_per_million,
+        reasoning_per_million=base.reasoning_per_million,
+        per_call=calls / 1000 if isinstance(calls, Decimal) else None,
+        tiers=tuple(Tier(start, _rates(prices, start + 1)) for start in _starts(prices)),
+    )
+
+
+def _rates(prices: ModelPrice, input_tokens: int) -> Rates:
+    return Rates(*(_at(getattr(prices, key, None), input_tokens) for key in _KEYS))
+
+
+def _at(price: object, input_tokens: int) -> Decimal | None:
+    if isinstance(price, TieredPrices):
+        chosen = price.base
+        for tier in price.tiers:
+            if input_tokens > tier.start:
+                chosen = tier.price
+        return chosen
+    return price if isinstance(price, Decimal) else None
+
+
+def _starts(prices: ModelPrice) -> list[int]:
+    tiered = (getattr(prices, key, None) for key in _KEYS)
+    return sorted({tier.start for price in tiered if isinstance(price, TieredPrices) for tier in price.tiers})
+
+
+def _since(info: ModelInfo, moment: datetime) -> str:
+    """The day from which the price in force counts, where the data say it."""
+    if isinstance(info.prices, ModelPrice):
+        return ""
+    for dated in reversed(info.prices):
+        constraint = dated.constraint if isinstance(dated, ConditionalPrice) else None
+        if constraint is None or constraint.active(moment):
+            return constraint.start_date.isoformat() if isinstance(constraint, StartDateConstraint) else ""
+    return ""
