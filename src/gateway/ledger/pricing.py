@@ -132,13 +132,12 @@ def worst_case(
         price_in = max(price_in, _or(rates.cached_input_per_million, price_in))
         price_out = max(price_out, _or(rates.reasoning_per_million, price_out))
         dearest = max(dearest, max(input_tokens, 0) * price_in + max(max_output_tokens, 0) * max(n, 1) * price_out)
-    seconds_micros = int(Decimal(str(max_seconds)) * _MICROS)
-    return _ceil(dearest + _fixed(card, seconds_micros, 0))
+    return _ceil(dearest + _fixed(card, _bounded(card, max_seconds), 0))
 
 
 def worst_case_ml(card: PriceCard, *, max_seconds: float = 0, rows: int = 0) -> int:
     """The most a prediction of ``rows`` rows can cost, in units, rounded up."""
-    return _ceil(_fixed(card, int(Decimal(str(max_seconds)) * _MICROS), rows))
+    return _ceil(_fixed(card, _bounded(card, max_seconds), rows))
 
 
 def cost_llm(card: PriceCard, usage: Usage, *, seconds_micros: int = 0) -> int:
@@ -285,6 +284,12 @@ def _fixed(card: PriceCard, seconds_micros: int, rows: int) -> int:
         + _or(card.per_second, 0) * seconds_micros
         + _or(card.per_row, 0) * rows * _MICROS
     )
+
+
+def _bounded(card: PriceCard, max_seconds: float) -> int:
+    if card.per_second and max_seconds <= 0:
+        raise ValueError("a card that charges by the second needs max_seconds for its worst case")
+    return int(Decimal(str(max_seconds)) * _MICROS)
 
 
 def _ceil(total: int) -> int:

@@ -1,0 +1,400 @@
+"""Who is calling: API keys and tokens become a ``Caller``; keys are made, listed and revoked.
+
+A key is ``gw-`` and 256 random bits; only its SHA-256 is kept, and it is shown once. Look-ups are
+remembered for a few seconds by that whole hash, so a revoked key stops within them, everywhere. A
+token minted from a key is good only while that key is, and carries the key's own limits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from gateway.clock import Clock
+from gateway.errors import NotAuthenticated, NotFound, PermissionDenied, ValidationFailed
+from gateway.ids import new_id
+from gateway.security.access import ROLES, Caller, caller_for
+from gateway.security.jwt_tokens import JwksFetcher, JwtSettings, JwtVerifier, refused
+
+__all__ = ["Identity", "JwtSettings", "KeyRecord", "KeyStore", "MintedToken", "hash_key"]
+
+_LONGEST_KEY = 512
+_SHORTEST_ADMIN_KEY = 32
+_CACHE_SIZE = 10_000
+_PATTERN = re.compile(r"[A-Za-z0-9._:/@+*-]{1,200}")
+_PRINCIPAL = re.compile(r"[A-Za-z0-9._:/@+|=-]{1,200}")
+_KEY_CLAIM = "gateway_key"
+
+
+class KeyRecord(Struct, frozen=True):
+    """What is known of an API key; never the key itself. ``hint`` is its last four characters."""
+
+    key_id: str
+    hint: str
+    name: str
+    role: str
+    principal: str
+    team: str | None
+    models: tuple[str, ...]
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    created_by: str
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+    def usable(self, now: int) -> bool:
+        """Neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class KeyStore(Protocol):
+    """Where keys are kept, by the SHA-256 (hex) of the whole key."""
+
+    def by_hash(self, key_hash: str) -> KeyRecord | None: ...
+
+    def insert(self, record: KeyRecord, key_hash: str) -> bool:
+        """False, and nothing stored, where that key is there already."""
+        ...
+
+    def get(self, key_id: str) -> KeyRecord | None: ...
+
+    def list(self, after: str | None, limit: int) -> list[KeyRecord]:
+        """By key id, newest first, starting after ``after``."""
+        ...
+
+    def revoke(self, key_id: str, at: int) -> bool:
+        """True if it was not revoked before."""
+        ...
+
+    def any_admin(self, now: int) -> bool:
+        """Whether a usable admin key exists."""
+        ...
+
+
+class MintedToken(Struct, frozen=True):
+    """A short-lived token and how many seconds it lasts."""
+
+    token: str
+    expires_in: int
+
+
+class Identity:
+    """Turns credentials into callers. Every method may block on the store: call it from a thread.
+
+    A look-up is remembered for ``cache_seconds``; ``jwks`` fetches the issuer's keys where
+    ``jwt.jwks_url`` is set.
+    """
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        clock: Clock,
+        *,
+        jwt: JwtSettings | None = None,
+        jwks: JwksFetcher | None = None,
+        cache_seconds: float = 3.0,
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._tokens = JwtVerifier(jwt, clock, jwks) if jwt is not None else None
+        self._cache_seconds = cache_seconds
+        self._cache: OrderedDict[str, tuple[float, KeyRecord | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # -- who calls --------------------------------------------------------------------------------
+
+    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """The caller of a request, by its headers (names in lower case).
+
+        ``Authorization: Bearer`` (a key or a token) or ``x-api-key``; the first wins where both come.
+        ``NotAuthenticated`` is the same for a key that never was, is revoked or has expired.
+        """
+        credential = _credential(headers)
+        if self._tokens is not None and credential.startswith("eyJ") and credential.count(".") == 2:
+            return self._caller_of_token(credential)
+        record = self._lookup(hash_key(credential), self._keys.by_hash)
+        if record is None or not record.usable(self._clock.now()):
+            raise NotAuthenticated(
+                "no valid credential came with the request",
+                mend="send 'Authorization: Bearer <key>' or 'x-api-key: <key>' with a key that is in force",
+            )
+        return _caller_of_key(record)
+
+    def cached(self, headers: Mapping[str, str]) -> Caller | None:
+        """The caller, if a fresh look-up of its key is remembered: never blocks. Else ``None``."""
+        try:
+            digest = hash_key(_credential(headers))
+        except NotAuthenticated:
+            return None
+        with self._lock:
+            found = self._cache.get(digest)
+        if found is None or found[1] is None or self._clock.monotonic() >= found[0]:
+            return None
+        return _caller_of_key(found[1]) if found[1].usable(self._clock.now()) else None
+
+    def mint_token(self, caller: Caller) -> MintedToken:
+        """A short token for whoever shows an API key. ``NotAuthenticated`` for a caller without one,
+        or where tokens have no secret here."""
+        if self._tokens is None or caller.key_id is None:
+            raise NotAuthenticated("a token is minted for an API key only", mend="send an API key")
+        token, lifetime = self._tokens.mint(caller.principal, {_KEY_CLAIM: caller.key_id, "role": caller.role})
+        return MintedToken(token, lifetime)
+
+    # -- keys -------------------------------------------------------------------------------------
+
+    def create_key(
+        self,
+        caller: Caller,
+        *,
+        name: str,
+        role: str,
+        principal: str | None = None,
+        team: str | None = None,
+        models: tuple[str, ...] = ("*",),
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        expires_at: int | None = None,
+        before_insert: Callable[[str], object] | None = None,
+    ) -> tuple[KeyRecord, str]:
+        """A new key and its secret, which is shown this once.
+
+        Without ``principal`` the key is a principal of its own. A key never exceeds its maker: not in
+        role, models, rates, team or life. ``before_insert`` is called with the new key's id after all
+        checks and before the key works (to set its budget first); what it raises stops the making.
+        """
+        caller.require("keys:write")
+        now = self._clock.now()
+        key_id = new_id("key")
+        if not isinstance(name, str) or not 0 < len(name.strip()) <= 100:
+            raise ValidationFailed("a key needs a name of at most 100 characters", param="name")
+        if role not in ROLES:
+            raise ValidationFailed(f"role is one of: {', '.join(ROLES)}", param="role")
+        for value, field in ((principal, "principal"), (team, "team")):
+            if value is not None and not _PRINCIPAL.fullmatch(value):
+                raise ValidationFailed(f"{field} is a name of letters, digits and ._:/@+|=-", param=field)
+        if not models or not all(isinstance(item, str) and _PATTERN.fullmatch(item) for item in models):
+            raise ValidationFailed("models is a list of model names, where * stands for anything", param="models")
+        for rate, field in ((requests_per_minute, "requests_per_minute"), (tokens_per_minute, "tokens_per_minute")):
+            if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate <= 10**9):
+                raise ValidationFailed(f"{field} is a whole number above 0", param=field)
+        if expires_at is not None and expires_at <= now:
+            raise ValidationFailed("expires_at is in the past", param="expires_at")
+        maker = self._keys.get(caller.key_id) if caller.key_id else None
+        if maker is not None and maker.expires_at is not None:
+            if expires_at is not None and expires_at > maker.expires_at:
+                raise _exceeds("expires_at", "lives no longer than your own key")
+            expires_at = maker.expires_at if expires_at is None else expires_at
+        _check_within(caller, role, principal, team, models, requests_per_minute, tokens_per_minute)
+        secret = "gw-" + secrets.token_urlsafe(32)
+        record = KeyRecord(
+            key_id=key_id,
+            hint=secret[-4:],
+            name=name.strip(),
+            role=role,
+            principal=principal or key_id,
+            team=team if team is not None else caller.team,
+            models=tuple(models),
+            requests_per_minute=_stricter(requests_per_minute, caller.requests_per_minute),
+            tokens_per_minute=_stricter(tokens_per_minute, caller.tokens_per_minute),
+            created_by=caller.principal,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        if before_insert is not None:
+            before_insert(key_id)
+        self._keys.insert(record, hash_key(secret))
+        return record, secret
+
+    def list_keys(
+        self, caller: Caller, *, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[KeyRecord], str | None]:
+        """A page of keys, newest first, and the cursor of the next page if there is one."""
+        caller.require("keys:read")
+        found = self._keys.list(cursor, limit + 1)
+        page = found[:limit]
+        return page, page[-1].key_id if len(found) > limit else None
+
+    def get_key(self, caller: Caller, key_id: str) -> KeyRecord:
+        """One key; ``NotFound`` otherwise."""
+        caller.require("keys:read")
+        record = self._keys.get(key_id)
+        if record is None:
+            raise NotFound("no key has that id", param="key_id")
+        return record
+
+    def revoke_key(self, caller: Caller, key_id: str) -> KeyRecord:
+        """Ends a key: here at once, in other processes within the few seconds look-ups are kept.
+
+        A key that makes keys and can do more than the caller is out of reach (``PermissionDenied``).
+        """
+        caller.require("keys:write")
+        record = self._keys.get(key_id)
+        if record is None:
+            raise NotFound("no key has that id", param="key_id")
+        granted = ROLES.get(record.role, frozenset())
+        if "keys:write" in granted and not granted <= caller.permissions:
+            raise _exceeds("key_id", "of a role beyond your own is revoked by an admin only")
+        self._keys.revoke(key_id, self._clock.now())
+        with self._lock:
+            self._cache.clear()
+        return self._keys.get(key_id) or record
+
+    def ensure_admin(self, secret: str | None) -> str | None:
+        """Makes the first admin key where no usable one exists.
+
+        A given ``secret`` (32 characters or more) becomes that key; without one a key is made and
+        returned, this once. ``None`` where there was nothing to make or the secret was given.
+        """
+        now = self._clock.now()
+        if self._keys.any_admin(now):
+            return None
+        secret = secret.strip() if secret else None
+        if secret is not None and not _SHORTEST_ADMIN_KEY <= len(secret) <= _LONGEST_KEY:
+            raise ValidationFailed("the admin key has from 32 to 512 characters", param="GATEWAY_ADMIN_KEY")
+        value = secret or "gw-" + secrets.token_urlsafe(32)
+        record = KeyRecord(
+            key_id=new_id("key"),
+            hint=value[-4:],
+            name="first admin",
+            role="admin",
+            principal="admin",
+            team=None,
+            models=("*",),
+            requests_per_minute=None,
+            tokens_per_minute=None,
+            created_by="gateway",
+            created_at=now,
+        )
+        stored = self._keys.insert(record, hash_key(value))
+        with self._lock:
+            self._cache.clear()
+        return value if stored and secret is None else None
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _caller_of_token(self, token: str) -> Caller:
+        if self._tokens is None:
+            raise refused("no tokens are taken here")
+        claims = self._tokens.claims(token)
+        key_id = claims.get(_KEY_CLAIM)
+        if key_id is not None:
+            record = self._lookup(f"id:{key_id}", lambda _: self._keys.get(str(key_id)))
+            if record is None or not record.usable(self._clock.now()):
+                raise refused("the key it was minted from is not in force")
+            return _caller_of_key(record)
+        return _caller_of_claims(claims)
+
+    def _lookup(self, name: str, find: Callable[[str], KeyRecord | None]) -> KeyRecord | None:
+        now = self._clock.monotonic()
+        with self._lock:
+            found = self._cache.get(name)
+            if found is not None and now < found[0]:
+                return found[1]
+        record = find(name)
+        with self._lock:
+            self._cache[name] = (now + self._cache_seconds, record)
+            self._cache.move_to_end(name)
+            while len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return record
+
+
+def hash_key(secret: str) -> str:
+    """SHA-256 of the whole key, hex: a key has 256 random bits, so a plain hash is enough."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _credential(headers: Mapping[str, str]) -> str:
+    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
+    credential = value.strip() if scheme.lower() == "bearer" else ""
+    credential = credential or headers.get("x-api-key", "").strip()
+    if not credential or (len(credential) > _LONGEST_KEY and not credential.startswith("eyJ")):
+        raise NotAuthenticated(
+            "no valid credential came with the request",
+            mend="send 'Authorization: Bearer <key>' or 'x-api-key: <key>' with a key that is in force",
+        )
+    return credential
+
+
+def _caller_of_key(record: KeyRecord) -> Caller:
+    return caller_for(
+        record.principal,
+        record.role,
+        key_id=record.key_id,
+        name=record.name,
+        team=record.team,
+        models=record.models,
+        requests_per_minute=record.requests_per_minute,
+        tokens_per_minute=record.tokens_per_minute,
+    )
+
+
+def _caller_of_claims(claims: Mapping[str, Any]) -> Caller:
+    role, team, models, name = (
+        claims.get("role"),
+        claims.get("team"),
+        claims.get("models", ["*"]),
+        claims.get("name", ""),
+    )
+    if not isinstance(role, str) or role not in ROLES:
+        raise refused("its role is not one that this gateway knows")
+    if team is not None and not isinstance(team, str):
+        raise refused("its team is not a name")
+    if not isinstance(models, list) or not all(isinstance(item, str) and _PATTERN.fullmatch(item) for item in models):
+        raise refused("its models are not a list of names")
+    return caller_for(
+        str(claims["sub"]), role, team=team, models=tuple(models), name=name if isinstance(name, str) else ""
+    )
+
+
+def _check_within(
+    caller: Caller,
+    role: str,
+    principal: str | None,
+    team: str | None,
+    models: tuple[str, ...],
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+) -> None:
+    """Raises ``PermissionDenied`` where the new key would exceed its maker."""
+    beyond = sorted(ROLES[role] - caller.permissions)
+    if beyond:
+        raise _exceeds("role", f"cannot have the role {role!r}: you lack {beyond[0]!r}")
+    if principal not in (None, caller.principal) and not caller.may("runs:read_all"):
+        raise _exceeds("principal", "acts for yourself or for a principal of its own")
+    if caller.team is not None and team not in (None, caller.team):
+        raise _exceeds("team", "belongs to your own team")
+    if not all(any(_covers(wide, narrow) for wide in caller.models) for narrow in models):
+        raise _exceeds("models", "opens no model that is closed to you")
+    for asked, own, field in (
+        (requests_per_minute, caller.requests_per_minute, "requests_per_minute"),
+        (tokens_per_minute, caller.tokens_per_minute, "tokens_per_minute"),
+    ):
+        if own is not None and asked is not None and asked > own:
+            raise _exceeds(field, "has no higher rate than your own")
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether every name that ``narrow`` matches is matched by ``wide``; when in doubt, not."""
+    if wide in ("*", narrow):
+        return True
+    head, star, tail = wide.partition("*")
+    if not star or tail:
+        return False
+    return narrow.partition("*")[0].startswith(head)
+
+
+def _stricter(asked: int | None, own: int | None) -> int | None:
+    return own if asked is None else asked
+
+
+def _exceeds(field: str, rule: str) -> PermissionDenied:
+    return PermissionDenied(f"a key {rule}", mend="ask an admin to make this key", param=field)

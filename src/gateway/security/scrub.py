@@ -1,0 +1,52 @@
+"""Takes secrets out of what is about to be kept: by the name of the field and by the look of the value."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+REMOVED = "[removed]"
+_DEEPEST = 12
+_NAME = re.compile(
+    r"(secret|passw(or)?d|passphrase|credential|authorization|cookie|bearer|private[_-]?key|api[_-]?key|access[_-]?key"
+    r"|client[_-]?key|signing[_-]?key|(^|[_-])(token|jwt|key|pwd|hash)$|^auth$)",
+    re.IGNORECASE,
+)
+#: Names that end like a secret's and are none.
+_PLAIN = re.compile(
+    r"(^|[_-])(idempotency[_-]key|key[_-]id|data[_-]hash|definition[_-]hash|body[_-]hash)$", re.IGNORECASE
+)
+_VALUE = re.compile(
+    r"gw-[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
+    r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}|-----BEGIN [A-Z ]*PRIVATE KEY-----|AKIA[A-Z0-9]{16}|(?<=://)[^/@\s]+:[^/@\s]+(?=@)"
+)
+
+
+def scrub(value: Any, depth: int = 0) -> Any:
+    """A copy of a JSON value without its secrets; what nests too deep is left out."""
+    if depth > _DEEPEST:
+        return REMOVED
+    if isinstance(value, dict):
+        return {
+            scrub_text(str(name)): REMOVED
+            if names_secret(str(name)) and item not in (None, "", False)
+            else scrub(item, depth + 1)
+            for name, item in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [scrub(item, depth + 1) for item in value]
+    if isinstance(value, str):
+        return scrub_text(value)
+    if isinstance(value, float) and value - value != 0:
+        return str(value)  # JSON has no infinity
+    return value
+
+
+def names_secret(name: str) -> bool:
+    """Whether a field of that name holds a secret."""
+    return bool(_NAME.search(name)) and not _PLAIN.search(name)
+
+
+def scrub_text(text: str) -> str:
+    """The text with everything that looks like a credential replaced."""
+    return _VALUE.sub(REMOVED, text)
