@@ -80,7 +80,7 @@ class LedgerStore(Protocol):
         """Ids of holds that stand past their time, oldest first."""
         ...
 
-    def verify(self) -> VerifyReport: ...
+    def verify(self, now: int) -> VerifyReport: ...
 
     def summary(self, where: UsageFilter, by: Sequence[str]) -> list[UsageRow]: ...
 
@@ -192,7 +192,7 @@ class Ledger:
 
     def verify(self) -> VerifyReport:
         """Checks the whole ledger: Σ postings = 0, balances = sums, every hold ended or live."""
-        return self._store.verify()
+        return self._store.verify(self._clock.now())
 
     def summary(self, where: UsageFilter | None = None, *, by: Sequence[str] = ()) -> list[UsageRow]:
         """Sums of the entries, grouped by any of ``GROUPINGS``; no grouping gives one row, the total."""
