@@ -1,0 +1,101 @@
+"""Runs and steps as the engine sees them: one row each, frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from gateway.engine.definition import StepDefinition
+from gateway.security.access import Caller
+
+
+class NewRun(Struct, frozen=True):
+    """What is needed to begin a run. ``kind`` is ``task`` (one step, made by ``POST /tasks``) or ``workflow``."""
+
+    run_id: str
+    kind: str
+    workflow_id: str
+    definition_hash: str | None
+    input: dict[str, Any]
+    caller: Caller
+    request_id: str
+    steps: tuple[NewStep, ...]
+    priority: int = 5
+    metadata: dict[str, Any] = field(default_factory=dict)
+    webhook_url: str | None = None
+    deadline: int | None = None
+    config_epoch: str = ""
+
+
+class NewStep(Struct, frozen=True):
+    """One step of a new run, with the queue its task type runs on."""
+
+    task_id: str
+    spec: StepDefinition
+    queue: str
+
+
+class RunRow(Struct, frozen=True):
+    """A run. Times in microseconds; ``input``, ``output``, ``error`` decoded."""
+
+    run_id: str
+    kind: str
+    workflow_id: str
+    definition_hash: str | None
+    status: str
+    input: dict[str, Any]
+    output: dict[str, Any] | None
+    error: dict[str, Any] | None
+    progress: float
+    priority: int
+    owner: str
+    caller: Caller
+    request_id: str
+    metadata: dict[str, Any]
+    webhook_url: str | None
+    cancel_requested: bool
+    deadline: int | None
+    config_epoch: str
+    created_at: int
+    started_at: int | None
+    completed_at: int | None
+
+
+class StepRow(Struct, frozen=True):
+    """A step. ``token`` is the fence: only whoever holds the current one may move a handed-out step."""
+
+    task_id: str
+    run_id: str
+    step_id: str
+    position: int
+    task_type: str
+    spec: StepDefinition
+    queue: str
+    priority: int
+    state: str
+    waiting_on: int
+    token: int
+    lease_until: int | None
+    not_before: int
+    attempts: int
+    lost: int
+    worker: str | None
+    input: dict[str, Any] | None
+    output: dict[str, Any] | None
+    published: dict[str, Any] | None
+    error: dict[str, Any] | None
+    progress: float
+    progress_note: str
+    created_at: int
+    started_at: int | None
+    completed_at: int | None
+
+
+class Doorbell(Struct, frozen=True):
+    """All that a message to a worker carries."""
+
+    task_id: str
+    token: int
+    queue: str
+    priority: int
