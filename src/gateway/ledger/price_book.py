@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
+from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 
 from gateway.clock import SECOND
 from gateway.ledger.price_card import PriceCard, Rates, Tier
@@ -101,11 +101,15 @@ def _starts(prices: ModelPrice) -> list[int]:
 
 
 def _since(info: ModelInfo, moment: datetime) -> str:
-    """The day from which the price in force counts, where the data say it."""
+    """The day from which, or the hours in which, the price in force counts, where the data say it."""
     if isinstance(info.prices, ModelPrice):
         return ""
     for dated in reversed(info.prices):
-        constraint = dated.constraint if isinstance(dated, ConditionalPrice) else None
-        if constraint is None or constraint.active(moment):
-            return constraint.start_date.isoformat() if isinstance(constraint, StartDateConstraint) else ""
+        constraint = dated.constraint
+        if constraint is None:
+            return ""
+        if constraint.active(moment):
+            if isinstance(constraint, StartDateConstraint):
+                return constraint.start_date.isoformat()
+            return f"{constraint.start_time:%H:%M}-{constraint.end_time:%H:%M}"
     return ""

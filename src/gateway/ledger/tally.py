@@ -60,22 +60,22 @@ class Tally:
             return list(self._rows.values())
 
 
-def exact_usd(value: Decimal | str | int | float) -> Decimal:
-    """A cost as it was meant: a float by its shortest decimal (0.03 is three cents).
+def exact_usd(value: Decimal | str | int | float, what: str = "a cost") -> Decimal:
+    """A number as it was meant: a float by its shortest decimal (0.03 is three cents).
 
     Raises ``ValueError`` for what is negative, not finite, or not a number.
     """
     if isinstance(value, bool):
-        raise ValueError("a cost is a number of USD")  # noqa: TRY004 - one error for every bad cost
+        raise ValueError(f"{what} is a number")  # noqa: TRY004 - one error for every bad number
     try:
         number = Decimal(str(value).strip())
     except InvalidOperation:
-        raise ValueError("a cost is a number of USD") from None
+        raise ValueError(f"{what} is a number") from None
     if not number.is_finite() or (number.is_signed() and number != 0):
-        raise ValueError("a cost is finite and not negative")
+        raise ValueError(f"{what} is finite and not negative")
     exponent = number.as_tuple().exponent
     if number > _LARGEST or not isinstance(exponent, int) or exponent < _FINEST:
-        raise ValueError("a cost is at most a trillion USD and no finer than a float can say")
+        raise ValueError(f"{what} is at most a trillion and no finer than a float can say")
     return abs(number)
 
 
@@ -86,5 +86,5 @@ def add_exact(left: Decimal, right: Decimal) -> Decimal:
 
 def micros_of(seconds: Decimal | str | int | float) -> int:
     """Seconds → whole microseconds. ``ValueError`` for what is negative or not finite."""
-    number = exact_usd(seconds)
+    number = exact_usd(seconds, "inference_time")
     return int((number.quantize(_MICRO, ROUND_HALF_EVEN, Context(prec=_DIGITS)) * 1_000_000).to_integral_value())
