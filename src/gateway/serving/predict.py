@@ -1,0 +1,180 @@
+"""The story of a prediction: permission, version, checked features, price, answer, entry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct, field
+
+from gateway.clock import Clock
+from gateway.errors import GatewayError, NotSupported, UpstreamError, ValidationFailed
+from gateway.governance.feature_validation import check_features
+from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.entry import Charge
+from gateway.ledger.pricing import card_for_ml, cost_ml, worst_case_ml
+from gateway.models.call import CallContext
+from gateway.models.custom_models import load_predictor
+from gateway.models.ml_models import Features, ModelVersion, Prediction, Predictor
+from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.registry.model_registry import ModelRegistry
+from gateway.security.access import Caller
+from gateway.security.limits import Limits
+from gateway.serving.answer import AnswerMeta, Observer
+
+#: The longest one prediction may take, in seconds: bounds what a model priced by time can cost.
+MOST_SECONDS = 60.0
+
+
+class PredictRequest(Struct, frozen=True):
+    """What is asked of a predictive model. ``inputs`` as a caller writes them; checked against the schema."""
+
+    model: str
+    inputs: dict[str, Any]
+    version: int | None = None
+    alias: str | None = None
+    explain: bool = True
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class PredictAnswer(Struct, frozen=True):
+    """The answer, the version that gave it, and what it cost."""
+
+    model: str
+    version: int
+    family: str
+    prediction: Prediction
+    meta: AnswerMeta
+
+
+class PredictorSource(Protocol):
+    """Loaded models, by version."""
+
+    def predictor(self, version: ModelVersion) -> Predictor: ...
+
+
+class PredictService:
+    """Answers ``PredictRequest``s; one instance a process."""
+
+    def __init__(
+        self,
+        catalogue: Callable[[], Catalogue],
+        registry: ModelRegistry,
+        source: PredictorSource,
+        ledger: Ledger,
+        limits: Limits,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._catalogue = catalogue
+        self._registry = registry
+        self._source = source
+        self._ledger = ledger
+        self._limits = limits
+        self._clock = clock
+        self._observer = observer
+
+    async def predict(
+        self, caller: Caller, request: PredictRequest, call: CallContext, *, provider: str | None = None
+    ) -> PredictAnswer:
+        """The predictions, in order. The work is done in a thread; a caller that leaves still pays."""
+        caller.require("ml:execute")
+        caller.require_model(request.model)
+        catalogue = self._catalogue()
+        spec = catalogue.model(request.model)
+        _check_kind(spec, provider)
+        state = self._limits.take(caller, model=request.model, tokens=0)
+        return await asyncio.to_thread(self._answer, catalogue, spec, caller, request, call, state)
+
+    def _answer(
+        self,
+        catalogue: Catalogue,
+        spec: ModelSpec,
+        caller: Caller,
+        request: PredictRequest,
+        call: CallContext,
+        state: Any,
+    ) -> PredictAnswer:
+        version = self._registry.resolve(spec.name, request.version, request.alias or spec.alias)
+        features = _features(version, request)
+        predictor = self._predictor(catalogue, spec, version)
+        provider_type = catalogue.provider(spec.provider).type
+        card = card_for_ml(spec.name, provider_type, spec.price, self._clock.now())
+        rows = max(len(features.rows), 1)
+        charge = Charge(
+            cause=call.cause,
+            kind="ml",
+            principal=caller.principal,
+            key_id=caller.key_id,
+            team=caller.team,
+            model=spec.name,
+            provider=spec.provider,
+            upstream_model=f"{spec.name}:{version.version}",
+            workflow_id=call.workflow_id,
+            run_id=call.run_id,
+            task_id=call.task_id,
+            request_id=call.request_id,
+            config_epoch=catalogue.epoch,
+        )
+        hold = self._ledger.reserve(charge, worst_case_ml(card, max_seconds=MOST_SECONDS, rows=rows), card.name)
+        started = time.perf_counter_ns()
+        try:
+            prediction = predictor.predict(features)
+        except BaseException as error:
+            self._ledger.release(hold, f"the prediction failed: {type(error).__name__}")
+            self._observer.call_ended("ml", spec.name, spec.provider, _code(error), _micros(started), 0, None)
+            if isinstance(error, (GatewayError, asyncio.CancelledError)) or not isinstance(error, Exception):
+                raise
+            raise UpstreamError(f"the model {spec.name} failed on this input") from error
+        micros = _micros(started)
+        settled = self._ledger.settle(hold, cost=cost_ml(card, micros, rows), inference_micros=micros, rows=rows)
+        self._observer.call_ended("ml", spec.name, spec.provider, "completed", micros, settled.entry.cost, None)
+        self._observer.alerts(caller, settled.alerts)
+        meta = AnswerMeta(
+            request_id=call.request_id,
+            model=spec.name,
+            provider=spec.provider,
+            upstream_model=f"{spec.name}:{version.version}",
+            cost=settled.entry.cost,
+            config_epoch=catalogue.epoch,
+            entry_id=settled.entry.entry_id,
+            latency_micros=micros,
+            limits=state,
+        )
+        return PredictAnswer(spec.name, version.version, version.family, prediction, meta)
+
+    def _predictor(self, catalogue: Catalogue, spec: ModelSpec, version: ModelVersion) -> Predictor:
+        if catalogue.provider(spec.provider).type == "python":
+            return load_predictor(spec.upstream_model or spec.name, spec.options)
+        return self._source.predictor(version)
+
+
+def _features(version: ModelVersion, request: PredictRequest) -> Features:
+    inputs: Mapping[str, Any] = request.inputs
+    checked = check_features(version.schema, inputs)
+    return Features(checked.rows, checked.horizon, request.explain, request.parameters)
+
+
+def _check_kind(spec: ModelSpec, provider: str | None) -> None:
+    if spec.type in ("llm", "embedding"):
+        raise NotSupported(
+            f"{spec.name} is a language model",
+            mend="send it to /execute/llm or /v1/chat/completions",
+            param="model_config.name",
+        )
+    if provider is not None and provider != spec.provider:
+        raise ValidationFailed(
+            f"{spec.name} is served by the provider {spec.provider!r}",
+            mend=f'leave provider out, or write "{spec.provider}"',
+            param="model_config.provider",
+        )
+
+
+def _micros(started: int) -> int:
+    return (time.perf_counter_ns() - started) // 1000
+
+
+def _code(error: BaseException) -> str:
+    return error.code if isinstance(error, GatewayError) else "failed"

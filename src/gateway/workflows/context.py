@@ -1,0 +1,104 @@
+"""What a step's handler is given: its circumstances, the services it may use, and its progress.
+
+A handler is ``async def (context, data) -> dict``: JSON in, JSON out. It calls models only through
+``chat`` and ``predict``, the same path as every other door, so that permission, budget, ledger and
+record hold inside workflows too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.errors import StepCancelled, ValidationFailed
+from gateway.models.artifacts import ArtifactStore
+from gateway.models.call import CallContext
+from gateway.models.llm_models import Chat
+from gateway.registry.model_registry import ModelRegistry
+from gateway.security.access import Caller
+from gateway.serving.chat import ChatAnswer
+from gateway.serving.predict import PredictAnswer, PredictRequest
+
+
+class ChatPort(Protocol):
+    """The part of ``serving.chat.ChatService`` that handlers use."""
+
+    async def complete(
+        self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None
+    ) -> ChatAnswer: ...
+
+
+class PredictPort(Protocol):
+    """The part of ``serving.predict.PredictService`` that handlers use."""
+
+    async def predict(
+        self, caller: Caller, request: PredictRequest, call: CallContext, *, provider: str | None = None
+    ) -> PredictAnswer: ...
+
+
+class PromptPort(Protocol):
+    """Renders prompt templates."""
+
+    def render(self, template: Any, variables: Mapping[str, Any]) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """One attempt at one step.
+
+    ``upstream`` holds the outputs of every step that this one comes after, by step id, nearest last.
+    """
+
+    task_id: str
+    run_id: str
+    step_id: str
+    workflow_id: str
+    attempt: int
+    cause: str
+    request_id: str
+    caller: Caller
+    model_config: Mapping[str, Any] | None
+    upstream: Mapping[str, dict[str, Any]]
+    artifacts: ArtifactStore
+    chat: ChatPort
+    predict: PredictPort
+    registry: ModelRegistry
+    prompts: PromptPort
+    default_model: Callable[[str], str | None]
+    report: Callable[[float, str], None] = field(default=lambda _fraction, _note: None)
+    is_cancelled: Callable[[], bool] = field(default=lambda: False)
+
+    def call(self, number: int = 0) -> CallContext:
+        """The circumstances of this attempt's model call ``number``; each number is charged once."""
+        return CallContext(
+            request_id=self.request_id,
+            cause=f"{self.cause}:{number}",
+            door="step",
+            run_id=self.run_id,
+            task_id=self.task_id,
+            workflow_id=self.workflow_id,
+        )
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Tells how far the step is (0 to 1). Safe from any thread; told at most a few times a second."""
+        self.report(min(max(float(fraction), 0.0), 1.0), note)
+
+    def raise_if_cancelled(self) -> None:
+        """Ends the step where nobody wants its result any more."""
+        if self.is_cancelled():
+            raise StepCancelled("the step was cancelled while it ran")
+
+    def model_for(self, task_type: str) -> str:
+        """The model the step names, else the default of its task type."""
+        name = (self.model_config or {}).get("name") or self.default_model(task_type)
+        if not name:
+            raise ValidationFailed(
+                f"no model is named and {task_type} has no default",
+                mend="name one in model_config.name, or set defaults in config/models.yaml",
+                param="model_config.name",
+            )
+        return str(name)
+
+
+Handler = Callable[[StepContext, dict[str, Any]], Awaitable[dict[str, Any]]]

@@ -1,0 +1,141 @@
+"""Every task type there is, and how its handler is found.
+
+Handlers are named, not imported: a process that only submits tasks stays light. A package of yours
+adds task types through the entry point group ``gateway.task_types`` (each a ``TaskTypeSpec``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import cast
+
+from gateway.engine.task_types import TaskTypeSpec, index
+from gateway.errors import ConfigurationInvalid
+from gateway.workflows.context import Handler
+
+ENTRY_POINTS = "gateway.task_types"
+
+BUILT_IN: tuple[TaskTypeSpec, ...] = (
+    TaskTypeSpec(
+        name="data_preprocessing",
+        summary="Prices to aligned returns, a data-quality report and a feature table",
+        queue="cpu",
+        handler="gateway.workflows.data_preparation:preprocess",
+        inputs=("data", "options"),
+        required=("data",),
+        outputs=("processed_data", "report", "facts", "plots"),
+    ),
+    TaskTypeSpec(
+        name="data_analysis",
+        summary="Moments, tails, volatility, correlation, regimes and scenario parameters",
+        queue="cpu",
+        handler="gateway.workflows.data_analysis:analyse",
+        inputs=("market_data", "options"),
+        required=("market_data",),
+        outputs=("moments", "tails", "volatility", "correlation", "regimes", "drawdowns", "calibration", "facts", "plots"),
+    ),
+    TaskTypeSpec(
+        name="anomaly_detection",
+        summary="Days that do not fit what came before, with the assets and reasons",
+        queue="ml",
+        handler="gateway.workflows.risk_analysis:detect_anomalies",
+        inputs=("data", "options"),
+        required=("data",),
+        outputs=("anomalies", "threshold", "false_alarm_rate", "model", "version", "facts", "plots"),
+        model_kind="ml",
+        permission="ml:execute",
+    ),
+    TaskTypeSpec(
+        name="risk_classification",
+        summary="Low, medium or high, with calibrated probabilities and reasons",
+        queue="ml",
+        handler="gateway.workflows.risk_analysis:classify_risk",
+        inputs=("features", "options"),
+        required=("features",),
+        outputs=("risk_level", "probabilities", "prediction_set", "reasons", "as_of", "model", "version", "facts", "plots"),
+        model_kind="ml",
+        permission="ml:execute",
+    ),
+    TaskTypeSpec(
+        name="scenario_generation",
+        summary="Joint paths of equity, rates, FX and inflation, seeded",
+        queue="cpu",
+        handler="gateway.workflows.scenario_gen:generate",
+        inputs=("analysis", "paths", "years", "seed", "measure", "stresses"),
+        required=("analysis",),
+        outputs=("scenarios", "facts", "plots"),
+    ),
+    TaskTypeSpec(
+        name="risk_assessment",
+        summary="VaR and expected shortfall with standard errors and backtests",
+        queue="cpu",
+        handler="gateway.workflows.risk_assessment:assess",
+        inputs=("scenarios", "portfolio", "confidence"),
+        required=(),
+        outputs=("measures", "backtests", "facts", "plots"),
+    ),
+    TaskTypeSpec(
+        name="llm_analysis",
+        summary="A language model's reading; in a workflow it gets the earlier results as context",
+        queue="llm",
+        handler="gateway.workflows.llm_analysis:analyse",
+        inputs=("prompt", "messages", "template", "variables", "context"),
+        required=(),
+        outputs=("response", "model", "provider", "usage", "tokens_used", "cost", "finish_reason", "numbers", "context_facts"),
+        model_kind="llm",
+        permission="llm:execute",
+    ),
+    TaskTypeSpec(
+        name="price_forecast",
+        summary="A price path with intervals, and how the model did in backtests beside the naive one",
+        queue="ml",
+        handler="gateway.workflows.forecasting:forecast",
+        inputs=("data", "asset", "horizon"),
+        required=("data",),
+        outputs=("forecast", "model", "version", "facts", "plots"),
+        model_kind="ml",
+        permission="ml:execute",
+    ),
+    TaskTypeSpec(
+        name="portfolio_segmentation",
+        summary="Assets grouped by how they behave",
+        queue="ml",
+        handler="gateway.workflows.segmentation:segment",
+        inputs=("data", "options"),
+        required=("data",),
+        outputs=("segments", "model", "version", "facts", "plots"),
+        model_kind="ml",
+        permission="ml:execute",
+    ),
+    TaskTypeSpec(
+        name="model_training",
+        summary="Train, measure out of sample, register as a new version, promote where asked",
+        queue="cpu",
+        handler="gateway.workflows.model_training:train",
+        inputs=("model", "data", "promote", "seed", "options"),
+        required=("model",),
+        outputs=("version", "metrics", "comparison", "card", "facts", "plots"),
+        permission="models:write",
+    ),
+)
+
+
+def known_task_types() -> Mapping[str, TaskTypeSpec]:
+    """The built-in task types and those that installed packages bring."""
+    brought = []
+    for point in entry_points(group=ENTRY_POINTS):
+        spec = point.load()
+        if not isinstance(spec, TaskTypeSpec):
+            raise ConfigurationInvalid(f"the entry point {point.name!r} of {ENTRY_POINTS} is no TaskTypeSpec")
+        brought.append(spec)
+    return index((*BUILT_IN, *brought))
+
+
+@cache
+def load_handler(path: str) -> Handler:
+    """The handler named ``module:function``."""
+    module, _, name = path.partition(":")
+    return cast(Handler, getattr(import_module(module), name))
