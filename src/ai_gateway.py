@@ -1,0 +1,16 @@
+"""The AI gateway as a script: ``python src/ai_gateway.py [--dev] …``.
+
+The same as ``ai-gateway serve …``, from any directory, without installing this project (its
+requirements must be there: ``make setup``, or ``pip install -r requirements.txt``).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from gateway.cli.main import main
+
+    main(["serve", *sys.argv[1:]])
