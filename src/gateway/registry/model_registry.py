@@ -100,9 +100,7 @@ class ModelRegistry:
                 created_by=new.created_by,
             )
         )
-        self._store.point(
-            new.model, CHAMPION, added.version, new.created_by, self._clock.now(), only_if_absent=True
-        )
+        self._store.point(new.model, CHAMPION, added.version, new.created_by, self._clock.now(), only_if_absent=True)
         return added
 
     def resolve(self, model: str, version: int | None = None, alias: str | None = None) -> ModelVersion:

@@ -9,11 +9,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from gateway.clock import Clock
 from gateway.errors import GatewayError, NotSupported, UpstreamError, ValidationFailed
 from gateway.governance.feature_validation import check_features
-from gateway.ledger.cost_tracker import Ledger
-from gateway.ledger.entry import Charge
 from gateway.ledger.pricing import card_for_ml, cost_ml, worst_case_ml
 from gateway.models.call import CallContext
 from gateway.models.custom_models import load_predictor
@@ -21,8 +18,9 @@ from gateway.models.ml_models import Features, ModelVersion, Prediction, Predict
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.registry.model_registry import ModelRegistry
 from gateway.security.access import Caller
-from gateway.security.limits import Limits
-from gateway.serving.answer import AnswerMeta, Observer
+from gateway.security.limits import Limits, LimitState
+from gateway.serving.accounts import Accounts
+from gateway.serving.answer import AnswerMeta
 
 #: The longest one prediction may take, in seconds: bounds what a model priced by time can cost.
 MOST_SECONDS = 60.0
@@ -63,18 +61,14 @@ class PredictService:
         catalogue: Callable[[], Catalogue],
         registry: ModelRegistry,
         source: PredictorSource,
-        ledger: Ledger,
+        accounts: Accounts,
         limits: Limits,
-        clock: Clock,
-        observer: Observer,
     ) -> None:
         self._catalogue = catalogue
         self._registry = registry
         self._source = source
-        self._ledger = ledger
+        self._accounts = accounts
         self._limits = limits
-        self._clock = clock
-        self._observer = observer
 
     async def predict(
         self, caller: Caller, request: PredictRequest, call: CallContext, *, provider: str | None = None
@@ -95,43 +89,40 @@ class PredictService:
         caller: Caller,
         request: PredictRequest,
         call: CallContext,
-        state: Any,
+        state: LimitState,
     ) -> PredictAnswer:
         version = self._registry.resolve(spec.name, request.version, request.alias or spec.alias)
         features = _features(version, request)
         predictor = self._predictor(catalogue, spec, version)
         provider_type = catalogue.provider(spec.provider).type
-        card = card_for_ml(spec.name, provider_type, spec.price, self._clock.now())
+        card = card_for_ml(spec.name, provider_type, spec.price, self._accounts.now())
         rows = max(len(features.rows), 1)
-        charge = Charge(
-            cause=call.cause,
-            kind="ml",
-            principal=caller.principal,
-            key_id=caller.key_id,
-            team=caller.team,
-            model=spec.name,
-            provider=spec.provider,
-            upstream_model=f"{spec.name}:{version.version}",
-            workflow_id=call.workflow_id,
-            run_id=call.run_id,
-            task_id=call.task_id,
-            request_id=call.request_id,
-            config_epoch=catalogue.epoch,
+        account = self._accounts.open(
+            caller,
+            call,
+            catalogue,
+            spec,
+            "ml",
+            worst_case_ml(card, max_seconds=MOST_SECONDS, rows=rows),
+            card.name,
         )
-        hold = self._ledger.reserve(charge, worst_case_ml(card, max_seconds=MOST_SECONDS, rows=rows), card.name)
         started = time.perf_counter_ns()
         try:
             prediction = predictor.predict(features)
-        except BaseException as error:
-            self._ledger.release(hold, f"the prediction failed: {type(error).__name__}")
-            self._observer.call_ended("ml", spec.name, spec.provider, _code(error), _micros(started), 0, None)
-            if isinstance(error, (GatewayError, asyncio.CancelledError)) or not isinstance(error, Exception):
+        except Exception as error:
+            code = error.code if isinstance(error, GatewayError) else "model_failed"
+            self._accounts.release(account, code, _micros(started))
+            if isinstance(error, GatewayError):
                 raise
             raise UpstreamError(f"the model {spec.name} failed on this input") from error
         micros = _micros(started)
-        settled = self._ledger.settle(hold, cost=cost_ml(card, micros, rows), inference_micros=micros, rows=rows)
-        self._observer.call_ended("ml", spec.name, spec.provider, "completed", micros, settled.entry.cost, None)
-        self._observer.alerts(caller, settled.alerts)
+        settled = self._accounts.settle(
+            account,
+            cost=cost_ml(card, micros, rows),
+            micros=micros,
+            rows=rows,
+            upstream_model=f"{spec.name}:{version.version}",
+        )
         meta = AnswerMeta(
             request_id=call.request_id,
             model=spec.name,
@@ -174,7 +165,3 @@ def _check_kind(spec: ModelSpec, provider: str | None) -> None:
 
 def _micros(started: int) -> int:
     return (time.perf_counter_ns() - started) // 1000
-
-
-def _code(error: BaseException) -> str:
-    return error.code if isinstance(error, GatewayError) else "failed"

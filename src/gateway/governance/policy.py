@@ -1,0 +1,52 @@
+"""Bounds on what a model may be asked and may answer, the same for every door."""
+
+from __future__ import annotations
+
+from gateway.errors import ValidationFailed
+from gateway.models.llm_models import Chat, ImagePart, TextPart, ToolResultPart, ToolUsePart
+
+MOST_MESSAGES = 2_000
+MOST_TOOLS = 128
+
+
+def check_chat(chat: Chat) -> None:
+    """``ValidationFailed`` for a conversation that no model can take."""
+    if not chat.messages:
+        raise ValidationFailed("messages: at least one message is needed", param="messages")
+    if len(chat.messages) > MOST_MESSAGES:
+        raise ValidationFailed(f"messages: at most {MOST_MESSAGES}", param="messages")
+    if len(chat.tools) > MOST_TOOLS:
+        raise ValidationFailed(f"tools: at most {MOST_TOOLS}", param="tools")
+    if not any(message.parts for message in chat.messages):
+        raise ValidationFailed("messages: every message is empty", param="messages")
+
+
+def input_tokens_bound(chat: Chat) -> int:
+    """A number of tokens that the input surely does not pass: a token is at least one byte of UTF-8.
+
+    Framing of turns and tools is added generously; an image counts as the dearest that providers bill.
+    """
+    size = 16
+    for message in chat.messages:
+        size += 16
+        for part in message.parts:
+            if isinstance(part, TextPart):
+                size += len(part.text.encode())
+            elif isinstance(part, ImagePart):
+                size += 3_000
+            elif isinstance(part, ToolUsePart):
+                size += len(part.arguments.encode()) + len(part.name.encode()) + 32
+            elif isinstance(part, ToolResultPart):
+                size += len(part.content.encode()) + 32
+            else:
+                size += len(part.text.encode()) + len(part.signature)
+    size += sum(len(str(tool.schema)) + len(tool.description.encode()) + len(tool.name) + 64 for tool in chat.tools)
+    if chat.response_format is not None:
+        size += len(str(chat.response_format.schema)) + 32
+    return size
+
+
+def output_tokens_bound(asked: int | None, most: int | None) -> int:
+    """The most tokens an answer may have: as asked, at most the model's own limit."""
+    limits = [limit for limit in (asked, most) if limit is not None]
+    return min(limits) if limits else 4_096

@@ -1,0 +1,107 @@
+"""The catalogue: what ``config/`` says there is, frozen and named by the hash of its files (its epoch)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from gateway.errors import ConfigurationInvalid, ModelNotFound
+
+ModelType = Literal[
+    "llm", "embedding", "classification", "regression", "anomaly_detection", "time_series", "clustering", "risk_module"
+]
+MODEL_TYPES: tuple[str, ...] = ModelType.__args__  # type: ignore[attr-defined]
+#: Provider types that work, with what they are.
+PROVIDER_TYPES: Mapping[str, str] = {
+    "openai": "the OpenAI API",
+    "anthropic": "the Anthropic API",
+    "openai_compatible": "a server with OpenAI's chat completions: vLLM, Ollama, llama.cpp, …",
+    "llama_cpp": "the embedded language model",
+    "local": "our own predictive models",
+    "python": "models of an installed Python package (entry points)",
+}
+LLM_PROVIDER_TYPES = frozenset({"openai", "anthropic", "openai_compatible", "llama_cpp", "python"})
+ML_PROVIDER_TYPES = frozenset({"local", "python"})
+
+
+class Timeouts(Struct, frozen=True):
+    """Seconds: to connect, to the first byte, between bytes, and in all."""
+
+    connect: float = 5.0
+    first_byte: float = 60.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+class ProviderSpec(Struct, frozen=True):
+    """A row of ``providers.yaml``. ``missing`` names unset variables it needs: present, but not configured."""
+
+    name: str
+    type: str
+    base_url: str = ""
+    api_key: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    timeouts: Timeouts = Timeouts()
+    max_attempts: int = 3
+    missing: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def configured(self) -> bool:
+        """Whether it has all that a call needs."""
+        return not self.missing
+
+
+class ModelSpec(Struct, frozen=True):
+    """A row of ``models.yaml``: a name that callers use, and what stands behind it."""
+
+    name: str
+    type: str
+    provider: str
+    upstream_model: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    alias: str | None = None
+    price: dict[str, Any] | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    fallbacks: tuple[str, ...] = ()
+    description: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Catalogue(Struct, frozen=True):
+    """Everything configured, at one epoch."""
+
+    epoch: str
+    providers: dict[str, ProviderSpec]
+    models: dict[str, ModelSpec]
+    defaults: dict[str, str]
+    workflows: tuple[dict[str, Any], ...] = ()
+
+    def model(self, name: str) -> ModelSpec:
+        """The model, or ``ModelNotFound`` that names near ones."""
+        found = self.models.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name[:100], self.models, n=3)
+            raise ModelNotFound(
+                "no model of that name is configured",
+                mend=(f"did you mean {', '.join(near)}? " if near else "") + "GET /models lists all",
+                param="model",
+            )
+        return found
+
+    def provider(self, name: str) -> ProviderSpec:
+        """The provider of that name; models only name providers that exist."""
+        found = self.providers.get(name)
+        if found is None:
+            raise ConfigurationInvalid(f"no provider {name!r} is configured")
+        return found
+
+    def default_model(self, task_type: str) -> str | None:
+        """The default model of a task type: its own name in ``defaults``, or ``llm`` for language."""
+        if task_type in self.defaults:
+            return self.defaults[task_type]
+        return self.defaults.get("llm") if task_type.startswith("llm") else None

@@ -1,0 +1,226 @@
+"""From the three files of the configuration directory to a ``Catalogue``; strict, with line numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.errors import ConfigurationInvalid
+from gateway.registry.catalogue import (
+    LLM_PROVIDER_TYPES,
+    ML_PROVIDER_TYPES,
+    MODEL_TYPES,
+    PROVIDER_TYPES,
+    Catalogue,
+    ModelSpec,
+    ProviderSpec,
+    Timeouts,
+)
+from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
+
+FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
+_PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options"}
+_MODEL_FIELDS = {
+    "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
+    "fallbacks", "description", "options",
+}  # fmt: skip
+_NEEDS_URL = frozenset({"openai", "anthropic", "openai_compatible"})
+
+
+def load_catalogue(config_dir: Path, environ: Mapping[str, str]) -> Catalogue:
+    """The catalogue of a directory. ``ConfigurationInvalid`` names file, line and mend."""
+    providers_file, models_file, workflows_file = (read_yaml(config_dir / name) for name in FILES)
+    providers = _providers(providers_file, environ)
+    models, defaults = _models(models_file, providers)
+    return Catalogue(
+        epoch=_epoch(config_dir),
+        providers=providers,
+        models=models,
+        defaults=defaults,
+        workflows=_workflows(workflows_file),
+    )
+
+
+class CatalogueHolder:
+    """The current catalogue; a bad edit keeps the last good one and ``last_error`` says why."""
+
+    def __init__(self, config_dir: Path, environ: Mapping[str, str]) -> None:
+        self._dir = config_dir
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._current = load_catalogue(config_dir, environ)
+        self._seen = _epoch(config_dir)
+        self.last_error: ConfigurationInvalid | None = None
+
+    @property
+    def current(self) -> Catalogue:
+        """What to decide by now; hold on to it for one whole request."""
+        return self._current
+
+    def refresh(self) -> bool:
+        """Reads the files again if they changed. True: a new catalogue is in force."""
+        with self._lock:
+            seen = _epoch(self._dir)
+            if seen == self._seen:
+                return False
+            self._seen = seen
+            try:
+                self._current = load_catalogue(self._dir, self._environ)
+            except ConfigurationInvalid as error:
+                self.last_error = error
+                return False
+            self.last_error = None
+            return True
+
+
+def _epoch(config_dir: Path) -> str:
+    digest = hashlib.sha256()
+    for name in FILES:
+        path = config_dir / name
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{name}:{len(content)}:".encode() + content)
+    return digest.hexdigest()[:12]
+
+
+def _providers(document: Document, environ: Mapping[str, str]) -> dict[str, ProviderSpec]:
+    rows = _section(document, "providers")
+    providers = {}
+    for name, raw in rows.items():
+        path: Path_ = ("providers", name)
+        _object(document, path, raw, _PROVIDER_FIELDS)
+        kind = raw.get("type")
+        if kind not in PROVIDER_TYPES:
+            raise document.wrong(
+                (*path, "type"), "no such type of provider", f"known types: {', '.join(PROVIDER_TYPES)}"
+            )
+        missing: list[str] = []
+        base_url = _text(document, (*path, "base_url"), expand(raw.get("base_url", ""), environ, missing))
+        api_key = _text(document, (*path, "api_key"), expand(raw.get("api_key", ""), environ, missing))
+        if kind in _NEEDS_URL and not missing:
+            _check_url(document, (*path, "base_url"), base_url)
+            if not api_key:
+                raise document.wrong(
+                    (*path, "api_key"), "is needed", 'write "${NAME}", or none for a server without keys'
+                )
+        headers = raw.get("headers", {})
+        _object(document, (*path, "headers"), headers, None)
+        providers[name] = ProviderSpec(
+            name=name,
+            type=kind,
+            base_url=base_url.rstrip("/"),
+            api_key="" if api_key == "none" else api_key,
+            headers={str(key): str(expand(value, environ, missing)) for key, value in headers.items()},
+            timeouts=_timeouts(document, (*path, "timeouts"), raw.get("timeouts", {})),
+            max_attempts=_whole(document, (*path, "max_attempts"), raw.get("max_attempts", 3), 1, 6),
+            missing=tuple(dict.fromkeys(missing)),
+            options=_object(document, (*path, "options"), raw.get("options", {}), None),
+        )
+    return providers
+
+
+def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[dict[str, ModelSpec], dict[str, str]]:
+    rows = _section(document, "models", also={"defaults"})
+    models: dict[str, ModelSpec] = {}
+    for name, raw in rows.items():
+        path: Path_ = ("models", name)
+        _object(document, path, raw, _MODEL_FIELDS)
+        kind, provider = raw.get("type"), raw.get("provider")
+        if kind not in MODEL_TYPES:
+            raise document.wrong((*path, "type"), "no such type of model", f"known types: {', '.join(MODEL_TYPES)}")
+        if provider not in providers:
+            raise document.wrong((*path, "provider"), "no such provider", f"providers.yaml has: {', '.join(providers)}")
+        allowed = LLM_PROVIDER_TYPES if kind in ("llm", "embedding") else ML_PROVIDER_TYPES
+        if providers[provider].type not in allowed:
+            raise document.wrong(
+                (*path, "provider"), f"a provider of type {providers[provider].type} serves no {kind} model"
+            )
+        fallbacks = raw.get("fallbacks", [])
+        if not isinstance(fallbacks, list):
+            raise document.wrong((*path, "fallbacks"), "a list of model names")
+        models[name] = ModelSpec(
+            name=name,
+            type=kind,
+            provider=provider,
+            upstream_model=_text(document, (*path, "upstream_model"), raw.get("upstream_model", "")),
+            parameters=_object(document, (*path, "parameters"), raw.get("parameters", {}), None),
+            alias=raw.get("alias"),
+            price=None if raw.get("price") is None else _object(document, (*path, "price"), raw["price"], None),
+            context_window=_optional(document, (*path, "context_window"), raw.get("context_window")),
+            max_output_tokens=_optional(document, (*path, "max_output_tokens"), raw.get("max_output_tokens")),
+            fallbacks=tuple(str(item) for item in fallbacks),
+            description=_text(document, (*path, "description"), raw.get("description", "")),
+            options=_object(document, (*path, "options"), raw.get("options", {}), None),
+        )
+    for name, spec in models.items():
+        for fallback in spec.fallbacks:
+            if fallback not in models or models[fallback].type != spec.type or fallback == name:
+                raise document.wrong(
+                    ("models", name, "fallbacks"),
+                    f"{fallback!r} is no other model of the same type",
+                    "name a configured one",
+                )
+    defaults = document.value.get("defaults", {})
+    _object(document, ("defaults",), defaults, None)
+    for task, model in defaults.items():
+        if model not in models:
+            raise document.wrong(("defaults", task), "no such model", f"models.yaml has: {', '.join(models)}")
+    return models, {str(task): str(model) for task, model in defaults.items()}
+
+
+def _workflows(document: Document) -> tuple[dict[str, Any], ...]:
+    raw = document.value or {}
+    _object(document, (), raw, {"workflows"})
+    rows = raw.get("workflows", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise document.wrong(("workflows",), "a list of workflow definitions")
+    return tuple(rows)
+
+
+def _section(document: Document, name: str, also: set[str] | None = None) -> dict[str, Any]:
+    _object(document, (), document.value, {name, *(also or set())})
+    return _object(document, (name,), document.value.get(name, {}), None)
+
+
+def _object(document: Document, path: Path_, value: Any, fields: set[str] | None) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise document.wrong(path, "an object is expected here")
+    for key in value:
+        if fields is not None and key not in fields:
+            raise document.wrong((*path, key), "no such field", f"fields here: {', '.join(sorted(fields))}")
+    return value
+
+
+def _text(document: Document, path: Path_, value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise document.wrong(path, "a text is expected here", "put it in quotes")
+    return value
+
+
+def _whole(document: Document, path: Path_, value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise document.wrong(path, f"a whole number from {low} to {high} is expected here")
+    return value
+
+
+def _optional(document: Document, path: Path_, value: Any) -> int | None:
+    return None if value is None else _whole(document, path, value, 1, 100_000_000)
+
+
+def _timeouts(document: Document, path: Path_, raw: Any) -> Timeouts:
+    _object(document, path, raw, {"connect", "first_byte", "idle", "total"})
+    for name, value in raw.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 3600:
+            raise document.wrong((*path, name), "seconds from 0 to 3600 are expected here")
+    return Timeouts(**{name: float(value) for name, value in raw.items()})
+
+
+def _check_url(document: Document, path: Path_, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise document.wrong(path, "an http(s) URL without credentials is expected here")

@@ -1,0 +1,139 @@
+"""The money and the record of one call: reserve before, settle or release after, audit both ways.
+
+Every method blocks on the database: call it from a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from gateway.clock import Clock
+from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.entry import Charge, Hold, Settled
+from gateway.models.call import CallContext
+from gateway.models.llm_models import Usage
+from gateway.money import usd
+from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.security.access import Caller
+from gateway.security.audit import AuditLog
+from gateway.serving.answer import Observer
+
+
+class Account:
+    """An open call: its hold, and whom and what it is for."""
+
+    __slots__ = ("call", "caller", "closed", "hold", "kind", "spec")
+
+    def __init__(
+        self, caller: Caller, call: CallContext, spec: ModelSpec, kind: Literal["llm", "ml"], hold: Hold
+    ) -> None:
+        self.caller = caller
+        self.call = call
+        self.spec = spec
+        self.kind = kind
+        self.hold = hold
+        self.closed = False
+
+
+class Accounts:
+    """Opens and closes the accounts of calls."""
+
+    def __init__(self, ledger: Ledger, audit: AuditLog, clock: Clock, observer: Observer) -> None:
+        self._ledger = ledger
+        self._audit = audit
+        self._clock = clock
+        self._observer = observer
+
+    def now(self) -> int:
+        """The time by which prices are looked up."""
+        return self._clock.now()
+
+    def open(
+        self,
+        caller: Caller,
+        call: CallContext,
+        catalogue: Catalogue,
+        spec: ModelSpec,
+        kind: Literal["llm", "ml"],
+        worst_case: int,
+        card: str,
+        *,
+        ttl_seconds: int = 600,
+    ) -> Account:
+        """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise."""
+        charge = Charge(
+            cause=call.cause,
+            kind=kind,
+            principal=caller.principal,
+            key_id=caller.key_id,
+            team=caller.team,
+            model=spec.name,
+            provider=spec.provider,
+            upstream_model=spec.upstream_model or spec.name,
+            workflow_id=call.workflow_id,
+            run_id=call.run_id,
+            task_id=call.task_id,
+            request_id=call.request_id,
+            config_epoch=catalogue.epoch,
+        )
+        return Account(
+            caller, call, spec, kind, self._ledger.reserve(charge, worst_case, card, ttl_seconds=ttl_seconds)
+        )
+
+    def settle(
+        self,
+        account: Account,
+        *,
+        cost: int,
+        micros: int,
+        usage: Usage = Usage(),  # noqa: B008 - a frozen value
+        rows: int = 0,
+        outcome: str = "completed",
+        upstream_model: str | None = None,
+    ) -> Settled:
+        """Charges the call, records it in the audit trail, and tells whoever counts."""
+        account.closed = True
+        settled = self._ledger.settle(
+            account.hold,
+            cost=cost,
+            usage=usage,
+            inference_micros=micros if account.kind == "ml" else 0,
+            rows=rows,
+            outcome=outcome,
+            upstream_model=upstream_model,
+        )
+        spec = account.spec
+        self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
+        self._observer.alerts(account.caller, settled.alerts)
+        self._record(account, outcome, {"entry_id": settled.entry.entry_id, "cost_usd": str(usd(settled.entry.cost))})
+        return settled
+
+    def release(self, account: Account, code: str, micros: int) -> None:
+        """Gives the reservation back: nothing was done upstream."""
+        account.closed = True
+        self._ledger.release(account.hold, code)
+        self._observer.call_ended(account.kind, account.spec.name, account.spec.provider, code, micros, 0, None)
+        self._record(account, code, {"cost_usd": "0"})
+
+    def refused(self, caller: Caller, call: CallContext, kind: str, model: str, code: str) -> None:
+        """Records a call that was refused before anything was reserved."""
+        self._audit.record(
+            actor=caller.principal,
+            action=f"{kind}.call",
+            resource=f"model:{model}",
+            outcome=code,
+            request_id=call.request_id,
+            detail={"door": call.door},
+        )
+
+    def _record(self, account: Account, outcome: str, detail: Mapping[str, Any]) -> None:
+        call = account.call
+        self._audit.record(
+            actor=account.caller.principal,
+            action=f"{account.kind}.call",
+            resource=f"model:{account.spec.name}",
+            outcome=outcome,
+            request_id=call.request_id,
+            detail={**detail, "door": call.door, "key_id": account.caller.key_id, "task_id": call.task_id},
+        )

@@ -1,0 +1,81 @@
+"""Events in SQL: numbered in commit order without gaps, so a reader that remembers a number misses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from gateway.events.event import Event, EventDraft
+from gateway.store.codec import from_json, to_json
+from gateway.store.engine import Database, next_value
+from gateway.store.tables import event
+
+_COUNTER = "event"
+
+
+def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int) -> None:
+    """Numbers and stores the drafts; call it last in a transaction."""
+    if not drafts:
+        return
+    last = next_value(connection, _COUNTER, len(drafts))
+    connection.execute(
+        insert(event),
+        [
+            {
+                "id": number,
+                "type": draft.type,
+                "run_id": draft.run_id,
+                "task_id": draft.task_id,
+                "owner": draft.owner,
+                "payload": to_json(draft.payload),
+                "created_at": now,
+            }
+            for number, draft in enumerate(drafts, last - len(drafts) + 1)
+        ],
+    )
+
+
+class SqlEventStore:
+    """Reads events; writes those that belong to no run."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, drafts: Sequence[EventDraft], now: int) -> None:
+        """Stores events in a transaction of their own."""
+        with self._database.begin() as connection:
+            insert_events(connection, drafts, now)
+
+    def after(
+        self,
+        after: int,
+        *,
+        owner: str | None = None,
+        run_id: str | None = None,
+        task_id: str | None = None,
+        types: Sequence[str] = (),
+        limit: int = 500,
+    ) -> list[Event]:
+        """Events with ids above ``after``, in order. ``owner`` ``None``: everybody's."""
+        query = select(event).where(event.c.id > after).order_by(event.c.id).limit(limit)
+        if owner is not None:
+            query = query.where(event.c.owner == owner)
+        if run_id is not None:
+            query = query.where(event.c.run_id == run_id)
+        if task_id is not None:
+            query = query.where(event.c.task_id == task_id)
+        if types:
+            query = query.where(event.c.type.in_(types))
+        with self._database.read() as connection:
+            return [_event_of(row) for row in connection.execute(query)]
+
+    def latest(self) -> int:
+        """The newest id, 0 where there is none."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.max(event.c.id))) or 0
+
+
+def _event_of(row: Row[Any]) -> Event:
+    return Event(row.id, row.type, row.owner, row.run_id, row.task_id, from_json(row.payload), row.created_at)

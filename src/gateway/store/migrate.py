@@ -1,0 +1,51 @@
+"""Brings a database's schema to this version's, once, whoever else tries at the same time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from gateway.store.engine import Database
+
+_SCRIPTS = Path(__file__).with_name("migrations")
+#: Any number will do, as long as no other program locks the same one.
+_LOCK = 5_318_008_001
+
+
+def upgrade(database: Database) -> str:
+    """Runs the migrations that are missing and returns the revision. One transaction: all or nothing."""
+    with database.begin() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        if revision_of(connection) != head():
+            config = Config()
+            config.set_main_option("script_location", str(_SCRIPTS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    return head()
+
+
+def is_current(database: Database) -> bool:
+    """Whether the schema is this version's."""
+    with database.read() as connection:
+        return revision_of(connection) == head()
+
+
+def head() -> str:
+    """The newest revision there is."""
+    newest = ScriptDirectory(str(_SCRIPTS)).get_current_head()
+    if newest is None:
+        raise RuntimeError("no migration is shipped with this installation")
+    return newest
+
+
+def revision_of(connection: Connection) -> str | None:
+    """The revision of a database; ``None`` for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return MigrationContext.configure(connection).get_current_revision()

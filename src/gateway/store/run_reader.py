@@ -1,0 +1,191 @@
+"""What people ask about runs, steps and definitions: lists, sums and counts. Reads only, but for definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Row, func, select, update
+
+from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.rows import RunRow, StepRow
+from gateway.store.dialect import insert_into
+from gateway.store.engine import Database
+from gateway.store.run_store import run_of, step_of
+from gateway.store.tables import definition, edge, entry, run, step
+
+
+class KeptDefinition(Struct, frozen=True):
+    """A definition as stored: its version is its hash."""
+
+    definition: WorkflowDefinition
+    hash: str
+    source: str
+    owner: str
+    created_at: int
+
+
+class SqlRunReader:
+    """Reads for ``tasks.desk``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def run(self, run_id: str) -> tuple[RunRow, list[StepRow]] | None:
+        """A run and its steps, from one snapshot."""
+        with self._database.read() as connection:
+            row = connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
+            if row is None:
+                return None
+            steps = connection.execute(select(step).where(step.c.run_id == run_id).order_by(step.c.position))
+            return run_of(row), [step_of(item) for item in steps]
+
+    def task(self, task_id: str) -> tuple[RunRow, StepRow] | None:
+        """A step by its task id, and its run."""
+        with self._database.read() as connection:
+            found = connection.execute(select(step).where(step.c.task_id == task_id)).one_or_none()
+            if found is None:
+                return None
+            row = connection.execute(select(run).where(run.c.run_id == found.run_id)).one()
+            return run_of(row), step_of(found)
+
+    def runs(
+        self, owner: str | None, *, kind: str | None, status: str | None, workflow_id: str | None, before: str | None,
+        limit: int,
+    ) -> list[RunRow]:  # fmt: skip
+        """Newest first, with ids below ``before``."""
+        query = select(run).order_by(run.c.run_id.desc()).limit(limit)
+        for column, value in (
+            (run.c.owner, owner),
+            (run.c.kind, kind),
+            (run.c.status, status),
+            (run.c.workflow_id, workflow_id),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        if before is not None:
+            query = query.where(run.c.run_id < before)
+        with self._database.read() as connection:
+            return [run_of(row) for row in connection.execute(query)]
+
+    def tasks(
+        self, owner: str | None, *, states: Sequence[str] | None, task_type: str | None, run_id: str | None,
+        before: str | None, limit: int,
+    ) -> list[tuple[RunRow, StepRow]]:  # fmt: skip
+        """Steps with their runs, newest first, with task ids below ``before``."""
+        query = select(step).join(run, run.c.run_id == step.c.run_id).order_by(step.c.task_id.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(run.c.owner == owner)
+        if states is not None:
+            query = query.where(step.c.state.in_(states))
+        if task_type is not None:
+            query = query.where(step.c.task_type == task_type)
+        if run_id is not None:
+            query = query.where(step.c.run_id == run_id)
+        if before is not None:
+            query = query.where(step.c.task_id < before)
+        with self._database.read() as connection:
+            found = [step_of(row) for row in connection.execute(query)]
+            ids = {item.run_id for item in found}
+            rows = connection.execute(select(run).where(run.c.run_id.in_(ids)))
+            by_id = {row.run_id: run_of(row) for row in rows}
+        return [(by_id[item.run_id], item) for item in found]
+
+    def costs(self, task_ids: Sequence[str]) -> dict[str, int]:
+        """Units charged so far, by task id."""
+        if not task_ids:
+            return {}
+        query = (
+            select(entry.c.task_id, func.sum(entry.c.cost))
+            .where(entry.c.task_id.in_(task_ids))
+            .group_by(entry.c.task_id)
+        )
+        with self._database.read() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+    def run_costs(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """Units charged so far, by run id."""
+        if not run_ids:
+            return {}
+        query = select(entry.c.run_id, func.sum(entry.c.cost)).where(entry.c.run_id.in_(run_ids)).group_by(entry.c.run_id)
+        with self._database.read() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+    def edges(self, run_id: str) -> list[tuple[str, str]]:
+        """(step, what it depends on) of a run."""
+        query = select(edge.c.step_id, edge.c.depends_on).where(edge.c.run_id == run_id).order_by(edge.c.step_id)
+        with self._database.read() as connection:
+            return [(row.step_id, row.depends_on) for row in connection.execute(query)]
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """(steps by state, waiting steps by queue)."""
+        states = select(step.c.state, func.count()).group_by(step.c.state)
+        depth = (
+            select(step.c.queue, func.count()).where(step.c.state.in_(("ready", "queued"))).group_by(step.c.queue)
+        )
+        with self._database.read() as connection:
+            return (
+                {row[0]: int(row[1]) for row in connection.execute(states)},
+                {row[0]: int(row[1]) for row in connection.execute(depth)},
+            )
+
+    # -- definitions ------------------------------------------------------------------------------
+
+    def define(self, given: WorkflowDefinition, *, source: str, owner: str, now: int) -> KeptDefinition:
+        """Makes the definition the newest of its workflow. One that came from a configuration file
+        and did not change since stays where it is, so that a restart undoes nobody's work."""
+        digest = given.hash()
+        table = definition
+        with self._database.begin() as connection:
+            added = connection.execute(
+                insert_into(connection, table)
+                .values(
+                    hash=digest,
+                    workflow_id=given.workflow_id,
+                    name=given.name,
+                    body=given.canonical().decode(),
+                    source=source,
+                    owner=owner,
+                    created_at=now,
+                )
+                .on_conflict_do_nothing(index_elements=[table.c.hash])
+                .returning(table.c.hash)
+            ).first()
+            if added is None:
+                last = connection.scalar(
+                    select(table.c.hash)
+                    .where(table.c.workflow_id == given.workflow_id)
+                    .where(table.c.source == "config" if source == "config" else table.c.hash.is_not(None))
+                    .order_by(table.c.created_at.desc())
+                    .limit(1)
+                )
+                if last != digest and not (source == "config" and last is None):
+                    connection.execute(
+                        update(table).where(table.c.hash == digest).values(created_at=now, source=source, owner=owner)
+                    )
+            row = connection.execute(select(table).where(table.c.hash == digest)).one()
+        return _definition_of(row)
+
+    def definition(self, workflow_id: str) -> KeptDefinition | None:
+        """The newest definition of a workflow."""
+        query = (
+            select(definition)
+            .where(definition.c.workflow_id == workflow_id)
+            .order_by(definition.c.created_at.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _definition_of(row)
+
+    def definitions(self) -> list[KeptDefinition]:
+        """The newest of each workflow, by id."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(definition).order_by(definition.c.created_at))
+            newest = {row.workflow_id: row for row in rows}
+        return [_definition_of(newest[name]) for name in sorted(newest)]
+
+
+def _definition_of(row: Row[Any]) -> KeptDefinition:
+    return KeptDefinition(WorkflowDefinition.decode(row.body), row.hash, row.source, row.owner, row.created_at)

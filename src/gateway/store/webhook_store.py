@@ -1,0 +1,191 @@
+"""The webhook outbox and subscriptions in SQL.
+
+A delivery is written in the transaction of the event it tells; it is claimed with a lease, so that
+several orchestrators never send the same try at once, and keeps one id over all tries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from gateway.engine.rows import RunRow
+from gateway.events.outbox import Delivery, Subscription
+from gateway.ids import new_id
+from gateway.store.codec import from_json, to_json
+from gateway.store.engine import Database
+from gateway.store.tables import webhook_delivery, webhook_subscription
+
+
+def insert_deliveries(
+    connection: Connection,
+    held: RunRow,
+    event: str,
+    task_id: str | None,
+    body: dict[str, Any],
+    now: int,
+    default_url: str,
+) -> None:
+    """A delivery for the run's own address (else the default one) and for each matching subscription."""
+    targets = [held.webhook_url or default_url] if held.webhook_url or default_url else []
+    query = select(webhook_subscription.c.url, webhook_subscription.c.events).where(
+        webhook_subscription.c.owner == held.owner, webhook_subscription.c.active
+    )
+    for row in connection.execute(query):
+        wanted = from_json(row.events)
+        if not wanted or event in wanted:
+            targets.append(row.url)
+    if not targets:
+        return
+    text = to_json(body)
+    connection.execute(
+        insert(webhook_delivery),
+        [
+            {
+                "delivery_id": new_id("msg"),
+                "url": url,
+                "owner": held.owner,
+                "event": event,
+                "task_id": task_id,
+                "run_id": held.run_id,
+                "body": text,
+                "state": "pending",
+                "attempts": 0,
+                "not_before": now,
+                "created_at": now,
+            }
+            for url in dict.fromkeys(targets)
+        ],
+    )
+
+
+class SqlWebhookStore:
+    """Deliveries and subscriptions; see ``events.outbox``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim_due(self, now: int, lease_until: int, limit: int) -> list[Delivery]:
+        """Takes deliveries that are due: attempts + 1, leased."""
+        table = webhook_delivery
+        due = (
+            select(table.c.delivery_id)
+            .where(table.c.state == "pending", table.c.not_before <= now)
+            .where((table.c.lease_until.is_(None)) | (table.c.lease_until < now))
+            .order_by(table.c.not_before)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        with self._database.begin() as connection:
+            chosen = list(connection.scalars(due))
+            if not chosen:
+                return []
+            taken = connection.execute(
+                update(table)
+                .where(table.c.delivery_id.in_(chosen))
+                .values(lease_until=lease_until, attempts=table.c.attempts + 1)
+                .returning(table)
+            )
+            return [_delivery_of(row) for row in taken]
+
+    def any_due(self, now: int) -> bool:
+        """Whether a claim would find work; takes no write lock."""
+        table = webhook_delivery
+        query = (
+            select(table.c.delivery_id)
+            .where(table.c.state == "pending", table.c.not_before <= now)
+            .where((table.c.lease_until.is_(None)) | (table.c.lease_until < now))
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
+
+    def delivered(self, delivery_id: str, now: int) -> None:
+        """The receiver took it."""
+        self._end(delivery_id, {"state": "delivered", "completed_at": now, "last_error": None})
+
+    def retry(self, delivery_id: str, not_before: int, error: str) -> None:
+        """The try failed; another follows."""
+        self._end(delivery_id, {"not_before": not_before, "last_error": error[:500]})
+
+    def bury(self, delivery_id: str, now: int, error: str) -> None:
+        """Every try failed: it stays visible and can be replayed."""
+        self._end(delivery_id, {"state": "dead", "completed_at": now, "last_error": error[:500]})
+
+    def replay(self, delivery_id: str, now: int) -> bool:
+        """Puts an ended delivery back in the queue. False: no such delivery, or it is pending."""
+        table = webhook_delivery
+        with self._database.begin() as connection:
+            done = connection.execute(
+                update(table)
+                .where(table.c.delivery_id == delivery_id, table.c.state != "pending")
+                .values(state="pending", attempts=0, not_before=now, lease_until=None, completed_at=None)
+                .returning(table.c.delivery_id)
+            )
+            return done.first() is not None
+
+    def deliveries(self, owner: str | None, *, state: str | None, limit: int) -> list[Delivery]:
+        """Newest first. ``owner`` ``None``: everybody's."""
+        query = select(webhook_delivery).order_by(webhook_delivery.c.delivery_id.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(webhook_delivery.c.owner == owner)
+        if state is not None:
+            query = query.where(webhook_delivery.c.state == state)
+        with self._database.read() as connection:
+            return [_delivery_of(row) for row in connection.execute(query)]
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """One delivery."""
+        query = select(webhook_delivery).where(webhook_delivery.c.delivery_id == delivery_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _delivery_of(row)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Adds a subscription."""
+        values = {name: getattr(subscription, name) for name in subscription.__struct_fields__}
+        with self._database.begin() as connection:
+            connection.execute(insert(webhook_subscription).values({**values, "events": to_json(subscription.events)}))
+
+    def subscriptions(self, owner: str | None) -> list[Subscription]:
+        """Active ones, newest first."""
+        table = webhook_subscription
+        query = select(table).where(table.c.active).order_by(table.c.subscription_id.desc())
+        if owner is not None:
+            query = query.where(table.c.owner == owner)
+        with self._database.read() as connection:
+            return [_subscription_of(row) for row in connection.execute(query)]
+
+    def secret_for(self, owner: str, url: str) -> str | None:
+        """The signing secret of the owner's subscription to that address."""
+        table = webhook_subscription
+        query = select(table.c.secret).where(table.c.owner == owner, table.c.url == url, table.c.active).limit(1)
+        with self._database.read() as connection:
+            return connection.scalar(query)
+
+    def unsubscribe(self, subscription_id: str, owner: str | None) -> bool:
+        """Ends a subscription. False: there is none for that owner."""
+        table = webhook_subscription
+        statement = update(table).where(table.c.subscription_id == subscription_id, table.c.active)
+        if owner is not None:
+            statement = statement.where(table.c.owner == owner)
+        with self._database.begin() as connection:
+            done = connection.execute(statement.values(active=False).returning(table.c.subscription_id))
+            return done.first() is not None
+
+    def _end(self, delivery_id: str, values: dict[str, Any]) -> None:
+        with self._database.begin() as connection:
+            connection.execute(
+                update(webhook_delivery)
+                .where(webhook_delivery.c.delivery_id == delivery_id)
+                .values({**values, "lease_until": None})
+            )
+
+
+def _delivery_of(row: Row[Any]) -> Delivery:
+    return Delivery(**row._mapping)
+
+
+def _subscription_of(row: Row[Any]) -> Subscription:
+    return Subscription(**{**row._mapping, "events": tuple(from_json(row.events))})

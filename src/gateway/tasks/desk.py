@@ -1,0 +1,368 @@
+"""The desk: where work is handed in, asked about and called off. One instance a process; thread safe.
+
+Everything that is accepted is on disk, with its first event, before this returns; only then is the
+doorbell rung. A bell that nobody hears is rung again by the orchestrator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from gateway.clock import SECOND, Clock
+from gateway.engine.advance import cancel_run
+from gateway.engine.claim import dispatch
+from gateway.engine.definition import RetryPolicy, StepDefinition, WorkflowDefinition, parse_definition
+from gateway.engine.ports import EngineStore, Executor
+from gateway.engine.rows import NewRun, NewStep, RunRow, StepRow
+from gateway.engine.states import RUN_ENDED
+from gateway.engine.task_types import TaskTypeSpec
+from gateway.errors import Conflict, NotFound, ValidationFailed
+from gateway.events.event import EVENT_TYPES, Event
+from gateway.ids import new_id
+from gateway.registry.catalogue import Catalogue
+from gateway.security.access import Caller
+from gateway.store.run_reader import KeptDefinition
+from gateway.tasks.submission import RunSubmission, TaskSubmission, check_config
+from gateway.tasks.views import STATES_OF_STATUS, definition_view, run_view, task_view
+
+
+class RunReader(Protocol):
+    """What the desk asks of the store beside the engine's transactions; see ``store.run_reader``."""
+
+    def run(self, run_id: str) -> tuple[RunRow, list[StepRow]] | None: ...
+
+    def task(self, task_id: str) -> tuple[RunRow, StepRow] | None: ...
+
+    def runs(
+        self, owner: str | None, *, kind: str | None, status: str | None, workflow_id: str | None, before: str | None,
+        limit: int,
+    ) -> list[RunRow]: ...  # fmt: skip
+
+    def tasks(
+        self, owner: str | None, *, states: Sequence[str] | None, task_type: str | None, run_id: str | None,
+        before: str | None, limit: int,
+    ) -> list[tuple[RunRow, StepRow]]: ...  # fmt: skip
+
+    def costs(self, task_ids: Sequence[str]) -> dict[str, int]: ...
+
+    def run_costs(self, run_ids: Sequence[str]) -> dict[str, int]: ...
+
+    def edges(self, run_id: str) -> list[tuple[str, str]]: ...
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]: ...
+
+    def define(self, given: WorkflowDefinition, *, source: str, owner: str, now: int) -> KeptDefinition: ...
+
+    def definition(self, workflow_id: str) -> KeptDefinition | None: ...
+
+    def definitions(self) -> list[KeptDefinition]: ...
+
+
+class EventReader(Protocol):
+    """Reads events; see ``store.event_store``."""
+
+    def after(
+        self, after: int, *, owner: str | None = None, run_id: str | None = None, task_id: str | None = None,
+        types: Sequence[str] = (), limit: int = 500,
+    ) -> list[Event]: ...  # fmt: skip
+
+    def latest(self) -> int: ...
+
+
+class Desk:
+    """See the module. ``check_webhook`` refuses an address that may not be called."""
+
+    def __init__(
+        self,
+        store: EngineStore,
+        reader: RunReader,
+        events: EventReader,
+        executor: Executor,
+        catalogue: Callable[[], Catalogue],
+        task_types: Mapping[str, TaskTypeSpec],
+        clock: Clock,
+        check_webhook: Callable[[str], object],
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._events = events
+        self._executor = executor
+        self._catalogue = catalogue
+        self.task_types = task_types
+        self._clock = clock
+        self._check_webhook = check_webhook
+
+    # -- handing in -------------------------------------------------------------------------------
+
+    def submit_task(self, caller: Caller, given: TaskSubmission, request_id: str) -> dict[str, Any]:
+        """Accepts a task: a run of one step."""
+        caller.require("tasks:write")
+        caller.require(given.spec.permission)
+        task_id = new_id("task")
+        step = StepDefinition(
+            step_id="task",
+            task_type=given.spec.name,
+            llm_config=given.llm_config,
+            retry=RetryPolicy(),
+            timeout=given.timeout,
+        )
+        run = self._new_run(caller, given, request_id, "task", given.spec.name, None, given.input_data)
+        self._begin(run, (NewStep(task_id, step, given.spec.queue),))
+        return self.task(caller, task_id)
+
+    def start_run(self, caller: Caller, workflow_id: str, given: RunSubmission, request_id: str) -> dict[str, Any]:
+        """Accepts a run of the newest definition of a workflow."""
+        caller.require("workflows:run")
+        kept = self._kept(workflow_id)
+        for step in kept.definition.steps:
+            spec = self.task_types[step.task_type]
+            caller.require(spec.permission)
+            if step.llm_config is not None:
+                check_config(step.llm_config, spec, self._catalogue(), caller)
+        self._check_input(kept.definition, given.input)
+        run = self._new_run(caller, given, request_id, "workflow", workflow_id, kept.hash, given.input)
+        steps = tuple(
+            NewStep(new_id("task"), step, self.task_types[step.task_type].queue) for step in kept.definition.steps
+        )
+        self._begin(run, steps)
+        return self.run(caller, run.run_id)
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def task(self, caller: Caller, task_id: str) -> dict[str, Any]:
+        """A task with its result. ``NotFound`` for somebody else's."""
+        run, step = self._task(caller, task_id)
+        return task_view(run, step, self._reader.costs([task_id]).get(task_id, 0))
+
+    def tasks(
+        self,
+        caller: Caller,
+        *,
+        status: str | None = None,
+        task_type: str | None = None,
+        run_id: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> dict[str, Any]:
+        """A page of tasks, newest first, without their results."""
+        caller.require("tasks:read")
+        if status is not None and status not in STATES_OF_STATUS:
+            raise ValidationFailed(f"status: one of {', '.join(STATES_OF_STATUS)}", param="status")
+        states = None if status is None else STATES_OF_STATUS[status]
+        found = self._reader.tasks(
+            self._owner(caller), states=states, task_type=task_type, run_id=run_id, before=cursor, limit=limit + 1
+        )
+        page = found[:limit]
+        costs = self._reader.costs([step.task_id for _, step in page])
+        return {
+            "tasks": [task_view(run, step, costs.get(step.task_id, 0), whole=False) for run, step in page],
+            "next_cursor": page[-1][1].task_id if len(found) > limit else None,
+        }
+
+    def run(self, caller: Caller, run_id: str) -> dict[str, Any]:
+        """A run with its steps."""
+        run, steps = self._run(caller, run_id)
+        costs = self._reader.costs([step.task_id for step in steps])
+        return run_view(run, steps, costs, sum(costs.values()))
+
+    def runs(
+        self,
+        caller: Caller,
+        *,
+        status: str | None = None,
+        workflow_id: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> dict[str, Any]:
+        """A page of workflow runs, newest first, without steps and output."""
+        caller.require("workflows:read")
+        found = self._reader.runs(
+            self._owner(caller), kind="workflow", status=status, workflow_id=workflow_id, before=cursor, limit=limit + 1
+        )
+        page = found[:limit]
+        costs = self._reader.run_costs([run.run_id for run in page])
+        return {
+            "runs": [run_view(run, None, {}, costs.get(run.run_id, 0)) for run in page],
+            "next_cursor": page[-1].run_id if len(found) > limit else None,
+        }
+
+    def graph(self, caller: Caller, run_id: str) -> dict[str, Any]:
+        """The steps of a run as nodes, its dependencies as edges."""
+        run, steps = self._run(caller, run_id)
+        return {
+            "run_id": run.run_id,
+            "nodes": [
+                {"step_id": view["step_id"], "task_type": view["task_type"], "status": view["status"]}
+                for view in (task_view(run, step, 0) for step in steps)
+            ],
+            "edges": [{"from": producer, "to": step} for step, producer in self._reader.edges(run_id)],
+        }
+
+    def events(
+        self,
+        caller: Caller,
+        *,
+        after: int,
+        run_id: str | None = None,
+        task_id: str | None = None,
+        types: Sequence[str] = (),
+        limit: int = 500,
+    ) -> list[Event]:
+        """Events that the caller may see, in order. ``NotFound`` for a run or task of somebody else."""
+        for name in types:
+            if name not in EVENT_TYPES:
+                raise ValidationFailed(f"no such event type; they are: {', '.join(EVENT_TYPES)}", param="types")
+        if run_id is not None:
+            self._run(caller, run_id)
+        if task_id is not None:
+            self._task(caller, task_id)
+        owner = self._owner(caller)
+        return self._events.after(after, owner=owner, run_id=run_id, task_id=task_id, types=types, limit=limit)
+
+    def latest_event_id(self) -> int:
+        """The newest event's id."""
+        return self._events.latest()
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many tasks are in each status, and how many wait in each queue."""
+        states, depth = self._reader.counts()
+        by_status = {
+            status: sum(states.get(state, 0) for state in members) for status, members in STATES_OF_STATUS.items()
+        }
+        return {"tasks": by_status, "queue_depth": {queue: depth.get(queue, 0) for queue in ("llm", "ml", "cpu")}}
+
+    # -- calling off ------------------------------------------------------------------------------
+
+    def cancel_task(self, caller: Caller, task_id: str) -> dict[str, Any]:
+        """Cancels a stand-alone task. ``Conflict`` for a step of a workflow, or one that has ended."""
+        run, _step = self._task(caller, task_id)
+        caller.require("tasks:write")
+        if run.kind != "task":
+            raise Conflict(
+                "this task is a step of a workflow run", mend=f"cancel the run: POST /runs/{run.run_id}/cancel"
+            )
+        self._cancel(run)
+        return self.task(caller, task_id)
+
+    def cancel_run(self, caller: Caller, run_id: str) -> dict[str, Any]:
+        """Cancels a run: what has not begun never does, what runs is told to stop."""
+        run, _steps = self._run(caller, run_id)
+        caller.require("workflows:run")
+        self._cancel(run)
+        return self.run(caller, run_id)
+
+    # -- definitions ------------------------------------------------------------------------------
+
+    def define(self, caller: Caller, raw: Any) -> dict[str, Any]:
+        """Checks a definition and makes it the newest of its workflow."""
+        caller.require("workflows:write")
+        definition = parse_definition(raw, self.task_types, self._model_known)
+        return definition_view(
+            self._reader.define(definition, source="api", owner=caller.principal, now=self._clock.now())
+        )
+
+    def adopt(self, raws: Sequence[Mapping[str, Any]]) -> None:
+        """Takes the definitions of ``workflows.yaml``. ``DefinitionInvalid`` names the first wrong one."""
+        parsed = [parse_definition(raw, self.task_types, self._model_known) for raw in raws]
+        for definition in parsed:
+            self._reader.define(definition, source="config", owner="gateway", now=self._clock.now())
+
+    def definition(self, caller: Caller, workflow_id: str) -> dict[str, Any]:
+        """The newest definition of a workflow."""
+        caller.require("workflows:read")
+        return definition_view(self._kept(workflow_id))
+
+    def definitions(self, caller: Caller) -> list[dict[str, Any]]:
+        """The newest definition of every workflow."""
+        caller.require("workflows:read")
+        return [definition_view(kept) for kept in self._reader.definitions()]
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _new_run(
+        self,
+        caller: Caller,
+        given: TaskSubmission | RunSubmission,
+        request_id: str,
+        kind: str,
+        workflow_id: str,
+        definition_hash: str | None,
+        data: dict[str, Any],
+    ) -> NewRun:
+        if given.webhook_url:
+            self._check_webhook(given.webhook_url)
+        now = self._clock.now()
+        return NewRun(
+            run_id=new_id("run"),
+            kind=kind,
+            workflow_id=workflow_id,
+            definition_hash=definition_hash,
+            input=data,
+            caller=caller,
+            request_id=request_id,
+            steps=(),
+            priority=given.priority,
+            metadata=given.metadata,
+            webhook_url=given.webhook_url,
+            deadline=None if given.timeout is None else now + int(given.timeout * SECOND),
+            config_epoch=self._catalogue().epoch,
+        )
+
+    def _begin(self, run: NewRun, steps: tuple[NewStep, ...]) -> None:
+        now = self._clock.now()
+        with self._store.begin() as tx:
+            tx.insert_run(_with_steps(run, steps), now)
+            doorbells = dispatch(tx, now, run_id=run.run_id)
+        self._executor.ring(doorbells)
+
+    def _cancel(self, run: RunRow) -> None:
+        with self._store.begin() as tx:
+            cancelled = cancel_run(tx, run.run_id, None, self._clock.now())
+        if not cancelled and run.status in RUN_ENDED:
+            raise Conflict(f"it is {run.status} already", mend="only what has not ended can be cancelled")
+
+    def _task(self, caller: Caller, task_id: str) -> tuple[RunRow, StepRow]:
+        caller.require("tasks:read")
+        found = self._reader.task(task_id)
+        if found is None or not caller.may_see(found[0].owner):
+            raise NotFound("no task of that id is yours", mend="GET /tasks lists yours", param="task_id")
+        return found
+
+    def _run(self, caller: Caller, run_id: str) -> tuple[RunRow, list[StepRow]]:
+        caller.require("workflows:read")
+        found = self._reader.run(run_id)
+        if found is None or not caller.may_see(found[0].owner):
+            raise NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
+        return found
+
+    def _kept(self, workflow_id: str) -> KeptDefinition:
+        kept = self._reader.definition(workflow_id)
+        if kept is None:
+            raise NotFound("no workflow of that id is defined", mend="GET /workflows lists them", param="workflow_id")
+        return kept
+
+    def _check_input(self, definition: WorkflowDefinition, data: Mapping[str, Any]) -> None:
+        """Every input that a step cannot do without must be there."""
+        for step in definition.steps:
+            for name in self.task_types[step.task_type].required:
+                reference = step.input_mapping.get(name)
+                if isinstance(reference, str) and reference.startswith("input."):
+                    wanted = reference.split(".")[1]
+                    if wanted not in data:
+                        raise ValidationFailed(
+                            f"input.{wanted} is missing",
+                            mend=f"the step {step.step_id!r} needs it as {name!r}",
+                            param=f"input.{wanted}",
+                        )
+
+    def _model_known(self, name: str) -> bool:
+        return name in self._catalogue().models
+
+    @staticmethod
+    def _owner(caller: Caller) -> str | None:
+        return None if caller.may("runs:read_all") else caller.principal
+
+
+def _with_steps(run: NewRun, steps: tuple[NewStep, ...]) -> NewRun:
+    return NewRun(**{name: getattr(run, name) for name in run.__struct_fields__ if name != "steps"}, steps=steps)

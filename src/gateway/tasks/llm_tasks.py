@@ -1,0 +1,19 @@
+"""The Celery door of the queue ``llm``: steps that wait for a language model."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from gateway.tasks.runner import StepRunner
+
+QUEUE = "llm"
+NAME = "gateway.llm.run_step"
+
+
+def register(app: Celery, runner: StepRunner) -> None:
+    """Makes this door known to a worker."""
+
+    @app.task(name=NAME, queue=QUEUE, ignore_result=True)
+    def run_step(task_id: str, token: int) -> None:
+        """Runs the step, if the token is still good."""
+        runner.run(task_id, token)

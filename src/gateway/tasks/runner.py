@@ -1,0 +1,199 @@
+"""Runs one step that a doorbell named: claim it, do it, end it; or drop it where the bell is stale.
+
+Handlers are coroutines on one loop in a thread of its own, so connections to models are kept warm
+between steps, and one thread of the worker's pool only waits for its step's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.engine import advance, claim
+from gateway.engine.mapping import StepOutput, resolve
+from gateway.engine.ports import EngineStore, Executor
+from gateway.engine.rows import RunRow, StepRow
+from gateway.engine.task_types import TaskTypeSpec
+from gateway.errors import GatewayError, StepCancelled, StepFailed, StepTimeout, Unavailable, ValidationFailed
+from gateway.tasks.step_context import ContextFactory
+from gateway.tasks.step_pulse import Pulse
+from gateway.workflows.task_types import load_handler
+
+_log = logging.getLogger(__name__)
+LARGEST_OUTPUT = 4 * 1024 * 1024
+#: How long the end of a step is tried while the database does not answer, in seconds.
+_FINISH_SECONDS = 12.0
+
+
+class StepRunner:
+    """One a process. ``run`` may be called from any thread."""
+
+    def __init__(
+        self,
+        store: EngineStore,
+        contexts: ContextFactory,
+        task_types: Mapping[str, TaskTypeSpec],
+        clock: Clock,
+        *,
+        worker: str,
+    ) -> None:
+        self._store = store
+        self._contexts = contexts
+        self._task_types = task_types
+        self._clock = clock
+        self._worker = worker
+        self._executor: Executor | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="steps", daemon=True)
+        self._thread.start()
+
+    def ring_with(self, executor: Executor) -> None:
+        """Who is told of steps that became ready."""
+        self._executor = executor
+
+    def run(self, task_id: str, token: int) -> None:
+        """The whole of one attempt. Never raises for what a step does; logs what it cannot store."""
+        with self._store.begin() as tx:
+            started = claim.start(tx, task_id, token, self._worker, self._clock.now())
+        if started is None:
+            _log.debug("doorbell for %s is stale", task_id)
+            return
+        run, step = started.run, started.step
+        pulse = Pulse(self._store, run, step, self._clock)
+        work = asyncio.run_coroutine_threadsafe(self._attempt(run, step, pulse), self._loop)
+        end: Callable[[Any, int], bool] | None
+        try:
+            output = work.result()
+            end = lambda tx, now: advance.complete(tx, step, output, now)  # noqa: E731
+        except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
+            end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
+            problem, retryable = _problem(error)
+            if not isinstance(error, GatewayError):
+                _log.exception("step %s of run %s failed", step.step_id, run.run_id)
+            end = lambda tx, now: advance.fail(tx, step, problem, retryable=retryable, now=now)  # noqa: E731
+        if end is None:
+            _log.warning("step %s was taken from this worker; its work is dropped", task_id)
+            return
+        self._finish(run, task_id, end)
+
+    def close(self) -> None:
+        """Stops the loop; running handlers are abandoned to the sweep."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+
+    async def _attempt(self, run: RunRow, step: StepRow, pulse: Pulse) -> dict[str, Any]:
+        beat = asyncio.create_task(pulse.beat())
+        work = asyncio.create_task(self._work(run, step, pulse))
+        try:
+            async with asyncio.timeout(step.spec.timeout):
+                await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():  # the pulse ended: fenced, or nobody wants the result
+                    raise StepCancelled("the step was cancelled while it ran")
+                return work.result()
+        except TimeoutError:
+            if work.done() and not work.cancelled():
+                return work.result()
+            raise StepTimeout(
+                f"the step ran longer than its timeout of {step.spec.timeout:g} s", mend="give it a longer timeout"
+            ) from None
+        finally:
+            for task in (beat, work):
+                task.cancel()
+                with contextlib.suppress(BaseException):  # its outcome is known, or it was cancelled just now
+                    await task
+
+    async def _work(self, run: RunRow, step: StepRow, pulse: Pulse) -> dict[str, Any]:
+        spec = self._task_types.get(step.task_type)
+        if spec is None:
+            raise StepFailed(f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it")
+        data, upstream = await asyncio.to_thread(self._input, run, step)
+        context = self._contexts.context(run, step, upstream, pulse)
+        handler = load_handler(spec.handler)
+        output = await handler(context, data)
+        if not isinstance(output, dict):
+            raise StepFailed(f"the handler of {step.task_type} returned no object")
+        try:
+            size = len(msgspec.json.encode(output))
+        except (TypeError, ValueError) as error:
+            raise StepFailed(f"the output of {step.task_type} is not JSON: {str(error)[:200]}") from None
+        if size > LARGEST_OUTPUT:
+            raise StepFailed(
+                f"the output has {size} bytes, {LARGEST_OUTPUT} are kept", mend="store large values as artifacts"
+            )
+        return output
+
+    def _input(self, run: RunRow, step: StepRow) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """What the step reads, and the outputs of all it comes after, nearest last."""
+        with self._store.read() as tx:
+            steps = {item.step_id: item for item in tx.steps(run.run_id)}
+        if run.kind == "task":
+            return run.input, {}
+        before: dict[str, None] = {}
+        _ancestors(step.step_id, steps, before)
+        outputs = {
+            name: StepOutput(steps[name].output or {}, steps[name].published or {})
+            for name in before
+            if steps[name].state == "completed"
+        }
+        data = resolve(step.spec.input_mapping, run.input, outputs)
+        for name in self._task_types[step.task_type].required:
+            if data.get(name) is None:
+                raise ValidationFailed(f"the input {name!r} of step {step.step_id!r} is missing", param=name)
+        with self._store.begin() as tx:
+            tx.save_input(step.task_id, step.token, data)
+        return data, {name: outputs[name].output for name in before if name in outputs}
+
+    def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool]) -> None:
+        deadline = time.monotonic() + _FINISH_SECONDS
+        pause = 0.1
+        while True:
+            try:
+                with self._store.begin() as tx:
+                    ended = end(tx, self._clock.now())
+                    doorbells = claim.dispatch(tx, self._clock.now(), run_id=run.run_id) if ended else []
+                break
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    _log.error("the end of step %s could not be stored; the sweep will run it again", task_id)
+                    return
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+        if not ended:
+            _log.warning("step %s ended here, but was another's by then; its result is dropped", task_id)
+        if self._executor is not None and doorbells:
+            self._executor.ring(doorbells)
+
+
+def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None]) -> None:
+    for name in steps[step_id].spec.dependencies:
+        if name not in found:
+            _ancestors(name, steps, found)
+            found[name] = None
+
+
+def _problem(error: Exception) -> tuple[dict[str, Any], bool]:
+    """The error as the step keeps it, and whether another attempt may mend it."""
+    if isinstance(error, GatewayError):
+        kept: dict[str, Any] = {"code": error.code, "message": error.message, "mend": error.mend}
+        if error.param is not None:
+            kept["param"] = error.param
+        if error.retry_after is not None:
+            kept["retry_after"] = error.retry_after
+        if error.details:
+            kept["details"] = error.details
+        return kept, error.retryable
+    return {
+        "code": "step_failed",
+        "message": f"the step raised {type(error).__name__}",
+        "mend": "the worker's log has the traceback",
+    }, True

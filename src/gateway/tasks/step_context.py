@@ -1,0 +1,49 @@
+"""Builds what a handler is given from the services of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.engine.rows import RunRow, StepRow
+from gateway.models.artifacts import ArtifactStore
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.model_registry import ModelRegistry
+from gateway.tasks.step_pulse import Pulse
+from gateway.workflows.context import ChatPort, PredictPort, PromptPort, StepContext
+
+
+@dataclass(frozen=True, slots=True)
+class ContextFactory:
+    """The services that every step of this process shares."""
+
+    artifacts: ArtifactStore
+    chat: ChatPort
+    predict: PredictPort
+    registry: ModelRegistry
+    prompts: PromptPort
+    catalogue: Callable[[], Catalogue]
+
+    def context(self, run: RunRow, step: StepRow, upstream: Mapping[str, dict[str, Any]], pulse: Pulse) -> StepContext:
+        """The context of one attempt; its charges are unique to this token."""
+        return StepContext(
+            task_id=step.task_id,
+            run_id=run.run_id,
+            step_id=step.step_id,
+            workflow_id=run.workflow_id,
+            attempt=step.attempts,
+            cause=f"{step.task_id}:{step.token}",
+            request_id=run.request_id,
+            caller=run.caller,
+            model_config=step.spec.llm_config,
+            upstream=upstream,
+            artifacts=self.artifacts,
+            chat=self.chat,
+            predict=self.predict,
+            registry=self.registry,
+            prompts=self.prompts,
+            default_model=lambda task_type: self.catalogue().default_model(task_type),
+            report=pulse.report,
+            is_cancelled=pulse.is_cancelled,
+        )

@@ -1,0 +1,89 @@
+"""Delivers the webhook outbox: at least once, the same id on every try, signed, to checked addresses only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from gateway.clock import SECOND, Clock
+from gateway.errors import GatewayError
+from gateway.events.outbox import LEASE_SECONDS, Delivery, headers, next_try
+
+_log = logging.getLogger(__name__)
+_BATCH = 20
+_GONE = 410
+
+#: Sends a body to a URL; the HTTP status. ``EgressDenied`` or ``UpstreamError`` otherwise.
+Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
+
+
+class Outbox(Protocol):
+    """The deliveries; see ``store.webhook_store``."""
+
+    def any_due(self, now: int) -> bool: ...
+
+    def claim_due(self, now: int, lease_until: int, limit: int) -> list[Delivery]: ...
+
+    def delivered(self, delivery_id: str, now: int) -> None: ...
+
+    def retry(self, delivery_id: str, not_before: int, error: str) -> None: ...
+
+    def bury(self, delivery_id: str, now: int, error: str) -> None: ...
+
+    def secret_for(self, owner: str, url: str) -> str | None: ...
+
+
+class WebhookDeliverer:
+    """``run`` delivers until told to stop. ``secret`` signs where no subscription has its own."""
+
+    def __init__(self, outbox: Outbox, send: Send, clock: Clock, *, secret: str, interval: float = 0.5) -> None:
+        self._outbox = outbox
+        self._send = send
+        self._clock = clock
+        self._secret = secret
+        self._interval = interval
+
+    def run(self, stop: threading.Event) -> None:
+        """One pass after another."""
+        while not stop.is_set():
+            try:
+                sent = asyncio.run(self.deliver_due())
+            except GatewayError as error:
+                _log.warning("webhooks wait: %s", error.message)
+                sent = 0
+            except Exception:
+                _log.exception("a webhook pass failed")
+                sent = 0
+            stop.wait(0.05 if sent else self._interval)
+
+    async def deliver_due(self) -> int:
+        """Sends what is due now; how many tries were made."""
+        now = self._clock.now()
+        if not await asyncio.to_thread(self._outbox.any_due, now):
+            return 0
+        claimed = await asyncio.to_thread(self._outbox.claim_due, now, now + LEASE_SECONDS * SECOND, _BATCH)
+        await asyncio.gather(*(self._deliver(delivery) for delivery in claimed))
+        return len(claimed)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        body = delivery.body.encode()
+        own = await asyncio.to_thread(self._outbox.secret_for, delivery.owner, delivery.url)
+        signed = headers(own or self._secret, delivery.delivery_id, self._clock.now() // SECOND, body)
+        try:
+            status = await self._send(delivery.url, body, signed)
+            problem = "" if 200 <= status < 300 else f"the receiver answered {status}"
+        except GatewayError as error:
+            status, problem = 0, error.message
+        now = self._clock.now()
+        if not problem:
+            await asyncio.to_thread(self._outbox.delivered, delivery.delivery_id, now)
+            return
+        pause = None if status == _GONE else next_try(delivery.attempts)
+        if pause is None:
+            await asyncio.to_thread(self._outbox.bury, delivery.delivery_id, now, problem)
+            _log.warning("webhook %s is dead: %s", delivery.delivery_id, problem)
+        else:
+            await asyncio.to_thread(self._outbox.retry, delivery.delivery_id, now + int(pause * SECOND), problem)
