@@ -127,7 +127,9 @@ def _rates(
     weights = outcome if among else 1.0 - outcome
     base = np.bincount(member, weights=weights, minlength=size)
     picked = np.bincount(member, weights=weights * chosen, minlength=size)
-    return np.divide(picked, base, out=np.full(size, np.nan), where=base > 0), base
+    rates = np.full(size, np.nan)
+    np.divide(picked, base, out=rates, where=base > 0)
+    return rates, base.astype(np.float64)
 
 
 def _booleans(values: Sequence[bool], place: str, length: int) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.errors import ValidationFailed
-from gateway.models.ml_models import Contribution, Features
+from gateway.models.ml_models import Contribution, Features, ModelSchema
 
 
 def matrix(features: Features, columns: int) -> NDArray[np.float64]:
@@ -22,6 +22,23 @@ def explained(names: Sequence[str], row: Sequence[float], parts: NDArray[np.floa
         Contribution(feature=name, value=float(value), contribution=part)
         for name, value, part in zip(names, row, parts.tolist(), strict=True)
     )
+
+
+class Ranges:
+    """Finds the values that lie outside what the model saw in training."""
+
+    def __init__(self, schema: ModelSchema) -> None:
+        self._names = [spec.name for spec in schema.features]
+        self._low = np.array([-np.inf if spec.minimum is None else spec.minimum for spec in schema.features])
+        self._high = np.array([np.inf if spec.maximum is None else spec.maximum for spec in schema.features])
+
+    def outside(self, rows: NDArray[np.float64]) -> list[tuple[str, ...] | None]:
+        """For each row the names of such features, ``None`` where there are none."""
+        beyond = (rows < self._low) | (rows > self._high)
+        found: list[tuple[str, ...] | None] = [None] * len(rows)
+        for number in np.flatnonzero(beyond.any(axis=1)).tolist():
+            found[number] = tuple(self._names[column] for column in np.flatnonzero(beyond[number]).tolist())
+        return found
 
 
 def only_parameters(features: Features, *known: str) -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def split_in_time(table: TrainingTable, fractions: Sequence[float], least_rows: 
     edges = first + np.round(np.concatenate([[0.0], np.cumsum(fractions)]) * (past - first)).astype(int)
     edges[-1] = past
     parts = []
-    for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (start, end) in enumerate(pairwise(edges.tolist())):
         last = end if number == len(fractions) - 1 else end - table.embargo
         rows = np.flatnonzero((table.day >= start) & (table.day < last))
         if len(rows) < least_rows:
@@ -97,7 +98,7 @@ def walk_forward(
     ``embargo`` days between. Yields (fit rows, validation rows)."""
     first, past = int(day.min()), int(day.max()) + 1
     edges = np.linspace(first, past, folds + 2).round().astype(int)
-    for start, end in zip(edges[1:-1], edges[2:], strict=True):
+    for start, end in pairwise(edges[1:].tolist()):
         yield np.flatnonzero(day < start - embargo), np.flatnonzero((day >= start) & (day < end))
 
 

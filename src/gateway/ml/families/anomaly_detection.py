@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gateway.errors import ArtifactCorrupt
 from gateway.ml import formats
-from gateway.ml.answers import explained, matrix, only_parameters, parameter
+from gateway.ml.answers import Ranges, explained, matrix, only_parameters, parameter
 from gateway.models.ml_models import Features, ModelSchema, Prediction, RowPrediction
 
 Tail = Literal["left", "right", "both"]
@@ -52,6 +52,7 @@ class Ecod:
         self._left = [_RightTail(-values[::-1], body.tail_share) for values in sample]
         self._held_out = formats.from_bytes(body.held_out, body.held_out_size)
         self._body = body
+        self._ranges = Ranges(schema)
 
     def parts(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shape (n, features): each feature's share of the score."""
@@ -75,7 +76,8 @@ class Ecod:
         only_parameters(features, "false_alarm_rate")
         rate = parameter(features, "false_alarm_rate", self._body.false_alarm_rate, 0.0005, 0.2)
         threshold = self.threshold(rate)
-        parts = self.parts(matrix(features, len(self._names)))
+        rows = matrix(features, len(self._names))
+        parts, outside = self.parts(rows), self._ranges.outside(rows)
         # Summed column after column: a row's score does not depend on how many rows came with it.
         scores = sum_columns(parts).tolist()
         return Prediction(
@@ -86,6 +88,7 @@ class Ecod:
                     is_anomaly=score > threshold,
                     contributions=explained(self._names, row, parts[number]) if features.explain else None,
                     base_value=0.0 if features.explain else None,
+                    out_of_range=outside[number],
                 )
                 for number, (row, score) in enumerate(zip(features.rows, scores, strict=True))
             )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gateway.errors import ArtifactCorrupt
 from gateway.ml import formats
-from gateway.ml.answers import explained, matrix, only_parameters, parameter
+from gateway.ml.answers import Ranges, explained, matrix, only_parameters, parameter
 from gateway.ml.conformal import prediction_sets, quantile
 from gateway.ml.lightgbm_native import NativeBooster
 from gateway.models.ml_models import Features, ModelSchema, Prediction, RowPrediction
@@ -36,6 +36,7 @@ class Classifier:
         self._names = tuple(spec.name for spec in schema.features)
         self._booster = NativeBooster(body.trees, len(self._names))
         self._body = body
+        self._ranges = Ranges(schema)
         self._bias = np.asarray(body.bias, dtype=np.float64)
         self._scores = formats.from_bytes(body.scores, body.score_count)
         if not len(body.classes) == len(body.bias) == self._booster.outputs:
@@ -54,6 +55,7 @@ class Classifier:
         chosen = probabilities.argmax(axis=1)
         parts = self._booster.contributions(rows) if features.explain else None
         classes = self._body.classes
+        outside = self._ranges.outside(rows)
         answers = []
         for number, (row, label) in enumerate(zip(features.rows, chosen.tolist(), strict=True)):
             part = None if parts is None else parts[number, label]
@@ -65,6 +67,7 @@ class Classifier:
                     coverage=coverage,
                     contributions=None if part is None else explained(self._names, row, part[:-1]),
                     base_value=None if part is None else float(part[-1]),
+                    out_of_range=outside[number],
                 )
             )
         return Prediction(predictions=tuple(answers))

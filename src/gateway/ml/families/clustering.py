@@ -7,7 +7,7 @@ import numpy as np
 
 from gateway.errors import ArtifactCorrupt
 from gateway.ml import formats
-from gateway.ml.answers import explained, matrix, only_parameters
+from gateway.ml.answers import Ranges, explained, matrix, only_parameters
 from gateway.models.ml_models import Features, ModelSchema, Prediction, RowPrediction
 
 
@@ -33,14 +33,17 @@ class Centroids:
             raise ArtifactCorrupt("a scale of the artifact is not positive")
         self._centroids = formats.from_bytes(body.centroids, len(body.names), len(self._names))
         self._clusters = body.names
+        self._ranges = Ranges(schema)
 
     def predict(self, features: Features) -> Prediction:
         """Cluster, its name and the distance to its centroid a row. Contributions say why this cluster
         and not the next nearest: by how much each feature makes the squared distance to that one the
         larger. They sum to the difference of the two squared distances."""
         only_parameters(features)
-        rows = (matrix(features, len(self._names)) - self._means) / self._scales
-        squares = (rows[:, None, :] - self._centroids[None, :, :]) ** 2
+        rows = matrix(features, len(self._names))
+        outside = self._ranges.outside(rows)
+        scaled = (rows - self._means) / self._scales
+        squares = (scaled[:, None, :] - self._centroids[None, :, :]) ** 2
         distances = squares.sum(axis=2)
         order = np.argsort(distances, axis=1, kind="stable")
         answers = []
@@ -55,6 +58,7 @@ class Centroids:
                     if features.explain
                     else None,
                     base_value=0.0 if features.explain else None,
+                    out_of_range=outside[number],
                 )
             )
         return Prediction(predictions=tuple(answers))

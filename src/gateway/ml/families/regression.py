@@ -9,7 +9,7 @@ import numpy as np
 
 from gateway.errors import ArtifactCorrupt
 from gateway.ml import formats
-from gateway.ml.answers import explained, matrix, only_parameters, parameter
+from gateway.ml.answers import Ranges, explained, matrix, only_parameters, parameter
 from gateway.ml.conformal import quantile
 from gateway.ml.lightgbm_native import NativeBooster
 from gateway.models.ml_models import Features, ModelSchema, Prediction, RowPrediction
@@ -35,6 +35,7 @@ class Regressor:
         self._names = tuple(spec.name for spec in schema.features)
         self._booster = NativeBooster(body.trees, len(self._names))
         self._body = body
+        self._ranges = Ranges(schema)
         self._scores = formats.from_bytes(body.scores, body.score_count)
         if self._booster.outputs != 1:
             raise ArtifactCorrupt("the trees of the artifact have more than one output")
@@ -52,6 +53,7 @@ class Regressor:
         ends = np.stack([raw, raw - margin, raw + margin])
         value, lower, upper = (np.exp(ends) if self._body.scale == "log" else ends).tolist()
         parts = self._booster.contributions(rows)[:, 0, :] if features.explain else None
+        outside = self._ranges.outside(rows)
         return Prediction(
             predictions=tuple(
                 RowPrediction(
@@ -61,6 +63,7 @@ class Regressor:
                     coverage=coverage,
                     contributions=None if parts is None else explained(self._names, row, parts[number, :-1]),
                     base_value=None if parts is None else float(parts[number, -1]),
+                    out_of_range=outside[number],
                 )
                 for number, row in enumerate(features.rows)
             )

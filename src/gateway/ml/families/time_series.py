@@ -9,6 +9,7 @@ recent volatility ``sigma`` and ``q`` a conformal quantile of standardised backt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -22,6 +23,7 @@ from gateway.models.ml_models import Contribution, Features, ModelSchema, Predic
 #: Weight of yesterday's variance in the recent volatility (RiskMetrics' daily figure).
 _VARIANCE_DECAY = 0.94
 _LEAST_SIGMA = 1e-9
+_MOST_WINDOW = 2_000
 
 
 class Smoothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,18 +58,47 @@ class State:
     sigma: NDArray[np.float64]
 
 
-def smooth(logs: NDArray[np.float64], weights: Smoothing) -> State:
-    """The state after the last value of each row of ``logs``, shape (n, length)."""
-    changes = np.diff(logs, axis=1)
-    level, trend = logs[:, 0].copy(), np.zeros(len(logs))
-    variance = changes[:, : min(20, changes.shape[1])].var(axis=1)
-    for step in range(1, logs.shape[1]):
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """What each value of a series of one length adds to the state: the recursion is linear in the
+    logs (level, trend; shape (length,)) and in the squared changes (variance; shape (length - 1,))."""
+
+    level: NDArray[np.float64]
+    trend: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+@lru_cache(maxsize=128)
+def _kernel(length: int, weights: Smoothing) -> _Kernel:
+    """Found by running the recursion once on unit impulses; afterwards a state is a dot product."""
+    impulses = np.eye(length)
+    level, trend = impulses[0].copy(), np.zeros(length)
+    for step in range(1, length):
         expected = level + weights.phi * trend
-        moved = weights.alpha * (logs[:, step] - expected)
+        moved = weights.alpha * (impulses[step] - expected)
         level, trend = expected + moved, weights.phi * trend + weights.beta * moved
-        variance = _VARIANCE_DECAY * variance + (1 - _VARIANCE_DECAY) * changes[:, step - 1] ** 2
-    drift = weights.drift * changes.mean(axis=1)
-    return State(level, trend, drift, np.maximum(np.sqrt(variance), _LEAST_SIGMA))
+    ages = np.arange(length - 1)[::-1]
+    variance = (1 - _VARIANCE_DECAY) * _VARIANCE_DECAY**ages
+    return _Kernel(level, trend, variance / variance.sum())
+
+
+def smooth(logs: NDArray[np.float64], weights: Smoothing) -> State:
+    """The state after the last value of each row of ``logs``, shape (n, length), length at least 2.
+
+    The level starts at the first value, the trend at 0; each step corrects the level by ``alpha`` and
+    the trend by ``beta`` of the one-step error. ``sigma`` is exponentially weighted.
+    """
+    kernel = _kernel(logs.shape[1], weights)
+    changes = np.diff(logs, axis=1)
+    # Relative to the first value, so that large levels cost no precision.
+    shifted = logs - logs[:, :1]
+    sigma = np.sqrt(changes**2 @ kernel.variance)
+    return State(
+        level=logs[:, 0] + shifted @ kernel.level,
+        trend=shifted @ kernel.trend,
+        drift=weights.drift * changes.mean(axis=1),
+        sigma=np.maximum(sigma, _LEAST_SIGMA),
+    )
 
 
 def path(state: State, weights: Smoothing, horizon: int) -> NDArray[np.float64]:
@@ -85,6 +116,8 @@ class SeriesForecaster:
     def __init__(self, body: SeriesBody, schema: ModelSchema) -> None:
         if schema.kind != "series" or schema.max_horizon > body.max_horizon or body.coverage not in body.coverages:
             raise ArtifactCorrupt("the artifact's horizon or coverage does not match its schema")
+        if not 2 <= body.window <= _MOST_WINDOW:
+            raise ArtifactCorrupt("the artifact's window is out of bounds")
         self._body = body
         quantiles = formats.from_bytes(body.quantiles, len(body.coverages), body.max_horizon)
         self._quantiles = dict(zip(body.coverages, quantiles, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def cuts(table: SeriesTable) -> tuple[_Cut, ...]:
         )
     edges = np.round(np.cumsum((0.0, *_SPLIT)) * len(origins)).astype(int)
     parts = []
-    for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (start, end) in enumerate(pairwise(edges.tolist())):
         last = end if number == len(_SPLIT) - 1 else end - MAX_HORIZON // _STRIDE
         chosen = origins[start:last]
         past = np.concatenate([logs[origin - WINDOW : origin].T for origin in chosen])
