@@ -83,6 +83,7 @@ build: ## the container image (BUILDER=docker|podman, IMAGE=…, TAG=…)
 	$(BUILDER) build --tag $(IMAGE):$(TAG) $(ARGS) .
 
 deploy: ## apply the Kubernetes manifests to the current context
+	kubectl delete job ai-gateway-migrate --ignore-not-found
 	kubectl apply --kustomize deploy/kubernetes $(ARGS)
 
 clean: ## remove what can be made again (.venv and .gateway stay)
