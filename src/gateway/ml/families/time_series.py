@@ -75,8 +75,8 @@ def _kernel(length: int, weights: Smoothing) -> _Kernel:
     level, trend = impulses[0].copy(), np.zeros(length)
     for step in range(1, length):
         expected = level + weights.phi * trend
-        moved = weights.alpha * (impulses[step] - expected)
-        level, trend = expected + moved, weights.phi * trend + weights.beta * moved
+        error = impulses[step] - expected
+        level, trend = expected + weights.alpha * error, weights.phi * trend + weights.beta * error
     ages = np.arange(length - 1)[::-1]
     variance = (1 - _VARIANCE_DECAY) * _VARIANCE_DECAY**ages
     return _Kernel(level, trend, variance / variance.sum())
