@@ -19,7 +19,7 @@ RUN if [ "$LOCAL_LLM" = "true" ]; then \
 # LightGBM and llama.cpp look for the system's OpenMP library, which a slim image has not; the copy in
 # scikit-learn's wheel is put under that name, so that the last stage needs no package manager.
 RUN mkdir /opt/venv/lib/native \
- && ln -s /opt/venv/lib/python3.11/site-packages/scikit_learn.libs/libgomp*.so* /opt/venv/lib/native/libgomp.so.1 \
+ && ln -s /opt/venv/lib/python3*/site-packages/scikit_learn.libs/libgomp*.so* /opt/venv/lib/native/libgomp.so.1 \
  && LD_LIBRARY_PATH=/opt/venv/lib/native /opt/venv/bin/python -c "import lightgbm, xllamacpp" \
  && printf '#!/bin/sh\nexec python -P -m gateway.cli.main "$@"\n' > /opt/venv/bin/ai-gateway \
  && chmod 0755 /opt/venv/bin/ai-gateway \
