@@ -116,6 +116,9 @@ def test_prometheus_scrapes_the_gateway() -> None:
     configuration = yaml.safe_load((ROOT / mounted).read_text())
     (job,) = configuration["scrape_configs"]
     assert job["metrics_path"] == "/metrics"
+    key_file = job["authorization"]["credentials_file"]
+    assert f'"$$GATEWAY_METRICS_KEY" > {key_file}' in SERVICES["prometheus"]["entrypoint"][-1]
+    assert filled(SERVICES["prometheus"]["environment"]["GATEWAY_METRICS_KEY"], {}) == ""
     (target,) = job["static_configs"][0]["targets"]
     host, _, port = target.partition(":")
     assert host in SERVICES
