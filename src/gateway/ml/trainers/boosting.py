@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from gateway.ml.training import walk_forward
 
 _COMMON: dict[str, Any] = {
-    "learning_rate": 0.05,
-    "num_leaves": 7,
+    "learning_rate": 0.03,
+    "num_leaves": 4,
     "min_data_in_leaf": 100,
     "feature_fraction": 0.7,
     "bagging_fraction": 0.7,
@@ -25,7 +25,7 @@ _COMMON: dict[str, Any] = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-_MOST_ROUNDS = 240
+_MOST_ROUNDS = 300
 _FOLDS = 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from gateway.models.ml_models import Prediction
 SPLIT = (0.55, 0.15, 0.15, 0.15)
 COVERAGE = 0.9
 #: How strongly the class biases of the calibration are held near 0.
-_BIAS_PENALTY = 1e-3
+_BIAS_PENALTY = 0.1
 
 
 def split(table: TrainingTable) -> tuple[Part, ...]:
@@ -37,8 +38,18 @@ def split(table: TrainingTable) -> tuple[Part, ...]:
     return split_in_time(table, SPLIT)
 
 
-def train(table: TrainingTable, classes: tuple[str, ...], *, seed: int) -> TrainedModel:
-    """``table.y`` holds the class numbers. Raises ``ValidationFailed`` for too little data."""
+def train(
+    table: TrainingTable,
+    classes: tuple[str, ...],
+    *,
+    seed: int,
+    baselines: Mapping[str, NDArray[np.float64]] | None = None,
+) -> TrainedModel:
+    """``table.y`` holds the class numbers. ``baselines``: the probabilities that simple methods give
+    every row, shape (rows, classes), measured beside the model.
+
+    Raises ``ValidationFailed`` for too little data.
+    """
     fit, calibrate, conformal, test = split(table)
     objective = {"objective": "multiclass", "num_class": len(classes), "metric": "multi_logloss"}
     trees, rounds = fit_trees(
@@ -70,7 +81,10 @@ def train(table: TrainingTable, classes: tuple[str, ...], *, seed: int) -> Train
     )
     shares = probabilities(test)
     sets = prediction_sets(shares, quantile(scores, COVERAGE))
-    metrics = score(shares, sets, labels[test.rows], prior)
+    simple = {
+        f"{name}_log_loss": log_loss(given[test.rows], labels[test.rows]) for name, given in (baselines or {}).items()
+    }
+    metrics = {**score(shares, sets, labels[test.rows], prior), **rounded(simple)}
     importance = np.abs(booster.contributions(table.x[test.rows])[:, :, :-1]).mean(axis=(0, 1))
     card: dict[str, Any] = {
         **table.about,
