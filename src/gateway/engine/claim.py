@@ -42,9 +42,7 @@ def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Star
     if run.status == "pending":
         tx.set_run(run.run_id, "running", now)
         if run.kind == "workflow":
-            drafts.append(
-                EventDraft("workflow_started", run.owner, run.run_id, None, {"workflow_id": run.workflow_id})
-            )
+            drafts.append(EventDraft("workflow_started", run.owner, run.run_id, None, {"workflow_id": run.workflow_id}))
     drafts.append(
         EventDraft(
             "task_started",

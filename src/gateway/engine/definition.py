@@ -170,7 +170,7 @@ def check_model_config(
     config: Any, path: str, spec: TaskTypeSpec, known_model: Callable[[str], bool]
 ) -> dict[str, Any]:
     """``{name, provider?, parameters?, version?, alias?}``; an address or key in it is refused."""
-    _require(isinstance(config, dict), path, "an object such as {\"name\": \"gpt-4\"}")
+    _require(isinstance(config, dict), path, 'an object such as {"name": "gpt-4"}')
     _refuse_unknown(config, frozenset({"name", "provider", "parameters", "version", "alias"}), path)
     name = config.get("name")
     _require(isinstance(name, str) and bool(name), f"{path}.name", "the name of a model")
@@ -285,4 +285,6 @@ def _refuse_unknown(raw: Mapping[str, Any], known: frozenset[str], path: str) ->
 
 def _require(condition: bool, path: str, expected: str) -> None:
     if not condition:
-        raise DefinitionInvalid(f"{path}: {expected}" if path else expected, param=path or None, mend=f"expected: {expected}")
+        raise DefinitionInvalid(
+            f"{path}: {expected}" if path else expected, param=path or None, mend=f"expected: {expected}"
+        )

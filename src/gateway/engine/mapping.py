@@ -70,13 +70,15 @@ def references(mapping: Any, place: str) -> Iterator[tuple[str, InputRef | StepR
             yield from references(value, f"{place}[{at}]")
     else:
         raise DefinitionInvalid(
-            f"{place}: a mapping value is a reference, or a literal as {{\"value\": …}}",
+            f'{place}: a mapping value is a reference, or a literal as {{"value": …}}',
             mend='wrap literals: {"value": 3}',
             param=place,
         )
 
 
-def resolve(mapping: Mapping[str, Any], run_input: Mapping[str, Any], steps: Mapping[str, StepOutput]) -> dict[str, Any]:
+def resolve(
+    mapping: Mapping[str, Any], run_input: Mapping[str, Any], steps: Mapping[str, StepOutput]
+) -> dict[str, Any]:
     """The step's input data. A field of the run's input that is absent is left out (the task type
     says whether it needs it); a path that leads nowhere inside a present value is an error."""
     resolved = {}

@@ -32,7 +32,9 @@ def decode_json(body: bytes) -> Any:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"the body is not valid JSON: {str(error)[:120]}", mend="send one JSON object in UTF-8") from None
+        raise BadRequest(
+            f"the body is not valid JSON: {str(error)[:120]}", mend="send one JSON object in UTF-8"
+        ) from None
     except RecursionError:
         raise BadRequest("the body is nested too deep", mend=f"use at most {_DEEPEST} levels") from None
     if _too_deep(value):
@@ -59,7 +61,9 @@ def refuse_unknown(raw: Mapping[str, Any], known: Iterable[str], path: str) -> N
             )
 
 
-def text_field(raw: Mapping[str, Any], name: str, path: str = "", *, required: bool = False, longest: int = 100_000) -> str:
+def text_field(
+    raw: Mapping[str, Any], name: str, path: str = "", *, required: bool = False, longest: int = 100_000
+) -> str:
     """A text of the object, empty where it is absent and not required."""
     place = f"{path}.{name}" if path else name
     value = raw.get(name)
@@ -76,7 +80,9 @@ def text_field(raw: Mapping[str, Any], name: str, path: str = "", *, required: b
     return value
 
 
-def whole_field(raw: Mapping[str, Any], name: str, path: str, low: int, high: int, default: int | None = None) -> int | None:
+def whole_field(
+    raw: Mapping[str, Any], name: str, path: str, low: int, high: int, default: int | None = None
+) -> int | None:
     """A whole number of the object within bounds."""
     value = raw.get(name)
     if value is None:
@@ -99,7 +105,9 @@ def check_llm_parameters(parameters: Any, path: str) -> dict[str, Any]:
             continue
         if kind == "texts":
             texts = [value] if isinstance(value, str) else value
-            good = isinstance(texts, list) and len(texts) <= high and all(isinstance(item, str) and item for item in texts)
+            good = (
+                isinstance(texts, list) and len(texts) <= high and all(isinstance(item, str) and item for item in texts)
+            )
             expected = f"a text, or a list of up to {int(high)} texts"
         elif kind == "text":
             good, expected = isinstance(value, str) and len(value) <= high, "a short text"

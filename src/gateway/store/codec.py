@@ -1,4 +1,4 @@
-"""JSON as the tables keep it: text, written by msgspec."""
+"""JSON as the tables keep it: text, written by msgspec; money stays an exact number."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
 
 def to_json(value: Any) -> str:
     """The value as JSON text."""
-    return msgspec.json.encode(value).decode()
+    return _ENCODER.encode(value).decode()
 
 
 def to_json_or_none(value: Any) -> str | None:

@@ -108,7 +108,9 @@ class SqlRunReader:
         """Units charged so far, by run id."""
         if not run_ids:
             return {}
-        query = select(entry.c.run_id, func.sum(entry.c.cost)).where(entry.c.run_id.in_(run_ids)).group_by(entry.c.run_id)
+        query = (
+            select(entry.c.run_id, func.sum(entry.c.cost)).where(entry.c.run_id.in_(run_ids)).group_by(entry.c.run_id)
+        )
         with self._database.read() as connection:
             return {row[0]: int(row[1]) for row in connection.execute(query)}
 
@@ -121,9 +123,7 @@ class SqlRunReader:
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """(steps by state, waiting steps by queue)."""
         states = select(step.c.state, func.count()).group_by(step.c.state)
-        depth = (
-            select(step.c.queue, func.count()).where(step.c.state.in_(("ready", "queued"))).group_by(step.c.queue)
-        )
+        depth = select(step.c.queue, func.count()).where(step.c.state.in_(("ready", "queued"))).group_by(step.c.queue)
         with self._database.read() as connection:
             return (
                 {row[0]: int(row[1]) for row in connection.execute(states)},

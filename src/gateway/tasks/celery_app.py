@@ -73,7 +73,14 @@ class CeleryExecutor:
 
 def work(app: Celery, *, concurrency: int, queues: Sequence[str] = QUEUES, name: str = "") -> None:
     """Runs a worker with threads until it is told to stop."""
-    arguments = ["worker", "--pool=threads", f"--concurrency={concurrency}", "-Q", ",".join(queues), "--loglevel=WARNING"]
+    arguments = [
+        "worker",
+        "--pool=threads",
+        f"--concurrency={concurrency}",
+        "-Q",
+        ",".join(queues),
+        "--loglevel=WARNING",
+    ]
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     if name:
         arguments += ["-n", name]

@@ -115,7 +115,9 @@ class StepRunner:
     async def _work(self, run: RunRow, step: StepRow, pulse: Pulse) -> dict[str, Any]:
         spec = self._task_types.get(step.task_type)
         if spec is None:
-            raise StepFailed(f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it")
+            raise StepFailed(
+                f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it"
+            )
         data, upstream = await asyncio.to_thread(self._input, run, step)
         context = self._contexts.context(run, step, upstream, pulse)
         handler = load_handler(spec.handler)

@@ -53,10 +53,14 @@ def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catal
     refuse_unknown(data, spec.inputs, "input_data")
     for name in spec.required:
         if name not in data:
-            raise ValidationFailed(f"input_data.{name} is missing", mend=f"{spec.name} needs it", param=f"input_data.{name}")
+            raise ValidationFailed(
+                f"input_data.{name} is missing", mend=f"{spec.name} needs it", param=f"input_data.{name}"
+            )
     if spec.name == "llm_analysis" and not {"prompt", "messages", "template"} & data.keys():
         raise ValidationFailed(
-            "input_data has no prompt", mend="give prompt, messages, or template with variables", param="input_data.prompt"
+            "input_data has no prompt",
+            mend="give prompt, messages, or template with variables",
+            param="input_data.prompt",
         )
     config = raw.get("model_config")
     if config is not None:
@@ -116,4 +120,6 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _object(value: Any, path: str) -> None:
     if not isinstance(value, dict):
-        raise ValidationFailed(f"{path}: an object is expected" if path else "the body is not an object", param=path or None)
+        raise ValidationFailed(
+            f"{path}: an object is expected" if path else "the body is not an object", param=path or None
+        )

@@ -105,7 +105,11 @@ def definition_view(kept: KeptDefinition) -> dict[str, Any]:
                 "output_mapping": step.output_mapping,
                 "dependencies": list(step.dependencies),
                 "model_config": step.llm_config,
-                "retry": {"max_attempts": step.retry.max_attempts, "backoff": step.retry.backoff, "on": list(step.retry.on)},
+                "retry": {
+                    "max_attempts": step.retry.max_attempts,
+                    "backoff": step.retry.backoff,
+                    "on": list(step.retry.on),
+                },
                 "timeout": step.timeout,
             }
             for step in definition.steps

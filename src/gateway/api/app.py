@@ -1,0 +1,107 @@
+"""The ASGI application: the hot doors first (``dataplane``), then every other route, then a 404 that says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+import gateway
+from gateway.api.dataplane import DataPlane
+from gateway.api.doors import Doors, PublicHandler, error_response, request_id_of
+from gateway.api.event_feed import EventFeed
+from gateway.api.http import audit, execute, keys, models, money, prompts, system, tasks, unbuilt, webhooks, workflows
+from gateway.api.services import Services
+from gateway.api.websocket import EventSocket
+from gateway.dashboard import pages
+from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
+
+_ROOMS = (system, tasks, workflows, execute, models, money, keys, prompts, audit, webhooks, unbuilt)
+#: Threads for what blocks: the database, the file system, predictions.
+_THREADS = 32
+
+
+def make_app(services: Services) -> ASGIApp:
+    """The whole application over these services."""
+    feed = EventFeed(services.desk)
+    socket = EventSocket(services, feed)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="work")
+        asyncio.get_running_loop().set_default_executor(pool)
+        watcher = asyncio.create_task(_watch_configuration(services))
+        yield
+        watcher.cancel()
+        await services.close()
+
+    app = FastAPI(
+        title="Gnanam AI Gateway",
+        version=gateway.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=lifespan,
+    )
+    app.state.feed = feed
+    doors = Doors(app, services)
+    for room in _ROOMS:
+        room.add(doors)
+    for page in pages.pages():
+        doors.add_public("GET", page.path, _page(page), summary=page.summary)
+    app.state.permissions = doors.permissions
+
+    @app.websocket("/ws")
+    async def ws(connection: WebSocket) -> None:
+        await socket.serve(connection)
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return error_response(_refusal(error), request.scope["path"], request_id_of(request.headers.get("x-request-id", "")))
+
+    return _Root(DataPlane(services), app)
+
+
+class _Root:
+    """Hands the hot doors to the data plane and everything else to the application."""
+
+    def __init__(self, plane: DataPlane, app: FastAPI) -> None:
+        self._plane = plane
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._plane.serves(scope["method"], scope["path"]):
+            await self._plane(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _page(page: pages.Page) -> PublicHandler:
+    async def show(_request: Request, _services: Services) -> Response:
+        return Response(page.content, 200, dict(page.headers), page.media_type)
+
+    return show
+
+
+def _refusal(error: HTTPException) -> GatewayError:
+    if error.status_code == 404:
+        return NotFound("there is nothing at this path", mend="GET / lists the doors")
+    if error.status_code == 405:
+        return MethodNotAllowed(mend="GET /openapi.json says which methods each path takes")
+    return BadRequest("the request could not be read", mend="see GET /openapi.json")
+
+
+async def _watch_configuration(services: Services) -> None:
+    """Takes edits of the configuration files; a bad one keeps the last good configuration."""
+    while True:
+        await asyncio.sleep(2.0)
+        if await asyncio.to_thread(services.catalogue.refresh):
+            await asyncio.to_thread(services.desk.adopt, services.catalogue.current.workflows)

@@ -1,0 +1,274 @@
+"""The hot doors, bare ASGI: ``/v1/chat/completions``, ``/v1/messages`` and ``/v1/models``.
+
+No framework between the socket and the story: a body is decoded once, and pieces of a stream are
+written as they come. A client that leaves ends the upstream call, and its account is settled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from gateway.api.body import read_body, require_json
+from gateway.api.doors import admit, authenticate, request_id_of
+from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error
+from gateway.api.services import Services
+from gateway.api.wire import anthropic, openai
+from gateway.api.wire.headers import answer_headers
+from gateway.errors import GatewayError, MethodNotAllowed
+from gateway.governance.validators import decode_object
+from gateway.ids import new_id
+from gateway.models.call import CallContext
+from gateway.models.llm_models import Delta, Usage
+from gateway.security.access import Caller
+from gateway.serving.chat_stream import ChatStream
+from gateway.telemetry import logs
+from gateway.telemetry.traces import child_of
+
+_log = logging.getLogger(__name__)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_PING_SECONDS = 10.0
+_SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+class _Pieces(Protocol):
+    """Encodes the pieces of a stream in a door's dialect."""
+
+    def encode(self, delta: Delta) -> list[dict[str, Any]]: ...
+
+    def end(self, usage: Usage) -> list[dict[str, Any]]: ...
+
+
+class DataPlane:
+    """The three doors and their methods."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._doors: dict[str, tuple[str, str, Callable[[_Exchange], Awaitable[None]]]] = {
+            "/v1/chat/completions": ("POST", "llm:execute", self._chat_completions),
+            "/v1/messages": ("POST", "llm:execute", self._messages),
+            "/v1/models": ("GET", "models:read", self._models),
+        }
+
+    def serves(self, _method: str, path: str) -> bool:
+        """Whether the path is one of the hot doors."""
+        return path in self._doors or path.startswith("/v1/models/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        exchange = _Exchange(self._services, scope, receive, send)
+        token = logs.request_id.set(exchange.request_id)
+        started = time.perf_counter()
+        route = path if path in self._doors else "/v1/models/{name}"
+        try:
+            method, permission, handler = self._doors.get(path) or ("GET", "models:read", self._model)
+            if scope["method"] != method:
+                raise MethodNotAllowed(mend=f"use {method}")
+            exchange.caller = await authenticate(self._services, exchange.headers)
+            if not exchange.caller.may(permission):
+                await admit(self._services, exchange.caller, permission, method, path, exchange.request_id)
+            await handler(exchange)
+        except GatewayError as error:
+            await exchange.refuse(error)
+        except Exception:
+            _log.exception("%s failed", path)
+            await exchange.refuse(
+                GatewayError("something went wrong inside the gateway", mend="the log has it, by this request id")
+            )
+        finally:
+            self._services.metrics.request(scope["method"], route, exchange.status, time.perf_counter() - started)
+            logs.request_id.reset(token)
+
+    async def _chat_completions(self, exchange: _Exchange) -> None:
+        request = openai.decode(await exchange.body())
+        name = new_id("chatcmpl")
+        if not request.stream:
+            answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("openai"))
+            body = openai.encode_reply(answer.reply, request.chat.model, name)
+            await exchange.json(body, answer_headers(answer.meta))
+            return
+        stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
+        pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage)
+        await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
+
+    async def _messages(self, exchange: _Exchange) -> None:
+        request = anthropic.decode(await exchange.body())
+        name = new_id("msg")
+        if not request.stream:
+            answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("anthropic"))
+            body = anthropic.encode_reply(answer.reply, request.chat.model, name)
+            await exchange.json(body, answer_headers(answer.meta))
+            return
+        stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("anthropic"))
+        await exchange.stream(
+            stream, anthropic.EventEncoder(request.chat.model, name), _anthropic_line, b"", _anthropic_failure
+        )
+
+    async def _models(self, exchange: _Exchange) -> None:
+        models = self._services.catalogue.current.models
+        usable = [name for name, spec in models.items() if spec.type == "llm" and exchange.caller.may_use_model(name)]
+        rows = [self._row(name, models[name].provider) for name in usable]
+        first, last = (usable[0], usable[-1]) if usable else (None, None)
+        await exchange.json({"object": "list", "data": rows, "has_more": False, "first_id": first, "last_id": last}, {})
+
+    async def _model(self, exchange: _Exchange) -> None:
+        name = exchange.path.removeprefix("/v1/models/")
+        exchange.caller.require_model(name)
+        spec = self._services.catalogue.current.model(name)
+        await exchange.json(self._row(spec.name, spec.provider), {})
+
+    @staticmethod
+    def _row(name: str, owner: str) -> dict[str, Any]:
+        return {
+            "id": name,
+            "object": "model",
+            "type": "model",
+            "created": 0,
+            "created_at": "1970-01-01T00:00:00Z",
+            "owned_by": owner,
+            "display_name": name,
+        }
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, services: Services, scope: Scope, receive: Receive, send: Send) -> None:
+        self._services = services
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.path: str = scope["path"]
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        self.request_id = request_id_of(self.headers.get("x-request-id", ""))
+        self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
+        self.status = 0
+
+    async def body(self) -> dict[str, Any]:
+        """The JSON object of the body."""
+        require_json(self._scope)
+        return decode_object(await read_body(self._scope, self._receive))
+
+    def context(self, door: str) -> CallContext:
+        """The circumstances of this request's one model call."""
+        return CallContext(
+            request_id=self.request_id,
+            cause=new_id("call"),
+            door=door,
+            traceparent=child_of(self.headers.get("traceparent", "")),
+        )
+
+    async def json(self, body: Any, headers: dict[str, str], status: int = 200) -> None:
+        """A whole answer."""
+        content = _ENCODER.encode(body)
+        await self._start(status, {**headers, "content-type": "application/json", "content-length": str(len(content))})
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def refuse(self, error: GatewayError) -> None:
+        """The error in the door's dialect; nothing more can be said once an answer has begun."""
+        if self.status:
+            return
+        content, media_type = body_of(error, self.path, self.request_id)
+        await self._start(
+            error.status, {**headers_of(error), "content-type": media_type, "content-length": str(len(content))}
+        )
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def stream(
+        self,
+        stream: ChatStream,
+        pieces: _Pieces,
+        line: Callable[[dict[str, Any]], bytes],
+        last: bytes,
+        failure: Callable[[GatewayError, str], bytes],
+    ) -> None:
+        """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
+        gone = asyncio.create_task(self._gone())
+        try:
+            await self._start(200, {**answer_headers(stream.meta, final=False), **_SSE})
+            try:
+                async for delta in _with_pings(stream, gone):
+                    if delta is None:
+                        await self._write(b": ping\n\n")
+                        continue
+                    for chunk in pieces.encode(delta):
+                        await self._write(line(chunk))
+                if gone.done():
+                    return
+                for chunk in pieces.end(stream.usage):
+                    await self._write(line(chunk))
+                if last:
+                    await self._write(last)
+            except GatewayError as error:
+                _log.warning("a stream of %s ended badly: %s", stream.meta.model, error.message)
+                await self._write(failure(error, self.request_id))
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            await stream.aclose()
+
+    async def _write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _start(self, status: int, headers: dict[str, str]) -> None:
+        self.status = status
+        named = {"x-request-id": self.request_id, **headers}
+        if self.path.startswith("/v1/messages"):
+            named["request-id"] = self.request_id
+        encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in named.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": encoded})
+
+    async def _gone(self) -> None:
+        """Returns when the client has left."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
+
+async def _with_pings(stream: ChatStream, gone: asyncio.Task[None]) -> AsyncIterator[Delta | None]:
+    """The pieces, ``None`` after each silence, and the end at once where the client has left."""
+    pieces = aiter(stream)
+    coming: asyncio.Future[Delta] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(pieces))
+            await asyncio.wait({coming, gone}, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                try:
+                    delta = coming.result()
+                except StopAsyncIteration:
+                    return
+                coming = None
+                yield delta
+            elif gone.done():
+                return
+            else:
+                yield None
+    finally:
+        if coming is not None and not coming.done():
+            coming.cancel()
+            with contextlib.suppress(asyncio.CancelledError, GatewayError, StopAsyncIteration):  # hung up on purpose
+                await coming
+        await pieces.aclose()  # type: ignore[attr-defined]  # an async generator: closing it settles the call
+
+
+def _openai_line(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + _ENCODER.encode(chunk) + b"\n\n"
+
+
+def _openai_failure(error: GatewayError, request_id: str) -> bytes:
+    return b"data: " + _ENCODER.encode(openai_error(error, request_id)) + b"\n\n"
+
+
+def _anthropic_line(event: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), _ENCODER.encode(event))
+
+
+def _anthropic_failure(error: GatewayError, request_id: str) -> bytes:
+    return b"event: error\ndata: " + _ENCODER.encode(anthropic_error(error, request_id)) + b"\n\n"

@@ -1,0 +1,120 @@
+"""``/execute/llm`` and ``/execute/ml``: one model call, answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from gateway.api.doors import Call, Doors, json_response
+from gateway.api.http.idempotent import once
+from gateway.api.wire.headers import answer_headers
+from gateway.errors import ValidationFailed
+from gateway.governance.validators import refuse_unknown, text_field
+from gateway.ids import new_id
+from gateway.models.call import CallContext
+from gateway.money import usd
+from gateway.serving.predict import PredictRequest
+from gateway.telemetry.traces import child_of
+from gateway.workflows.chat_input import chat_of, result_of
+
+_BODY = {
+    "type": "object",
+    "properties": {"model_config": {"type": "object"}, "input_data": {"type": "object"}},
+    "required": ["input_data"],
+}
+_CONFIG = ("name", "provider", "parameters", "version", "alias")
+_LLM_DATA = ("prompt", "messages", "template", "variables")
+_ML_DATA = ("features", "rows", "series", "horizon")
+
+
+async def llm(call: Call) -> Response:
+    body = await call.body()
+    return await once(call, body, lambda: _llm(call, body))
+
+
+async def _llm(call: Call, body: dict[str, Any]) -> Response:
+    config, data = _parts(body)
+    refuse_unknown(data, _LLM_DATA, "input_data")
+    model = _model(call, config, "llm")
+    chat = chat_of(model, config.get("parameters") or {}, data, call.services.prompts)
+    provider = text_field(config, "provider", "model_config") or None
+    answer = await call.services.chat.complete(call.caller, chat, context_of(call, "execute"), provider=provider)
+    return json_response(result_of(answer.reply, answer.meta), headers=answer_headers(answer.meta))
+
+
+async def ml(call: Call) -> Response:
+    body = await call.body()
+    return await once(call, body, lambda: _ml(call, body))
+
+
+async def _ml(call: Call, body: dict[str, Any]) -> Response:
+    config, data = _parts(body)
+    refuse_unknown(data, _ML_DATA, "input_data")
+    parameters = config.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise ValidationFailed("model_config.parameters: an object is expected", param="model_config.parameters")
+    refuse_unknown(parameters, ("explain",), "model_config.parameters")
+    explain = parameters.get("explain", True)
+    if not isinstance(explain, bool):
+        raise ValidationFailed("model_config.parameters.explain: true or false", param="model_config.parameters.explain")
+    version = config.get("version")
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31):
+        raise ValidationFailed("model_config.version: a whole number from 1", param="model_config.version")
+    request = PredictRequest(
+        model=_model(call, config, "risk_classification"),
+        inputs=data,
+        version=version,
+        alias=text_field(config, "alias", "model_config") or None,
+        explain=explain,
+    )
+    provider = text_field(config, "provider", "model_config") or None
+    answer = await call.services.predict.predict(call.caller, request, context_of(call, "execute"), provider=provider)
+    result = {
+        "model": answer.model,
+        "version": answer.version,
+        "type": answer.family,
+        "provider": answer.meta.provider,
+        **msgspec.to_builtins(answer.prediction),
+        "cost": usd(answer.meta.cost),
+        "inference_time": answer.meta.latency_micros / 1e6,
+        "request_id": call.request_id,
+        "config_epoch": answer.meta.config_epoch,
+    }
+    return json_response(result, headers=answer_headers(answer.meta))
+
+
+def context_of(call: Call, door: str) -> CallContext:
+    """The circumstances of a call that a door makes for this request."""
+    return CallContext(
+        request_id=call.request_id,
+        cause=new_id("call"),
+        door=door,
+        traceparent=child_of(call.request.headers.get("traceparent", "")),
+    )
+
+
+def _parts(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    refuse_unknown(body, ("model_config", "input_data"), "")
+    config, data = body.get("model_config", {}), body.get("input_data")
+    if not isinstance(config, dict):
+        raise ValidationFailed("model_config: an object is expected", param="model_config")
+    if not isinstance(data, dict):
+        raise ValidationFailed("input_data: an object is expected", param="input_data")
+    refuse_unknown(config, _CONFIG, "model_config")
+    return config, data
+
+
+def _model(call: Call, config: Mapping[str, Any], task_type: str) -> str:
+    name = text_field(config, "name", "model_config") or call.services.catalogue.current.default_model(task_type)
+    if not name:
+        raise ValidationFailed("model_config.name is missing", mend="GET /models lists models", param="model_config.name")
+    return name
+
+
+def add(doors: Doors) -> None:
+    """Registers these routes."""
+    doors.add("POST", "/execute/llm", "llm:execute", llm, summary="Ask a language model", body=_BODY)
+    doors.add("POST", "/execute/ml", "ml:execute", ml, summary="Ask a predictive model", body=_BODY)

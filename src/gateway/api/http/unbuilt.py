@@ -1,0 +1,33 @@
+"""Doors that are designed and not built: they say so, in the door's own words, to those who may knock."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from gateway.api.doors import Call, Doors, Handler
+from gateway.errors import NotBuilt
+
+_DOORS = (
+    ("POST", "/v1/completions", "llm:execute", "legacy completions"),
+    ("POST", "/v1/responses", "llm:execute", "the responses API"),
+    ("POST", "/v1/embeddings", "llm:execute", "embeddings"),
+    ("POST", "/v1/batches", "llm:execute", "batches"),
+    ("GET", "/v1/batches", "llm:execute", "batches"),
+    ("POST", "/v1/files", "llm:execute", "files"),
+    ("POST", "/v1/moderations", "llm:execute", "moderations"),
+    ("POST", "/v1/messages/count_tokens", "llm:execute", "counting tokens"),
+    ("POST", "/v2/models/{name}/infer", "ml:execute", "the Open Inference Protocol"),
+)
+
+
+def add(doors: Doors) -> None:
+    """Registers these routes."""
+    for method, path, permission, what in _DOORS:
+        doors.add(method, path, permission, _refusing(what), summary=f"Not built yet: {what}")
+
+
+def _refusing(what: str) -> Handler:
+    async def refuse(_call: Call) -> Response:
+        raise NotBuilt(f"{what}: not built yet", mend="use /v1/chat/completions, /v1/messages or /execute/ml")
+
+    return refuse

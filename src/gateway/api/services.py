@@ -1,0 +1,52 @@
+"""What the doors stand on: the services of one API process, put together by ``bootstrap``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.ledger.budgets import BudgetService
+from gateway.ledger.cost_tracker import Ledger
+from gateway.models.artifacts import ArtifactStore
+from gateway.registry.loader import CatalogueHolder
+from gateway.registry.model_registry import ModelRegistry
+from gateway.registry.prompts import PromptService
+from gateway.routing.health import Health
+from gateway.security.audit import AuditLog
+from gateway.security.identity import Identity
+from gateway.serving.chat import ChatService
+from gateway.serving.predict import PredictService
+from gateway.settings import Settings
+from gateway.store.event_store import SqlEventStore
+from gateway.store.idempotency_store import SqlIdempotencyStore
+from gateway.store.webhook_store import SqlWebhookStore
+from gateway.tasks.desk import Desk
+from gateway.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each; shared by every request of the process."""
+
+    settings: Settings
+    clock: Clock
+    identity: Identity
+    audit: AuditLog
+    ledger: Ledger
+    budgets: BudgetService
+    catalogue: CatalogueHolder
+    chat: ChatService
+    predict: PredictService
+    desk: Desk
+    registry: ModelRegistry
+    prompts: PromptService
+    artifacts: ArtifactStore
+    events: SqlEventStore
+    webhooks: SqlWebhookStore
+    idempotency: SqlIdempotencyStore
+    metrics: Metrics
+    health: Health
+    ping_database: Callable[[], None]
+    check_webhook: Callable[[str], object]
+    close: Callable[[], Awaitable[None]]

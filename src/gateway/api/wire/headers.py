@@ -1,0 +1,37 @@
+"""The facts of an answer as response headers, the same on every door."""
+
+from __future__ import annotations
+
+from gateway.money import usd
+from gateway.security.limits import LimitState
+from gateway.serving.answer import AnswerMeta
+
+
+def answer_headers(meta: AnswerMeta, *, final: bool = True) -> dict[str, str]:
+    """``x-gateway-*`` and ``x-ratelimit-*``. ``final=False`` (a stream has begun) leaves the cost out."""
+    headers = {
+        "x-gateway-model": meta.model,
+        "x-gateway-provider": meta.provider,
+        "x-gateway-cache": meta.cache,
+        "x-gateway-attempts": str(meta.attempts),
+        "x-gateway-config": meta.config_epoch,
+    }
+    if final:
+        headers["x-gateway-cost-usd"] = str(usd(meta.cost))
+    if meta.dropped_params:
+        headers["x-gateway-dropped-params"] = ",".join(meta.dropped_params)
+    if meta.limits is not None:
+        headers |= limit_headers(meta.limits)
+    return headers
+
+
+def limit_headers(state: LimitState) -> dict[str, str]:
+    """What the key has left; nothing where it has no limit."""
+    headers: dict[str, str] = {}
+    for kind in ("requests", "tokens"):
+        limit = getattr(state, f"limit_{kind}")
+        if limit is not None:
+            headers[f"x-ratelimit-limit-{kind}"] = str(limit)
+            headers[f"x-ratelimit-remaining-{kind}"] = str(getattr(state, f"remaining_{kind}"))
+            headers[f"x-ratelimit-reset-{kind}"] = f"{getattr(state, f'reset_{kind}') or 0:g}s"
+    return headers

@@ -1,0 +1,341 @@
+"""OpenAI's dialect at our door: a request body becomes a ``Chat``, a ``Reply`` and its pieces become theirs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.errors import ValidationFailed
+from gateway.models.llm_models import (
+    Chat,
+    Choice,
+    Delta,
+    FinishReason,
+    ImagePart,
+    Message,
+    Part,
+    Reply,
+    ResponseFormat,
+    TextPart,
+    ThinkingPart,
+    Tool,
+    ToolChoice,
+    ToolResultPart,
+    ToolUsePart,
+    Usage,
+)
+
+_FINISH: dict[FinishReason, str] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_use": "tool_calls",
+    "content_filter": "content_filter",
+}
+#: Fields that become part of the neutral chat.
+_READ = frozenset(
+    {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "n"}
+    | {"presence_penalty", "frequency_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
+    | {"reasoning_effort", "user", "stream", "stream_options"}
+)
+#: Fields that only an OpenAI-style provider understands: carried there, reported elsewhere.
+_EXTRA = frozenset(
+    {"logprobs", "top_logprobs", "logit_bias", "metadata", "store", "service_tier", "prediction", "modalities"}
+    | {"audio", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity", "web_search_options"}
+    | {"functions", "function_call"}
+)
+
+
+class OpenAIRequest(msgspec.Struct, frozen=True):
+    """A decoded request: the chat, whether it is to be streamed, and whether usage is wanted at the end."""
+
+    chat: Chat
+    stream: bool
+    include_usage: bool
+
+
+def decode(body: Mapping[str, Any]) -> OpenAIRequest:
+    """``ValidationFailed`` names the field. Fields that nobody knows are refused by name."""
+    for name in body:
+        if name not in _READ and name not in _EXTRA:
+            raise ValidationFailed(
+                f"{name[:100]}: no such parameter", mend="see the chat completions API", param=name[:100]
+            )
+    stop = body.get("stop")
+    options = body.get("stream_options") or {}
+    chat = Chat(
+        model=_text(body, "model", required=True),
+        messages=_messages(body.get("messages")),
+        max_tokens=_whole(body, "max_completion_tokens", 1, 10**7) or _whole(body, "max_tokens", 1, 10**7),
+        temperature=_number(body, "temperature", 0, 2),
+        top_p=_number(body, "top_p", 0, 1),
+        stop=() if stop is None else (stop,) if isinstance(stop, str) else _texts(stop, "stop"),
+        seed=_whole(body, "seed", -(2**63), 2**63 - 1),
+        n=_whole(body, "n", 1, 16) or 1,
+        presence_penalty=_number(body, "presence_penalty", -2, 2),
+        frequency_penalty=_number(body, "frequency_penalty", -2, 2),
+        tools=_tools(body.get("tools")),
+        tool_choice=_tool_choice(body),
+        response_format=_response_format(body.get("response_format")),
+        reasoning_effort=_text(body, "reasoning_effort"),
+        user=_text(body, "user"),
+        dialect="openai",
+        extra={name: value for name, value in body.items() if name in _EXTRA and value is not None},
+    )
+    stream = body.get("stream") or False
+    if not isinstance(stream, bool):
+        raise ValidationFailed("stream: true or false is expected", param="stream")
+    if not isinstance(options, dict):
+        raise ValidationFailed("stream_options: an object is expected", param="stream_options")
+    return OpenAIRequest(chat, stream, bool(options.get("include_usage")))
+
+
+def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
+    """A ``chat.completion``. ``model`` as the caller named it, ``name`` our id where the provider gave none."""
+    return {
+        "id": reply.id or name,
+        "object": "chat.completion",
+        "created": reply.created or int(time.time()),
+        "model": model,
+        "choices": [_choice(item, at) for at, item in enumerate(reply.choices)],
+        "usage": encode_usage(reply.usage),
+    }
+
+
+def encode_usage(usage: Usage) -> dict[str, Any]:
+    """Usage as OpenAI counts."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+class ChunkEncoder:
+    """Pieces of one stream as ``chat.completion.chunk``s; the first of each choice names the role."""
+
+    def __init__(self, model: str, name: str, *, include_usage: bool) -> None:
+        self._model = model
+        self._name = name
+        self._created = int(time.time())
+        self._include_usage = include_usage
+        self._begun: set[int] = set()
+        self._usage: Usage | None = None
+
+    def encode(self, delta: Delta) -> list[dict[str, Any]]:
+        """The chunks of one piece."""
+        if delta.usage is not None:
+            self._usage = delta.usage
+        content: dict[str, Any] = {}
+        if delta.text:
+            content["content"] = delta.text
+        if delta.thinking:
+            content["reasoning_content"] = delta.thinking
+        if delta.tool_index is not None:
+            function: dict[str, Any] = {"arguments": delta.arguments}
+            call: dict[str, Any] = {"index": delta.tool_index}
+            if delta.tool_id:
+                call |= {"id": delta.tool_id, "type": "function"}
+                function["name"] = delta.tool_name
+            content["tool_calls"] = [{**call, "function": function}]
+        if not content and delta.finish is None:
+            return []
+        chunks = []
+        if delta.choice not in self._begun:
+            self._begun.add(delta.choice)
+            chunks.append(self._chunk([_delta(delta.choice, {"role": "assistant", "content": ""})]))
+        if content:
+            chunks.append(self._chunk([_delta(delta.choice, content)]))
+        if delta.finish is not None:
+            chunks.append(self._chunk([_delta(delta.choice, {}, _FINISH[delta.finish])]))
+        return chunks
+
+    def end(self, usage: Usage) -> list[dict[str, Any]]:
+        """The chunk with the usage, where it was asked for."""
+        if not self._include_usage:
+            return []
+        return [{**self._chunk([]), "usage": encode_usage(self._usage or usage)}]
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        chunk: dict[str, Any] = {
+            "id": self._name,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._model,
+            "choices": choices,
+        }
+        if self._include_usage:
+            chunk["usage"] = None
+        return chunk
+
+
+def _delta(index: int, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def _choice(choice: Choice, at: int) -> dict[str, Any]:
+    calls = [
+        {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        for part in choice.parts
+        if isinstance(part, ToolUsePart)
+    ]
+    message: dict[str, Any] = {"role": "assistant", "content": choice.text() or (None if calls else ""), "refusal": None}
+    thinking = "".join(part.text for part in choice.parts if isinstance(part, ThinkingPart))
+    if thinking:
+        message["reasoning_content"] = thinking
+    if calls:
+        message["tool_calls"] = calls
+    return {"index": at, "message": message, "logprobs": None, "finish_reason": _FINISH[choice.finish]}
+
+
+def _messages(raw: Any) -> tuple[Message, ...]:
+    if not isinstance(raw, list) or not raw:
+        raise ValidationFailed("messages: a list of at least one message is expected", param="messages")
+    return tuple(_message(item, f"messages[{at}]") for at, item in enumerate(raw))
+
+
+def _message(raw: Any, place: str) -> Message:
+    if not isinstance(raw, dict):
+        raise ValidationFailed(f"{place}: an object is expected", param=place)
+    role = raw.get("role")
+    parts = _parts(raw.get("content"), f"{place}.content")
+    if role in ("system", "developer"):
+        return Message("system", parts)
+    if role == "user":
+        return Message("user", parts)
+    if role == "assistant":
+        return Message("assistant", (*parts, *_calls(raw.get("tool_calls"), f"{place}.tool_calls")))
+    if role == "tool":
+        text = "".join(part.text for part in parts if isinstance(part, TextPart))
+        name = raw.get("tool_call_id")
+        if not isinstance(name, str):
+            raise ValidationFailed(f"{place}.tool_call_id: a text is expected", param=f"{place}.tool_call_id")
+        return Message("tool", (ToolResultPart(name, text),))
+    raise ValidationFailed(
+        f"{place}.role: one of system, developer, user, assistant, tool is expected", param=f"{place}.role"
+    )
+
+
+def _parts(raw: Any, place: str) -> tuple[Part, ...]:
+    if raw is None:
+        return ()
+    if isinstance(raw, str):
+        return (TextPart(raw),) if raw else ()
+    if not isinstance(raw, list):
+        raise ValidationFailed(f"{place}: a text or a list of parts is expected", param=place)
+    parts: list[Part] = []
+    for at, item in enumerate(raw):
+        where = f"{place}[{at}]"
+        kind = item.get("type") if isinstance(item, dict) else None
+        if kind in ("text", "refusal") and isinstance(item.get(kind), str):
+            parts.append(TextPart(item[kind]))
+        elif kind == "image_url" and isinstance(item.get("image_url"), dict):
+            parts.append(_image(item["image_url"], where))
+        else:
+            raise ValidationFailed(f"{where}: a part of type text or image_url is expected", param=where)
+    return tuple(parts)
+
+
+def _image(raw: Mapping[str, Any], place: str) -> ImagePart:
+    url = raw.get("url")
+    detail = raw.get("detail") or ""
+    if not isinstance(url, str) or not isinstance(detail, str):
+        raise ValidationFailed(f"{place}.image_url.url: a text is expected", param=f"{place}.image_url.url")
+    if url.startswith("data:"):
+        head, _, data = url.partition(",")
+        media_type, _, encoding = head.removeprefix("data:").partition(";")
+        if encoding != "base64" or not media_type.startswith("image/"):
+            raise ValidationFailed(f"{place}: a data URL of an image in base64 is expected", param=place)
+        return ImagePart(data=data, media_type=media_type, detail=detail)
+    if not url.startswith(("https://", "http://")):
+        raise ValidationFailed(f"{place}: an http(s) or data URL is expected", param=place)
+    return ImagePart(url=url, detail=detail)
+
+
+def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
+    calls = []
+    for at, item in enumerate(raw or ()):
+        function = item.get("function") if isinstance(item, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not isinstance(item.get("id"), str):
+            raise ValidationFailed(f"{place}[{at}]: a function call with id, name and arguments is expected", param=place)
+        calls.append(ToolUsePart(item["id"], function["name"], str(function.get("arguments") or "{}")))
+    return tuple(calls)
+
+
+def _tools(raw: Any) -> tuple[Tool, ...]:
+    tools = []
+    if raw is not None and not isinstance(raw, list):
+        raise ValidationFailed("tools: a list is expected", param="tools")
+    for at, item in enumerate(raw or ()):
+        function = item.get("function") if isinstance(item, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise ValidationFailed(f"tools[{at}]: a function with a name is expected", param=f"tools[{at}]")
+        tools.append(
+            Tool(function["name"], function.get("description") or "", function.get("parameters") or {}, function.get("strict"))
+        )
+    return tuple(tools)
+
+
+def _tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
+    raw, parallel = body.get("tool_choice"), body.get("parallel_tool_calls")
+    if raw is None:
+        return None if parallel is None else ToolChoice("auto", parallel=bool(parallel))
+    if raw in ("auto", "none", "required"):
+        return ToolChoice(raw, parallel=parallel)
+    if isinstance(raw, dict) and isinstance(raw.get("function"), dict) and isinstance(raw["function"].get("name"), str):
+        return ToolChoice("tool", raw["function"]["name"], parallel)
+    raise ValidationFailed("tool_choice: auto, none, required or a function is expected", param="tool_choice")
+
+
+def _response_format(raw: Any) -> ResponseFormat | None:
+    if raw is None:
+        return None
+    kind = raw.get("type") if isinstance(raw, dict) else None
+    if kind in ("text", "json_object"):
+        return ResponseFormat(kind)
+    if kind == "json_schema" and isinstance(raw.get("json_schema"), dict):
+        given = raw["json_schema"]
+        return ResponseFormat("json_schema", given.get("name") or "", given.get("schema") or {}, given.get("strict"))
+    raise ValidationFailed("response_format.type: text, json_object or json_schema is expected", param="response_format")
+
+
+def _text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str:
+    value = body.get(name)
+    if value is None and not required:
+        return ""
+    if not isinstance(value, str) or (required and not value):
+        raise ValidationFailed(f"{name}: a text is expected", param=name)
+    return value
+
+
+def _texts(raw: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(raw, list) or len(raw) > 16 or not all(isinstance(item, str) for item in raw):
+        raise ValidationFailed(f"{name}: a text or a list of up to 16 texts is expected", param=name)
+    return tuple(raw)
+
+
+def _number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValidationFailed(f"{name}: a number from {low:g} to {high:g} is expected", param=name)
+    return value
+
+
+def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValidationFailed(f"{name}: a whole number from {low} to {high} is expected", param=name)
+    return value

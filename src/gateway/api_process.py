@@ -1,0 +1,113 @@
+"""The API process: the doors over the services, served by uvicorn on a socket it is given.
+
+Kept apart from ``bootstrap`` so that a worker does not load the web framework, nor this process Celery
+where no broker is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from importlib import import_module
+
+import uvicorn
+
+from gateway.api.app import make_app
+from gateway.api.services import Services
+from gateway.bootstrap import Core, make_identity, make_orchestrator, make_runner, make_serving
+from gateway.engine.ports import Executor
+from gateway.ledger.budgets import BudgetService
+from gateway.store.budget_store import SqlBudgetStore
+from gateway.store.idempotency_store import SqlIdempotencyStore
+from gateway.store.run_reader import SqlRunReader
+from gateway.tasks.desk import Desk
+from gateway.tasks.inline import InlineExecutor
+from gateway.telemetry import logs
+
+
+def run(core: Core, descriptor: int) -> None:
+    """Serves until told to stop."""
+    stop = threading.Event()
+    services = make_services(core, _executor(core, stop))
+    services.desk.adopt(core.catalogue.current.workflows)
+    config = uvicorn.Config(
+        make_app(services),
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=65_536,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+    logs.start_line("api")
+    server = uvicorn.Server(config)
+    door = socket.socket(fileno=descriptor)
+    try:
+        server.run(sockets=[door])
+    finally:
+        stop.set()
+
+
+def make_services(core: Core, executor: Executor) -> Services:
+    """The services behind the doors."""
+    serving = make_serving(core)
+    reader = SqlRunReader(core.database)
+    desk = Desk(
+        core.engine,
+        reader,
+        core.events,
+        executor,
+        lambda: core.catalogue.current,
+        core.task_types,
+        core.clock,
+        core.egress.check,
+    )
+
+    async def close() -> None:
+        await serving.transport.close()
+        await asyncio.to_thread(core.database.close)
+
+    return Services(
+        settings=core.settings,
+        clock=core.clock,
+        identity=make_identity(core.settings, core.database, core.clock),
+        audit=core.audit,
+        ledger=core.ledger,
+        budgets=BudgetService(SqlBudgetStore(core.database), core.clock),
+        catalogue=core.catalogue,
+        chat=serving.chat,
+        predict=serving.predict,
+        desk=desk,
+        registry=core.registry,
+        prompts=core.prompts,
+        artifacts=core.artifacts,
+        events=core.events,
+        webhooks=core.webhooks,
+        idempotency=SqlIdempotencyStore(core.database, core.clock),
+        metrics=core.metrics,
+        health=core.health,
+        ping_database=core.database.ping,
+        check_webhook=core.egress.check,
+        close=close,
+    )
+
+
+def _executor(core: Core, stop: threading.Event) -> Executor:
+    """Celery where a broker is set, else this process runs the steps and sweeps itself."""
+    settings = core.settings
+    if settings.executor == "celery" or (settings.executor == "auto" and settings.broker_url):
+        celery = import_module("gateway.tasks.celery_app")
+        executor: Executor = celery.CeleryExecutor(celery.make_celery(settings.broker_url, settings.result_backend))
+        return executor
+    runner = make_runner(core)
+    inline = InlineExecutor(runner)
+    runner.ring_with(inline)
+    orchestrator = make_orchestrator(core, inline)
+    threading.Thread(target=orchestrator.run, args=(stop,), name="orchestrator", daemon=True).start()
+    return inline

@@ -1,0 +1,342 @@
+"""Puts the house together: the only page that names every implementation.
+
+``Core`` is what every process has (database, ledger, catalogue, …), ``Serving`` what one event loop
+has (connections to providers). The ``run_*`` functions are the processes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import gateway
+from gateway.clock import Clock, SystemClock
+from gateway.engine.definition import parse_definition
+from gateway.engine.ports import Executor
+from gateway.engine.task_types import TaskTypeSpec
+from gateway.ids import new_id
+from gateway.ledger.cost_tracker import Ledger
+from gateway.models.ml_models import ModelVersion, Predictor
+from gateway.money import units
+from gateway.providers.directory import ProviderDirectory
+from gateway.providers.egress_client import EgressClient
+from gateway.providers.jwks_client import fetch_jwks
+from gateway.providers.local_llm import LocalServerNote
+from gateway.providers.local_llm import serve as serve_local_llm
+from gateway.providers.transport import Transport
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.loader import CatalogueHolder, load_catalogue
+from gateway.registry.model_registry import ModelRegistry
+from gateway.registry.prompts import PromptService
+from gateway.routing.health import Health
+from gateway.security.access import caller_for
+from gateway.security.audit import AuditLog
+from gateway.security.egress import EgressPolicy
+from gateway.security.identity import Identity, JwtSettings
+from gateway.security.limits import Limits
+from gateway.security.secret_files import secret_for
+from gateway.serving.accounts import Accounts
+from gateway.serving.chat import ChatService
+from gateway.serving.predict import PredictService
+from gateway.settings import Settings
+from gateway.store import migrate
+from gateway.store.artifact_store import SqlArtifactStore
+from gateway.store.audit_store import SqlAuditSink
+from gateway.store.audit_witness import FileWitness
+from gateway.store.engine import Database
+from gateway.store.event_store import SqlEventStore
+from gateway.store.key_store import SqlKeyStore
+from gateway.store.ledger_store import SqlLedgerStore
+from gateway.store.prompt_store import SqlPromptStore
+from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.run_store import SqlEngineStore
+from gateway.store.webhook_store import SqlWebhookStore
+from gateway.tasks.orchestrator import Orchestrator
+from gateway.tasks.runner import StepRunner
+from gateway.tasks.step_context import ContextFactory
+from gateway.tasks.webhooks import WebhookDeliverer
+from gateway.telemetry import logs
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.observer import CallObserver
+from gateway.workflows.task_types import known_task_types
+
+_DEV_KEY = "development start"
+_WORKER_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every process of the gateway stands on."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    catalogue: CatalogueHolder
+    task_types: dict[str, TaskTypeSpec]
+    ledger: Ledger
+    audit: AuditLog
+    artifacts: SqlArtifactStore
+    registry: ModelRegistry
+    prompts: PromptService
+    events: SqlEventStore
+    engine: SqlEngineStore
+    webhooks: SqlWebhookStore
+    limits: Limits
+    health: Health
+    metrics: Metrics
+    accounts: Accounts
+    egress: EgressClient
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Model calls from one event loop."""
+
+    chat: ChatService
+    predict: PredictService
+    transport: Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a check of the ledger or the audit trail found."""
+
+    ok: bool
+    checked: int
+    problems: tuple[str, ...]
+    seconds: float
+
+
+class _Runtime:
+    """The runtime of predictive models, loaded with its libraries at the first prediction: a process
+    that never predicts stays light."""
+
+    def __init__(self, artifacts: SqlArtifactStore) -> None:
+        self._artifacts = artifacts
+        self._lock = threading.Lock()
+        self._runtime: Any = None
+
+    def predictor(self, version: ModelVersion) -> Predictor:
+        """See ``serving.predict.PredictorSource``."""
+        with self._lock:
+            if self._runtime is None:
+                self._runtime = import_module("gateway.ml.runtime").ModelRuntime(self._artifacts)
+        loaded: Predictor = self._runtime.predictor(version)
+        return loaded
+
+
+def make_core(settings: Settings) -> Core:
+    """Opens the database and reads the configuration. ``ConfigurationInvalid`` or ``Unavailable`` otherwise."""
+    logs.set_up(settings.log_level, settings.log_format)
+    clock = SystemClock()
+    database = Database(settings.database_url)
+    catalogue = CatalogueHolder(settings.config_dir, settings.environ)
+    artifacts = SqlArtifactStore(database, clock)
+    events = SqlEventStore(database)
+    metrics = Metrics(gateway.__version__)
+    threshold = settings.cost_alert_threshold
+    ledger = Ledger(
+        SqlLedgerStore(database),
+        clock,
+        budgets_enabled=settings.cost_tracking_enabled,
+        daily_threshold=None if threshold is None else units(threshold),
+    )
+    audit = make_audit(settings, database, clock)
+    return Core(
+        settings=settings,
+        clock=clock,
+        database=database,
+        catalogue=catalogue,
+        task_types=dict(known_task_types()),
+        ledger=ledger,
+        audit=audit,
+        artifacts=artifacts,
+        registry=ModelRegistry(SqlRegistryStore(database), artifacts, clock),
+        prompts=PromptService(SqlPromptStore(database), clock),
+        events=events,
+        engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
+        webhooks=SqlWebhookStore(database),
+        limits=Limits(clock),
+        health=Health(clock),
+        metrics=metrics,
+        accounts=Accounts(ledger, audit, clock, CallObserver(metrics, events.add, clock)),
+        egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
+    )
+
+
+def make_serving(core: Core) -> Serving:
+    """Model calls for one event loop; its connections open there at first use."""
+    transport = Transport()
+    directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir))
+    chat = ChatService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
+    predict = PredictService(
+        lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
+    )
+    return Serving(chat, predict, transport)
+
+
+def make_runner(core: Core) -> StepRunner:
+    """Runs steps in this process, on a loop of its own."""
+    serving = make_serving(core)
+    contexts = ContextFactory(
+        core.artifacts, serving.chat, serving.predict, core.registry, core.prompts, lambda: core.catalogue.current
+    )
+    name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
+    return StepRunner(core.engine, contexts, core.task_types, core.clock, worker=name)
+
+
+def make_identity(settings: Settings, database: Database, clock: Clock) -> Identity:
+    """API keys of the database, and tokens of ours or of the configured issuer."""
+    secret = settings.jwt_secret
+    if not secret and not settings.jwks_url:
+        secret = secret_for(settings.data_dir, "jwt").decode()
+    jwt = JwtSettings(
+        audience=settings.jwt_audience, issuer=settings.jwt_issuer, secret=secret, jwks_url=settings.jwks_url
+    )
+    return Identity(SqlKeyStore(database), clock, jwt=jwt, jwks=fetch_jwks if settings.jwks_url else None)
+
+
+def make_audit(settings: Settings, database: Database, clock: Clock) -> AuditLog:
+    """The audit trail with its witness in the data directory."""
+    witness = FileWitness(settings.data_dir / "audit", secret_for(settings.data_dir, "audit"))
+    return AuditLog(SqlAuditSink(database), clock, witness)
+
+
+def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
+    """The sweep of this process."""
+    deliverer = WebhookDeliverer(core.webhooks, core.egress.post, core.clock, secret=core.settings.webhook_secret)
+    return Orchestrator(core.engine, executor, core.ledger, deliverer, core.clock)
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+def run_api(settings: Settings, descriptor: int) -> None:
+    """Serves HTTP on an inherited socket until told to stop."""
+    import_module("gateway.api_process").run(make_core(settings), descriptor)
+
+
+def run_worker(settings: Settings) -> None:
+    """Runs steps that Celery names."""
+    celery = import_module("gateway.tasks.celery_app")
+    core = make_core(settings)
+    runner = make_runner(core)
+    app = celery.make_celery(_broker(settings), settings.result_backend, runner)
+    runner.ring_with(celery.CeleryExecutor(app))
+    watch_configuration(core)
+    logs.start_line("worker")
+    celery.work(app, concurrency=_WORKER_THREADS)
+
+
+def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
+    """Sweeps until ``stop``."""
+    celery = import_module("gateway.tasks.celery_app")
+    core = make_core(settings)
+    app = celery.make_celery(_broker(settings), settings.result_backend)
+    logs.start_line("orchestrator")
+    make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
+
+
+def run_local_llm(settings: Settings, stop: threading.Event) -> None:
+    """Holds the embedded language model's server until ``stop``."""
+    logs.set_up(settings.log_level, settings.log_format)
+    serve_local_llm(settings.data_dir, stop)
+
+
+def watch_configuration(core: Core, *, every: float = 2.0) -> None:
+    """Takes edits of the configuration files while the process lives."""
+
+    def watch() -> None:
+        while True:
+            time.sleep(every)
+            core.catalogue.refresh()
+
+    threading.Thread(target=watch, name="configuration", daemon=True).start()
+
+
+# -- once -----------------------------------------------------------------------------------------
+
+
+def prepare(settings: Settings) -> dict[str, Any]:
+    """The schema, the admin key, and whether models are to be trained: before anything is served."""
+    database = Database(settings.database_url)
+    migrate.upgrade(database)
+    clock = SystemClock()
+    identity = make_identity(settings, database, clock)
+    admin_key = identity.ensure_admin(settings.admin_key or None)
+    if settings.dev:
+        admin_key = settings.admin_key or _development_key(identity)
+    registry = ModelRegistry(SqlRegistryStore(database), SqlArtifactStore(database, clock), clock)
+    catalogue = load_catalogue(settings.config_dir, settings.environ)
+    own = [spec.name for spec in catalogue.models.values() if catalogue.provider(spec.provider).type == "local"]
+    return {"admin_key": admin_key, "train": any(not registry.versions(name) for name in own)}
+
+
+def train_missing(settings: Settings, say: Callable[[str], None]) -> None:
+    """Trains the built-in models that have no version yet, and registers them."""
+    core = make_core(settings)
+    builtin = import_module("gateway.workflows.builtin_models")
+    data = import_module("gateway.risk.market_data").bundled("sp500-20")
+    for name in builtin.missing(core.registry):
+        started = time.monotonic()
+        trained = builtin.train_builtin(name, data)
+        added = core.registry.register(builtin.new_version(name, trained, "gateway"))
+        say(f"{name} version {added.version} trained in {time.monotonic() - started:.1f} s")
+
+
+def check_configuration(settings: Settings) -> Catalogue:
+    """Reads the configuration as the service would. ``ConfigurationInvalid`` or ``DefinitionInvalid`` otherwise."""
+    catalogue = load_catalogue(settings.config_dir, settings.environ)
+    for raw in catalogue.workflows:
+        parse_definition(raw, known_task_types(), lambda name: name in catalogue.models)
+    return catalogue
+
+
+def check_database(settings: Settings) -> None:
+    """``Unavailable`` where the database does not answer."""
+    Database(settings.database_url).ping()
+
+
+def upgrade_database(settings: Settings) -> str:
+    """Brings the schema up to date; its revision."""
+    return migrate.upgrade(Database(settings.database_url))
+
+
+def verify_ledger(settings: Settings) -> Verified:
+    """Proves the ledger of the database."""
+    started = time.monotonic()
+    report = Ledger(SqlLedgerStore(Database(settings.database_url)), SystemClock()).verify()
+    return Verified(report.ok, report.entries, report.problems, time.monotonic() - started)
+
+
+def verify_audit(settings: Settings) -> Verified:
+    """Proves the audit trail of the database against its checkpoints."""
+    started = time.monotonic()
+    report = make_audit(settings, Database(settings.database_url), SystemClock()).verify()
+    problems = tuple(f"{item.kind} at {item.seq}: {item.text}" for item in report.problems)
+    return Verified(report.ok, report.records, problems, time.monotonic() - started)
+
+
+def _development_key(identity: Identity) -> str:
+    """A fresh admin key for this start; those of earlier starts end."""
+    admin = caller_for("admin", "admin")
+    cursor: str | None = None
+    while True:
+        page, cursor = identity.list_keys(admin, cursor=cursor)
+        for record in page:
+            if record.name == _DEV_KEY and record.revoked_at is None:
+                identity.revoke_key(admin, record.key_id)
+        if cursor is None:
+            break
+    _, secret = identity.create_key(admin, name=_DEV_KEY, role="admin", principal="admin")
+    return secret
+
+
+def _broker(settings: Settings) -> str:
+    return settings.broker_url or "redis://127.0.0.1:6379/0"

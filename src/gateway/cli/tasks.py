@@ -1,0 +1,51 @@
+"""``tasks``: what was handed in, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+
+Id = Annotated[str, typer.Argument(help="The task's id.")]
+
+
+def listing(
+    status: Annotated[str | None, typer.Option(help="pending, running, completed, failed, cancelled.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 20,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Tasks, newest first."""
+    page = connect(url, key).get("/tasks", status=status, limit=limit)
+    if as_json:
+        show(page)
+        return
+    table = Table("id", "type", "status", "attempts", "cost", "created", box=None, header_style="bold")
+    for item in page["tasks"]:
+        cells = [item["task_id"], item["task_type"], item["status"], str(item["attempts"]), f"${item['cost']}"]
+        table.add_row(*cells, item["created_at"][:19])
+    console().print(table if page["tasks"] else "no tasks")
+
+
+def task(task_id: Id, url: Url = None, key: Key = None) -> None:
+    """A task with its result, as JSON."""
+    show(connect(url, key).get(f"/tasks/{segment(task_id)}"))
+
+
+def cancel(task_id: Id, url: Url = None, key: Key = None) -> None:
+    """Cancel a task."""
+    ended = connect(url, key).delete(f"/tasks/{segment(task_id)}")
+    console().print(f"{ended['task_id']} is {ended['status']}")
+
+
+def make_app() -> typer.Typer:
+    """This group of commands."""
+    app = typer.Typer(no_args_is_help=True)
+    app.command("list")(listing)
+    app.command("show")(task)
+    app.command("cancel")(cancel)
+    return app

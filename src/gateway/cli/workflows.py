@@ -1,0 +1,106 @@
+"""``workflows``: list, define, run and follow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.cli.exits import FOLLOWED_FAILED
+from gateway.cli.follow import follow_run
+from gateway.errors import ValidationFailed
+
+InputFile = Annotated[Path | None, typer.Option("--input", help="A JSON file with the run's input.")]
+
+
+def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
+    """Every workflow."""
+    found = connect(url, key).get("/workflows")
+    if as_json:
+        show(found)
+        return
+    table = Table("id", "name", "steps", "inputs", "from", "version", box=None, header_style="bold")
+    for item in found["workflows"]:
+        steps = " → ".join(step["step_id"] for step in item["steps"])
+        table.add_row(
+            item["workflow_id"], item["name"], steps, ", ".join(item["inputs"]), item["source"], item["version"][:10]
+        )
+    console().print(table)
+
+
+def define(
+    file: Annotated[Path, typer.Argument(help="A JSON file with the definition.", exists=True, dir_okay=False)],
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Check a definition and make it the newest of its workflow."""
+    made = connect(url, key).post("/workflows", _json(file))
+    if as_json:
+        show(made)
+    else:
+        console().print(f"[green]✓[/] {made['workflow_id']} version {made['version'][:10]}, {len(made['steps'])} steps")
+
+
+def run(
+    workflow_id: Annotated[str, typer.Argument(help="The workflow.")],
+    input_file: InputFile = None,
+    data: Annotated[str | None, typer.Option("--data", help="The run's input as JSON text.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it until it has ended.")] = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Start a run. With ``--follow`` the exit status tells how it ended (10: not well)."""
+    client = connect(url, key)
+    given = _json(input_file) if input_file is not None else json.loads(data) if data else {}
+    started = client.post(f"/workflows/{segment(workflow_id)}/runs", {"input": given})
+    if not follow:
+        show(started) if as_json else console().print(f"[green]✓[/] {started['run_id']} is {started['status']}")
+        return
+    ended = follow_run(client, started["run_id"], quiet=as_json)
+    if as_json:
+        show(ended)
+    if ended["status"] != "completed":
+        raise typer.Exit(FOLLOWED_FAILED)
+
+
+def runs(
+    status: Annotated[str | None, typer.Option(help="pending, running, completed, failed, cancelled.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Runs, newest first."""
+    page = connect(url, key).get("/runs", status=status)
+    if as_json:
+        show(page)
+        return
+    table = Table("id", "workflow", "status", "progress", "cost", "created", box=None, header_style="bold")
+    for item in page["runs"]:
+        done = f"{float(item['progress']):.0%}"
+        table.add_row(
+            item["run_id"], item["workflow_id"], item["status"], done, f"${item['cost']}", item["created_at"][:19]
+        )
+    console().print(table if page["runs"] else "no runs")
+
+
+def make_app() -> typer.Typer:
+    """This group of commands."""
+    app = typer.Typer(no_args_is_help=True)
+    app.command("list")(listing)
+    app.command("define")(define)
+    app.command("run")(run)
+    app.command("runs")(runs)
+    return app
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValidationFailed(f"{file.name} is not readable JSON ({type(error).__name__})", mend="check the file") from None

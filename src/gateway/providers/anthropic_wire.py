@@ -1,0 +1,242 @@
+"""Anthropic's messages as bytes: encode a ``Chat``, decode a ``Reply`` and a stream. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import NotSupported, UpstreamError
+from gateway.models.llm_models import (
+    Chat,
+    Choice,
+    Delta,
+    FinishReason,
+    ImagePart,
+    Message,
+    Part,
+    Reply,
+    TextPart,
+    ThinkingPart,
+    ToolResultPart,
+    ToolUsePart,
+    Usage,
+)
+
+VERSION = "2023-06-01"
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_use",
+    "pause_turn": "stop",
+    "refusal": "content_filter",
+    "model_context_window_exceeded": "length",
+}
+
+
+def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) -> tuple[bytes, tuple[str, ...]]:
+    """The request body, and the names of what could not be carried.
+
+    ``max_tokens`` is used where the chat names none (this dialect needs one). Raises
+    ``NotSupported`` for what would change the answer's meaning.
+    """
+    _refuse(chat)
+    dropped = [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
+    system = [part for message in chat.messages if message.role == "system" for part in message.parts]
+    body: dict[str, Any] = {
+        "model": upstream_model,
+        "max_tokens": chat.max_tokens or max_tokens,
+        "messages": _messages(chat.messages),
+    }
+    if system:
+        body["system"] = "\n\n".join(part.text for part in system if isinstance(part, TextPart))
+    for name in ("temperature", "top_p"):
+        if getattr(chat, name) is not None:
+            body[name] = getattr(chat, name)
+    if chat.stop:
+        body["stop_sequences"] = list(chat.stop)
+    if chat.user:
+        body["metadata"] = {"user_id": chat.user}
+    if chat.tools:
+        body["tools"] = [
+            {"name": tool.name, "description": tool.description, "input_schema": tool.schema or {"type": "object"}}
+            for tool in chat.tools
+        ]
+        if chat.tool_choice is not None:
+            body["tool_choice"] = _tool_choice(chat)
+    if chat.dialect == "anthropic":
+        body |= chat.extra
+    else:
+        dropped += sorted(chat.extra)
+        if chat.reasoning_effort:
+            dropped.append("reasoning_effort")
+    if stream:
+        body["stream"] = True
+    return msgspec.json.encode(body), tuple(dropped)
+
+
+def decode_reply(content: bytes) -> Reply:
+    """The whole answer. ``UpstreamError`` for one that is not of this shape."""
+    try:
+        raw = msgspec.json.decode(content)
+        parts = tuple(part for block in raw["content"] for part in _part(block))
+        stop = str(raw.get("stop_reason") or "end_turn")
+        choice = Choice(parts, _FINISH.get(stop, "stop"), stop, raw.get("stop_sequence") or "")
+        return Reply(str(raw.get("id") or ""), str(raw.get("model") or ""), (choice,), decode_usage(raw.get("usage")))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+
+
+def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a frozen value
+    """Usage as Anthropic counts: input without cache. In a stream the counts are cumulative: each
+    replaces the one ``before``."""
+    if not isinstance(raw, dict):
+        return before
+    read = _count(raw, "cache_read_input_tokens", before.cached_tokens)
+    written = _count(raw, "cache_creation_input_tokens", before.cache_write_tokens)
+    fresh = _count(raw, "input_tokens", before.input_tokens - before.cached_tokens - before.cache_write_tokens)
+    return Usage(
+        input_tokens=fresh + read + written,
+        output_tokens=_count(raw, "output_tokens", before.output_tokens),
+        cached_tokens=read,
+        cache_write_tokens=written,
+        basis="provider",
+    )
+
+
+class StreamDecoder:
+    """Turns the named events of one stream into deltas."""
+
+    def __init__(self) -> None:
+        self._usage = Usage()
+        self._id = ""
+        self._model = ""
+        self._tools: dict[int, int] = {}
+
+    def decode(self, raw: dict[str, Any]) -> list[Delta]:
+        """The pieces in one event."""
+        kind = raw.get("type")
+        if kind == "message_start":
+            message = raw.get("message") or {}
+            self._id, self._model = str(message.get("id") or ""), str(message.get("model") or "")
+            self._usage = decode_usage(message.get("usage"))
+            return [Delta(usage=self._usage, id=self._id, model=self._model)]
+        if kind == "content_block_start":
+            block = raw.get("content_block") or {}
+            if block.get("type") == "tool_use":
+                index = self._tools.setdefault(int(raw.get("index") or 0), len(self._tools))
+                return [self._delta(tool_index=index, tool_id=block.get("id") or "", tool_name=block.get("name") or "")]
+            text = block.get("text") or ""
+            return [self._delta(text=text)] if text else []
+        if kind == "content_block_delta":
+            return self._block_delta(raw)
+        if kind == "message_delta":
+            self._usage = decode_usage(raw.get("usage"), self._usage)
+            delta = raw.get("delta") or {}
+            stop = delta.get("stop_reason")
+            if not stop:
+                return [self._delta(usage=self._usage)]
+            return [
+                self._delta(
+                    usage=self._usage,
+                    finish=_FINISH.get(stop, "stop"),
+                    raw_finish=stop,
+                    stop_sequence=delta.get("stop_sequence") or "",
+                )
+            ]
+        return []
+
+    def _block_delta(self, raw: dict[str, Any]) -> list[Delta]:
+        delta = raw.get("delta") or {}
+        kind = delta.get("type")
+        if kind == "text_delta":
+            return [self._delta(text=delta.get("text") or "")]
+        if kind == "input_json_delta":
+            index = self._tools.get(int(raw.get("index") or 0), 0)
+            return [self._delta(tool_index=index, arguments=delta.get("partial_json") or "")]
+        if kind == "thinking_delta":
+            return [self._delta(thinking=delta.get("thinking") or "")]
+        if kind == "signature_delta":
+            return [self._delta(signature=delta.get("signature") or "")]
+        return []
+
+    def _delta(self, **fields: Any) -> Delta:
+        return Delta(id=self._id, model=self._model, **fields)
+
+
+def _refuse(chat: Chat) -> None:
+    if chat.n != 1:
+        raise NotSupported("this model gives one answer a call", mend="leave n out, or send several calls", param="n")
+    if chat.temperature is not None and chat.temperature > 1:
+        raise NotSupported("this model takes a temperature from 0 to 1", mend="lower it", param="temperature")
+    if chat.response_format is not None and chat.response_format.kind != "text":
+        raise NotSupported(
+            "this model has no response_format", mend="ask for JSON by a tool's schema instead", param="response_format"
+        )
+
+
+def _tool_choice(chat: Chat) -> dict[str, Any]:
+    choice = chat.tool_choice
+    if choice is None:
+        return {"type": "auto"}
+    made: dict[str, Any] = {"type": {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}[choice.mode]}
+    if choice.mode == "tool":
+        made["name"] = choice.name
+    if choice.parallel is False and choice.mode != "none":
+        made["disable_parallel_tool_use"] = True
+    return made
+
+
+def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """User and assistant turns; results of tools are the user's, and equal roles in a row become one."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = [_block(part) for part in message.parts]
+        if not blocks:
+            continue
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _block(part: Part) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, ImagePart):
+        if part.url:
+            return {"type": "image", "source": {"type": "url", "url": part.url}}
+        return {"type": "image", "source": {"type": "base64", "media_type": part.media_type, "data": part.data}}
+    if isinstance(part, ToolUsePart):
+        try:
+            arguments = msgspec.json.decode(part.arguments or "{}")
+        except msgspec.DecodeError:
+            raise NotSupported(
+                "an earlier tool call's arguments are not JSON", mend="send the arguments as the model wrote them"
+            ) from None
+        return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
+    if isinstance(part, ToolResultPart):
+        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id, "content": part.content}
+        return block | ({"is_error": True} if part.is_error else {})
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
+def _part(block: dict[str, Any]) -> list[Part]:
+    kind = block.get("type")
+    if kind == "text":
+        return [TextPart(block.get("text") or "")]
+    if kind == "tool_use":
+        return [ToolUsePart(block["id"], block["name"], msgspec.json.encode(block.get("input") or {}).decode())]
+    if kind == "thinking":
+        return [ThinkingPart(block.get("thinking") or "", block.get("signature") or "")]
+    return []
+
+
+def _count(raw: dict[str, Any], name: str, otherwise: int) -> int:
+    value = raw.get(name)
+    return otherwise if value is None else int(value)

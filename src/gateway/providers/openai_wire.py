@@ -1,0 +1,213 @@
+"""OpenAI's chat completions as bytes: encode a ``Chat``, decode a ``Reply`` and a stream. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import UpstreamError
+from gateway.models.llm_models import (
+    Chat,
+    Choice,
+    Delta,
+    FinishReason,
+    ImagePart,
+    Message,
+    Part,
+    Reply,
+    TextPart,
+    ThinkingPart,
+    ToolResultPart,
+    ToolUsePart,
+    Usage,
+)
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "content_filter",
+}
+#: Models that name their bound ``max_completion_tokens`` and take no temperature.
+_REASONING = ("o1", "o3", "o4", "gpt-5")
+
+
+def encode(chat: Chat, upstream_model: str, *, stream: bool, official: bool = True) -> tuple[bytes, tuple[str, ...]]:
+    """The request body, and the names of what could not be carried.
+
+    ``official`` is OpenAI itself; other servers of the dialect get ``max_tokens`` always.
+    """
+    body: dict[str, Any] = {"model": upstream_model, "messages": _messages(chat.messages)}
+    dropped = (
+        ["thinking"] if any(isinstance(part, ThinkingPart) for turn in chat.messages for part in turn.parts) else []
+    )
+    if chat.max_tokens is not None:
+        name = "max_completion_tokens" if official and upstream_model.startswith(_REASONING) else "max_tokens"
+        body[name] = chat.max_tokens
+    for name in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
+        value = getattr(chat, name)
+        if value is not None:
+            body[name] = value
+    if chat.n != 1:
+        body["n"] = chat.n
+    if chat.stop:
+        body["stop"] = list(chat.stop)
+    if chat.user:
+        body["user"] = chat.user
+    if chat.reasoning_effort:
+        body["reasoning_effort"] = chat.reasoning_effort
+    _tools(chat, body)
+    if chat.response_format is not None and chat.response_format.kind != "text":
+        body["response_format"] = _response_format(chat)
+    if chat.dialect == "openai":
+        body |= chat.extra
+    elif chat.extra:
+        dropped += sorted(chat.extra)
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return msgspec.json.encode(body), tuple(dropped)
+
+
+def decode_reply(content: bytes) -> Reply:
+    """The whole answer. ``UpstreamError`` for one that is not of this shape."""
+    try:
+        raw = msgspec.json.decode(content)
+        choices = tuple(_choice(item) for item in raw["choices"])
+        if not choices:
+            raise ValueError("no choices")
+        return Reply(
+            id=str(raw.get("id") or ""),
+            model=str(raw.get("model") or ""),
+            choices=choices,
+            usage=decode_usage(raw.get("usage")),
+            created=int(raw.get("created") or 0),
+        )
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+
+
+def decode_usage(raw: Any) -> Usage:
+    """Usage as OpenAI counts: prompt with cached, completion with reasoning."""
+    if not isinstance(raw, dict):
+        return Usage()
+    prompt_details = raw.get("prompt_tokens_details") or {}
+    completion_details = raw.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=int(raw.get("prompt_tokens") or 0),
+        output_tokens=int(raw.get("completion_tokens") or 0),
+        cached_tokens=int(prompt_details.get("cached_tokens") or 0),
+        reasoning_tokens=int(completion_details.get("reasoning_tokens") or 0),
+        basis="provider",
+    )
+
+
+def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
+    """The pieces in one streamed chunk."""
+    deltas: list[Delta] = []
+    name, model = str(raw.get("id") or ""), str(raw.get("model") or "")
+    for choice in raw.get("choices") or ():
+        index = int(choice.get("index") or 0)
+        delta = choice.get("delta") or {}
+        text = delta.get("content")
+        thinking = delta.get("reasoning_content")
+        if text or thinking:
+            deltas.append(Delta(choice=index, text=text or "", thinking=thinking or "", id=name, model=model))
+        for call in delta.get("tool_calls") or ():
+            function = call.get("function") or {}
+            deltas.append(
+                Delta(
+                    choice=index,
+                    tool_index=int(call.get("index") or 0),
+                    tool_id=call.get("id") or "",
+                    tool_name=function.get("name") or "",
+                    arguments=function.get("arguments") or "",
+                    id=name,
+                    model=model,
+                )
+            )
+        finish = choice.get("finish_reason")
+        if finish:
+            deltas.append(
+                Delta(choice=index, finish=_FINISH.get(finish, "stop"), raw_finish=finish, id=name, model=model)
+            )
+    if isinstance(raw.get("usage"), dict):
+        deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
+    return deltas
+
+
+def _choice(raw: dict[str, Any]) -> Choice:
+    message = raw.get("message") or {}
+    parts: list[Part] = []
+    if message.get("reasoning_content"):
+        parts.append(ThinkingPart(message["reasoning_content"]))
+    text = message.get("content") or message.get("refusal")
+    if text:
+        parts.append(TextPart(text))
+    for call in message.get("tool_calls") or ():
+        parts.append(ToolUsePart(call["id"], call["function"]["name"], call["function"].get("arguments") or ""))
+    finish = str(raw.get("finish_reason") or "stop")
+    return Choice(tuple(parts), _FINISH.get(finish, "stop"), finish)
+
+
+def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    encoded: list[dict[str, Any]] = []
+    for message in messages:
+        results = [part for part in message.parts if isinstance(part, ToolResultPart)]
+        encoded += [{"role": "tool", "tool_call_id": part.id, "content": part.content} for part in results]
+        calls = [part for part in message.parts if isinstance(part, ToolUsePart)]
+        content = _content(message.parts)
+        if content is None and not calls:
+            continue
+        turn: dict[str, Any] = {"role": message.role, "content": content}
+        if calls:
+            turn["tool_calls"] = [
+                {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+                for part in calls
+            ]
+        encoded.append(turn)
+    return encoded
+
+
+def _content(parts: tuple[Part, ...]) -> Any:
+    if any(isinstance(part, ImagePart) for part in parts):
+        content: list[dict[str, Any]] = []
+        for part in parts:
+            if isinstance(part, TextPart):
+                content.append({"type": "text", "text": part.text})
+            elif isinstance(part, ImagePart):
+                url = part.url or f"data:{part.media_type};base64,{part.data}"
+                image = {"url": url, "detail": part.detail} if part.detail else {"url": url}
+                content.append({"type": "image_url", "image_url": image})
+        return content
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    return "".join(texts) if texts else None
+
+
+def _tools(chat: Chat, body: dict[str, Any]) -> None:
+    if chat.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+                | ({} if tool.strict is None else {"strict": tool.strict}),
+            }
+            for tool in chat.tools
+        ]
+    choice = chat.tool_choice
+    if choice is not None and chat.tools:
+        named = {"type": "function", "function": {"name": choice.name}}
+        body["tool_choice"] = named if choice.mode == "tool" else choice.mode
+        if choice.parallel is not None:
+            body["parallel_tool_calls"] = choice.parallel
+
+
+def _response_format(chat: Chat) -> dict[str, Any]:
+    given = chat.response_format
+    if given is None or given.kind != "json_schema":
+        return {"type": "json_object"}
+    schema: dict[str, Any] = {"name": given.name or "answer", "schema": given.schema}
+    if given.strict is not None:
+        schema["strict"] = given.strict
+    return {"type": "json_schema", "json_schema": schema}

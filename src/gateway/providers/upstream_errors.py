@@ -1,0 +1,95 @@
+"""What a provider's refusal means: its HTTP status and error body as one of our errors.
+
+The provider's own words are passed on (they help), shortened, without anything that looks like a key.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.errors import (
+    ContentRefused,
+    ContextTooLong,
+    UpstreamError,
+    UpstreamOverloaded,
+    UpstreamRateLimited,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
+from gateway.security.scrub import scrub_text
+
+_CONTEXT = ("context_length_exceeded", "maximum context length", "prompt is too long", "exceeds the available context")
+_CONTENT = ("content_filter", "content_policy", "content management policy")
+
+
+def error_of(provider: str, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+    """The error of an answer that is none. ``details``: the provider, its status, its own code."""
+    kind, text = _words(body)
+    lowered = f"{kind} {text}".lower()
+    message = f"{provider} answered {status}" + (f": {scrub_text(text)[:300]}" if text else "")
+    details: dict[str, Any] = {"provider": provider, "upstream_status": status, "upstream_code": kind, "reached": True}
+    wait = retry_after(headers)
+    if status == 401 or status == 403:
+        return UpstreamRejected(
+            f"{provider} refused our credential ({status})",
+            mend="the operator checks this provider's api_key",
+            credential=True,
+            **details,
+        )
+    if status == 429:
+        quota = "insufficient_quota" in lowered
+        error = UpstreamRejected if quota else UpstreamRateLimited
+        return error(message, retry_after=wait, mend="the account has no credit left" if quota else "", **details)
+    if status == 529 or status == 503:
+        return UpstreamOverloaded(message, retry_after=wait, **details)
+    if status in (408, 504):
+        return UpstreamTimeout(message, **details)
+    if any(word in lowered for word in _CONTEXT):
+        return ContextTooLong(message, mend="shorten the prompt or use a model with a larger context", **details)
+    if any(word in lowered for word in _CONTENT):
+        return ContentRefused(message, **details)
+    if 400 <= status < 500:
+        return UpstreamRejected(message, mend="change the request as the provider says", **details)
+    return UpstreamError(message, retry_after=wait, **details)
+
+
+def event_error(provider: str, data: Mapping[str, Any]) -> UpstreamError:
+    """The error that a provider told in mid-stream."""
+    raw = data.get("error", data)
+    body = msgspec.json.encode({"error": raw})
+    kind = str(raw.get("type") or raw.get("code") or "") if isinstance(raw, Mapping) else ""
+    status = {"overloaded_error": 529, "rate_limit_error": 429, "invalid_request_error": 400}.get(kind, 500)
+    return error_of(provider, status, {}, body)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as the provider says: ``retry-after-ms``, else ``retry-after`` (seconds or date)."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
+        value = headers.get("retry-after", "")
+        if not value:
+            return None
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError):
+        return None
+
+
+def _words(body: bytes) -> tuple[str, str]:
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return "", ""
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if isinstance(error, str):
+        return "", error
+    if not isinstance(error, dict):
+        return "", ""
+    return str(error.get("code") or error.get("type") or ""), str(error.get("message") or "")

@@ -1,0 +1,112 @@
+"""A streamed answer: pieces as they come, and an account that is closed however the stream ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from gateway.errors import GatewayError, UpstreamError
+from gateway.ledger.entry import Settled
+from gateway.models.llm_models import Delta, Usage
+from gateway.serving.accounts import Account, Accounts
+from gateway.serving.answer import AnswerMeta
+
+
+class ChatStream:
+    """Iterate once. ``meta`` is known from the start but for cost and usage, which ``aclose`` (or the
+    end of the iteration) settles: by the provider's count, else by estimate."""
+
+    def __init__(
+        self,
+        pieces: AsyncIterator[Delta],
+        first: Delta,
+        account: Account,
+        accounts: Accounts,
+        *,
+        price: Callable[[Usage, int], int],
+        meta: AnswerMeta,
+        started: int,
+        input_estimate: int,
+        settled: Callable[[Usage], object],
+    ) -> None:
+        self._pieces = pieces
+        self._first = first
+        self._account = account
+        self._accounts = accounts
+        self._price = price
+        self._started = started
+        self._input_estimate = input_estimate
+        self._settled = settled
+        self._characters = 0
+        self.usage = Usage()
+        self.meta = meta
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        outcome = "cancelled"
+        try:
+            yield self._seen(self._first)
+            async for piece in self._pieces:
+                yield self._seen(piece)
+            outcome = "completed"
+        except GatewayError as error:
+            outcome = error.code
+            raise
+        except Exception as error:
+            outcome = "upstream_error"
+            raise UpstreamError(f"the stream broke ({type(error).__name__})", reached=True) from error
+        finally:
+            await self._close(outcome)
+
+    async def aclose(self) -> None:
+        """Hangs up and settles what was used so far; does nothing after the end."""
+        await self._close("cancelled")
+
+    def _seen(self, piece: Delta) -> Delta:
+        self._characters += len(piece.text) + len(piece.thinking) + len(piece.arguments)
+        if piece.usage is not None:
+            self.usage = piece.usage
+        if piece.model:
+            self.meta = msgspec.structs.replace(self.meta, upstream_model=piece.model)
+        return piece
+
+    async def _close(self, outcome: str) -> None:
+        if self._account.closed:
+            return
+        self._account.closed = True
+        closing = asyncio.ensure_future(self._settle(outcome))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing  # the caller is gone; its account is closed all the same
+            raise
+
+    async def _settle(self, outcome: str) -> None:
+        close = getattr(self._pieces, "aclose", None)
+        if close is not None:
+            await close()
+        micros = (time.perf_counter_ns() - self._started) // 1000
+        usage = self.usage
+        if usage.basis == "none" or (outcome != "completed" and usage.output_tokens == 0):
+            counted = max(usage.input_tokens, 0) or self._input_estimate
+            usage = Usage(input_tokens=counted, output_tokens=(self._characters + 3) // 4, basis="estimated")
+        settled: Settled = await asyncio.to_thread(
+            self._accounts.settle,
+            self._account,
+            cost=self._price(usage, micros),
+            micros=micros,
+            usage=usage,
+            outcome=outcome,
+            upstream_model=self.meta.upstream_model or None,
+        )
+        self.usage = usage
+        self._settled(usage)
+        self.meta = msgspec.structs.replace(
+            self.meta,
+            cost=settled.entry.cost,
+            entry_id=settled.entry.entry_id,
+            latency_micros=micros,
+            flags=settled.flags,
+        )

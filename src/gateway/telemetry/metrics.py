@@ -1,0 +1,100 @@
+"""Prometheus metrics: names begin with ``gateway_``, label values come from configuration, never from callers.
+
+Processes of one machine share their counters through the directory ``PROMETHEUS_MULTIPROC_DIR``
+(set by the supervisor); ``render`` sums them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from gateway.models.llm_models import Usage
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+#: (tasks by status, waiting steps by queue), read when scraped.
+Counts = Callable[[], dict[str, dict[str, int]]]
+
+
+class Metrics:
+    """The metrics of one process; one instance."""
+
+    def __init__(self, version: str) -> None:
+        self._registry = CollectorRegistry()
+        self._version = version
+        registry = self._registry
+        self._requests = Counter(
+            "gateway_requests", "HTTP requests", ["method", "route", "status"], registry=registry
+        )
+        self._latency = Histogram(
+            "gateway_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=registry
+        )
+        self._calls = Counter(
+            "gateway_model_calls", "Model calls by outcome", ["kind", "model", "provider", "outcome"], registry=registry
+        )
+        self._model_latency = Histogram(
+            "gateway_model_seconds", "Time a model took", ["kind", "model"], buckets=_SECONDS, registry=registry
+        )
+        self._tokens = Counter("gateway_tokens", "Tokens by class", ["model", "provider", "class"], registry=registry)
+        self._cost = Counter("gateway_cost_usd", "Cost in USD", ["model", "provider"], registry=registry)
+        self._alerts = Counter("gateway_budget_alerts", "Budgets that passed a share", ["scope"], registry=registry)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered. ``route`` is the template, such as ``/tasks/{task_id}``."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._latency.labels(route).observe(seconds)
+
+    def model_call(
+        self, kind: str, model: str, provider: str, outcome: str, micros: int, cost_usd: float, usage: Usage | None
+    ) -> None:
+        """A model call ended."""
+        self._calls.labels(kind, model, provider, outcome).inc()
+        self._model_latency.labels(kind, model).observe(micros / 1e6)
+        self._cost.labels(model, provider).inc(cost_usd)
+        if usage is not None:
+            for name in ("input", "output", "cached", "reasoning"):
+                count = getattr(usage, f"{name}_tokens")
+                if count > 0:
+                    self._tokens.labels(model, provider, name).inc(count)
+
+    def budget_alert(self, scope: str) -> None:
+        """A budget passed a share of its limit."""
+        self._alerts.labels(scope).inc()
+
+    def render(self, counts: Counts) -> bytes:
+        """The page that Prometheus scrapes. Blocks on the database."""
+        registry = self._registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        own = CollectorRegistry()
+        own.register(_Gauges(counts, self._version))
+        return generate_latest(registry) + generate_latest(own)
+
+
+class _Gauges(Collector):
+    def __init__(self, counts: Counts, version: str) -> None:
+        self._counts = counts
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily("gateway_build_info", "The running version", labels=["version"])
+        info.add_metric([self._version], 1)
+        yield info
+        counts = self._counts()
+        tasks = GaugeMetricFamily("gateway_tasks", "Tasks by status", labels=["status"])
+        for status, number in counts["tasks"].items():
+            tasks.add_metric([status], number)
+        yield tasks
+        depth = GaugeMetricFamily("gateway_queue_depth", "Steps that wait for a worker", labels=["queue"])
+        for queue, number in counts["queue_depth"].items():
+            depth.add_metric([queue], number)
+        yield depth
