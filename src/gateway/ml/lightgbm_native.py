@@ -23,8 +23,8 @@ _FLOAT64 = 1
 _ROW_MAJOR = 1
 _RAW_SCORE = 1
 _CONTRIBUTIONS = 3
-#: One thread: a request must not fan out over the cores that other requests use.
-_PARAMETERS = b"num_threads=1"
+#: One thread: a request must not fan out over the cores that other requests use. No log on stdout.
+_PARAMETERS = b"num_threads=1 verbosity=-1"
 
 
 class NativeBooster:

@@ -96,13 +96,20 @@ def new_version(name: str, trained: TrainedModel, created_by: str) -> NewVersion
 
 
 def _with_card(trained: TrainedModel, *, use: str, limits: list[str]) -> TrainedModel:
-    return replace(trained, card={"intended_use": use, **trained.card, "limits": limits})
+    fairness = "not applicable: the rows are portfolios of listed shares, not people"
+    return replace(trained, card={"intended_use": use, **trained.card, "limits": limits, "fairness": fairness})
 
 
 _COMMON_LIMITS = [
     "learned from large US stocks that survived to the end of the data: survivorship flatters them",
     "the past it learned from may not resemble the future; out-of-range features are flagged in each answer",
 ]
+
+
+def _coverage_limit(trained: TrainedModel, what: str) -> str:
+    """Conformal guarantees assume that days are exchangeable, which markets are not: the card tells."""
+    stated, seen = trained.metrics["coverage_target"], trained.metrics["coverage"]
+    return f"the {what} aim at {stated:.0%} and covered {seen:.1%} of the test days: regimes change"
 
 
 def _train_classifier(data: MarketData, seed: int) -> TrainedModel:
@@ -114,10 +121,15 @@ def _train_classifier(data: MarketData, seed: int) -> TrainedModel:
     spread = float((truth.y - logs)[calibrate].std())
     below = norm.cdf((np.log(limits)[None, :] - logs[:, None]) / spread)
     har = np.diff(np.column_stack([np.zeros(len(logs)), below, np.ones(len(logs))]), axis=1)
+    trained = classification.train(table, RISK_CLASSES, seed=seed, baselines={"har": har})
     return _with_card(
-        classification.train(table, RISK_CLASSES, seed=seed, baselines={"har": har}),
+        trained,
         use="how volatile a stock portfolio will be over the next month, as a level with calibrated probabilities",
-        limits=[*_COMMON_LIMITS, "says nothing about the direction of returns, nor about credit or liquidity risk"],
+        limits=[
+            *_COMMON_LIMITS,
+            _coverage_limit(trained, "prediction sets"),
+            "says nothing about the direction of returns, nor about credit or liquidity risk",
+        ],
     )
 
 
@@ -129,12 +141,16 @@ def _evaluate_classifier(predictor: Predictor, data: MarketData, seed: int) -> d
 
 def _train_regressor(data: MarketData, seed: int) -> TrainedModel:
     table = risk_data(data, seed).logs()
+    baselines = volatility_baselines(table, regression.split(table)[0].rows)
+    trained = regression.train(table, scale="log", baselines=baselines, seed=seed)
     return _with_card(
-        regression.train(
-            table, scale="log", baselines=volatility_baselines(table, regression.split(table)[0].rows), seed=seed
-        ),
+        trained,
         use="the annualised volatility of a stock portfolio over the next month, with an interval",
-        limits=[*_COMMON_LIMITS, "the interval has the same relative width in calm and in stress"],
+        limits=[
+            *_COMMON_LIMITS,
+            _coverage_limit(trained, "intervals"),
+            "the interval has the same relative width in calm and in stress",
+        ],
     )
 
 

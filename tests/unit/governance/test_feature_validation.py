@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.errors import ValidationFailed
 from gateway.governance.feature_validation import check_features, out_of_range
@@ -127,6 +130,26 @@ def test_values_outside_training_are_named() -> None:
     assert out_of_range(ROWS, (0.05, 0.3)) == ()
     assert out_of_range(ROWS, (0.7, -0.4)) == ("vol_21", "return_21")
     assert out_of_range(ModelSchema(features=(FeatureSpec("free"),)), (1e9,)) == ()
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
+NAMED = st.dictionaries(st.sampled_from(["vol_21", "return_21", "x"]), VALUES, max_size=3)
+ANYTHING = VALUES | NAMED | st.lists(VALUES | NAMED | st.lists(VALUES, max_size=3), max_size=4)
+INPUTS = st.dictionaries(st.sampled_from(["rows", "features", "series", "horizon", "other"]), ANYTHING, max_size=2)
+
+
+@given(schema=st.sampled_from([ROWS, SERIES]), inputs=INPUTS)
+def test_whatever_comes_is_read_or_refused(schema: ModelSchema, inputs: dict[str, Any]) -> None:
+    rows: tuple[tuple[float, ...], ...] = ()
+    place = "input_data"
+    try:
+        rows = check_features(schema, inputs).rows
+    except ValidationFailed as refused:
+        place = str(refused.param)
+    assert place.startswith("input_data")
+    assert len(rows) <= schema.max_rows
+    assert all(math.isfinite(value) for row in rows for value in row)
+    assert {len(row) for row in rows} <= {len(schema.features)}
 
 
 def test_the_check_needs_no_numpy() -> None:

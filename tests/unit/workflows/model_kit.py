@@ -158,7 +158,11 @@ class Bench:
         self, handler: Handler, data: dict[str, Any], model_config: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """The handler's output, checked: JSON can hold it, its facts and plots keep the house's shape."""
-        output = asyncio.run(handler(self.context(model_config), data))
+
+        async def one_step() -> dict[str, Any]:
+            return await handler(self.context(model_config), data)
+
+        output = asyncio.run(one_step())
         assert msgspec.json.decode(msgspec.json.encode(output)) == output
         assert len(msgspec.json.encode(output)) < 4_000_000
         assert 1 <= len(output["facts"]) <= 12
