@@ -127,9 +127,7 @@ def regimes(returns: Floats, dates: NDArray[np.datetime64]) -> dict[str, Any]:
             }
             for at, name in enumerate(names)
         ],
-        "stay_probability": {
-            name: float((state[1:][state[:-1] == at] == at).mean()) for at, name in enumerate(names)
-        },
+        "stay_probability": {name: float((state[1:][state[:-1] == at] == at).mean()) for at, name in enumerate(names)},
         "current": names[int(state[-1])],
         "as_of": str(dates[-1]),
     }

@@ -64,7 +64,13 @@ def fit_garch(returns: Floats) -> Garch:
     variance = _variance(scaled - mu, omega, alpha, beta) * scale**2
     log_likelihood = -float(best.fun) - len(returns) * np.log(scale)  # type: ignore[union-attr]
     return Garch(
-        mu * scale, omega * scale**2, alpha, beta, float(log_likelihood), variance, bool(best.success)  # type: ignore[union-attr]
+        mu * scale,
+        omega * scale**2,
+        alpha,
+        beta,
+        float(log_likelihood),
+        variance,
+        bool(best.success),  # type: ignore[union-attr]
     )
 
 

@@ -171,7 +171,9 @@ def _from_columns(
     dates, prices = dates[order], prices[order]
     twice = np.flatnonzero(dates[1:] == dates[:-1])
     if len(twice):
-        raise ValidationFailed(f"{place}: the day {dates[twice[0]]} is there twice", mend="give each day once", param=place)
+        raise ValidationFailed(
+            f"{place}: the day {dates[twice[0]]} is there twice", mend="give each day once", param=place
+        )
     if np.isinf(prices).any() or (prices[~np.isnan(prices)] <= 0).any():
         raise ValidationFailed(f"{place}: prices are positive numbers", mend="remove or mend the others", param=place)
     first = int(np.argmax(~np.isnan(prices).any(axis=1))) if (~np.isnan(prices).any(axis=1)).any() else len(dates)
@@ -213,11 +215,15 @@ def _records(raw: Any, place: str) -> tuple[NDArray[np.datetime64], tuple[str, .
     if len(raw) > MOST_ROWS * 20:
         raise ValidationFailed(f"{place}: at most {MOST_ROWS * 20} records", param=place)
     if "date" not in raw[0]:
-        raise ValidationFailed(f"{place}[0]: a record needs its date", mend='such as {"date": "2024-01-31", …}', param=place)
+        raise ValidationFailed(
+            f"{place}[0]: a record needs its date", mend='such as {"date": "2024-01-31", …}', param=place
+        )
     return _long(raw, place) if "asset" in raw[0] else _wide(raw, place)
 
 
-def _wide(raw: Sequence[Mapping[str, Any]], place: str) -> tuple[NDArray[np.datetime64], tuple[str, ...], NDArray[np.float64]]:
+def _wide(
+    raw: Sequence[Mapping[str, Any]], place: str
+) -> tuple[NDArray[np.datetime64], tuple[str, ...], NDArray[np.float64]]:
     assets = tuple(dict.fromkeys(str(key) for row in raw for key in row if key != "date"))
     if not assets or len(assets) > MOST_ASSETS:
         raise ValidationFailed(f"{place}: 1 to {MOST_ASSETS} assets are expected", param=place)
@@ -228,7 +234,9 @@ def _wide(raw: Sequence[Mapping[str, Any]], place: str) -> tuple[NDArray[np.date
     return dates.astype("datetime64[D]"), assets, prices
 
 
-def _long(raw: Sequence[Mapping[str, Any]], place: str) -> tuple[NDArray[np.datetime64], tuple[str, ...], NDArray[np.float64]]:
+def _long(
+    raw: Sequence[Mapping[str, Any]], place: str
+) -> tuple[NDArray[np.datetime64], tuple[str, ...], NDArray[np.float64]]:
     cells: dict[np.datetime64, dict[str, float]] = {}
     assets: dict[str, None] = {}
     for at, row in enumerate(raw):
@@ -238,7 +246,9 @@ def _long(raw: Sequence[Mapping[str, Any]], place: str) -> tuple[NDArray[np.date
             raise ValidationFailed(f"{place}[{at}].asset: a name is expected", param=place)
         row_cells = cells.setdefault(day, {})
         if asset in row_cells:
-            raise ValidationFailed(f"{place}: {asset[:40]} has two prices on {day}", mend="give each day once", param=place)
+            raise ValidationFailed(
+                f"{place}: {asset[:40]} has two prices on {day}", mend="give each day once", param=place
+            )
         row_cells[asset] = _price(row.get("price"), f"{place}[{at}].price")
         assets[asset] = None
     names = tuple(assets)
@@ -279,7 +289,12 @@ def _csv(text: Any, place: str) -> list[dict[str, Any]]:
     for at, row in enumerate(rows):
         if None in row or any(key is None for key in row):
             raise ValidationFailed(f"{place}.csv: line {at + 2} has more cells than the header", param=f"{place}.csv")
-        cleaned.append({key.strip().lower() if key.strip().lower() in ("date", "asset", "price") else key.strip(): value for key, value in row.items()})
+        cleaned.append(
+            {
+                key.strip().lower() if key.strip().lower() in ("date", "asset", "price") else key.strip(): value
+                for key, value in row.items()
+            }
+        )
     return cleaned
 
 
@@ -288,7 +303,9 @@ def _weights(raw: Any, assets: tuple[str, ...], place: str) -> NDArray[np.float6
         return np.full(len(assets), 1 / len(assets))
     where = f"{place}.weights"
     if not isinstance(raw, Mapping) or any(name not in assets for name in raw):
-        raise ValidationFailed(f"{where}: an object of asset: weight is expected", mend=f"assets: {', '.join(assets)[:300]}", param=where)
+        raise ValidationFailed(
+            f"{where}: an object of asset: weight is expected", mend=f"assets: {', '.join(assets)[:300]}", param=where
+        )
     values = np.array([_price(raw.get(asset, 0.0), where) for asset in assets])
     if not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
         raise ValidationFailed(f"{where}: weights are not negative and not all zero", param=where)
