@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from gateway.models.ml_models import Contribution, FeatureSpec
 
-#: Units whose values are fractions, read more easily as percentages.
-_FRACTIONS = ("fraction", "share", "ratio of 1", "annualised", "return", "per year", "%")
+#: Units whose values are read more easily as percentages, and those that say nothing to a reader.
+_FRACTIONS = frozenset({"fraction", "share", "annualised"})
+_SILENT = frozenset({"none", "ratio", "correlation"})
 
 
 class Reason(Struct, frozen=True):
@@ -52,23 +53,23 @@ def reasons(
                 value=part.value,
                 contribution=part.contribution,
                 share=share,
-                text=f"{described(spec, part.value)} {direction} ({part.contribution:+.2f}, {share:.0%} of the weight)",
+                text=f"{described(spec, part.value)}: {direction} ({part.contribution:+.2f}, weight {share:.0%})",
             )
         )
     return tuple(found)
 
 
 def described(spec: FeatureSpec, value: float) -> str:
-    """``volatility over 21 days of 23.1 %``: the feature's description (else its name) and its value."""
+    """``volatility over 21 days is 23.1 %``: the feature's description (else its name) and its value."""
     what = spec.description.rstrip(". ") or spec.name.replace("_", " ")
-    return f"{what} of {readable(value, spec.unit)}"
+    return f"{what} is {readable(value, spec.unit)}"
 
 
 def readable(value: float, unit: str) -> str:
     """The value with its unit at three significant digits, fractions as percentages."""
-    if any(word in unit.lower() for word in _FRACTIONS):
+    if unit in _FRACTIONS:
         return f"{_short(100 * value)} %"
-    return f"{_short(value)} {unit}".strip()
+    return _short(value) if unit in _SILENT else f"{_short(value)} {unit}".strip()
 
 
 def additive(contributions: Sequence[Contribution], base: float, raw: float, tolerance: float = 1e-9) -> bool:

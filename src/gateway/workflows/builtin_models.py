@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from gateway.registry.model_registry import ModelRegistry, NewVersion
 from gateway.risk.market_data import MarketData
 from gateway.workflows.training_data import (
     RISK_CLASSES,
+    RiskData,
     anomaly_data,
     risk_data,
     segment_data,
@@ -34,10 +36,16 @@ _TAILS: Mapping[str, Tail] = MappingProxyType(
 )
 
 
+#: What a low and a high value is called in a segment's name.
+_SEGMENT_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType({"max_drawdown": ("deep losses", "shallow losses")})
+
+
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
     """One built-in model. ``metric`` decides which of two versions is better; ``baseline`` is the
-    metric of the simple method it has to beat."""
+    metric of the simple method it has to beat. ``prepare`` makes the training data (from market data
+    and a seed) that ``train`` (with the seed) and ``evaluate`` (on its test days) take.
+    """
 
     name: str
     family: Family
@@ -45,8 +53,9 @@ class BuiltIn:
     metric: str
     higher_is_better: bool
     baseline: str
-    train: Callable[[MarketData, int], TrainedModel]
-    evaluate: Callable[[Predictor, MarketData, int], dict[str, float]]
+    prepare: Callable[[MarketData, int], Any]
+    train: Callable[[Any, int], TrainedModel]
+    evaluate: Callable[[Predictor, Any], dict[str, float]]
 
     def better(self, one: float, other: float) -> bool:
         """Whether the metric's value ``one`` is strictly better than ``other``."""
@@ -75,7 +84,8 @@ def train_builtin(name: str, data: MarketData, seed: int = FIRST_SEED) -> Traine
 
     Raises ``ModelNotFound`` for another name, ``ValidationFailed`` for too little data.
     """
-    return built_in(name).train(data, seed)
+    model = built_in(name)
+    return model.train(model.prepare(data, seed), seed)
 
 
 def new_version(name: str, trained: TrainedModel, created_by: str) -> NewVersion:
@@ -112,8 +122,7 @@ def _coverage_limit(trained: TrainedModel, what: str) -> str:
     return f"the {what} aim at {stated:.0%} and covered {seen:.1%} of the test days: regimes change"
 
 
-def _train_classifier(data: MarketData, seed: int) -> TrainedModel:
-    future = risk_data(data, seed)
+def _train_classifier(future: RiskData, seed: int) -> TrainedModel:
     table, limits = future.classes(classification.SPLIT)
     fit, calibrate = (part.rows for part in classification.split(table)[:2])
     truth = future.logs()
@@ -133,14 +142,14 @@ def _train_classifier(data: MarketData, seed: int) -> TrainedModel:
     )
 
 
-def _evaluate_classifier(predictor: Predictor, data: MarketData, seed: int) -> dict[str, float]:
-    table, _ = risk_data(data, seed).classes(classification.SPLIT)
+def _evaluate_classifier(predictor: Predictor, future: RiskData) -> dict[str, float]:
+    table, _ = future.classes(classification.SPLIT)
     test = classification.split(table)[-1]
     return classification.evaluate(_answers(predictor, table, test), RISK_CLASSES, table.y[test.rows].astype(np.intp))
 
 
-def _train_regressor(data: MarketData, seed: int) -> TrainedModel:
-    table = risk_data(data, seed).logs()
+def _train_regressor(future: RiskData, seed: int) -> TrainedModel:
+    table = future.logs()
     baselines = volatility_baselines(table, regression.split(table)[0].rows)
     trained = regression.train(table, scale="log", baselines=baselines, seed=seed)
     return _with_card(
@@ -165,14 +174,13 @@ def volatility_baselines(table: TrainingTable, fit: NDArray[np.intp]) -> dict[st
     return {"persistence": logs[:, 0], "har": np.asarray(design @ weights, dtype=np.float64)}
 
 
-def _evaluate_regressor(predictor: Predictor, data: MarketData, seed: int) -> dict[str, float]:
-    table = risk_data(data, seed).logs()
+def _evaluate_regressor(predictor: Predictor, future: RiskData) -> dict[str, float]:
+    table = future.logs()
     test = regression.split(table)[-1]
     return regression.evaluate(_answers(predictor, table, test), "log", table.y[test.rows])
 
 
-def _train_detector(data: MarketData, seed: int) -> TrainedModel:
-    table = anomaly_data(data)
+def _train_detector(table: TrainingTable, seed: int) -> TrainedModel:
     tails = [_TAILS.get(name, "both") for name in table.names]
     return _with_card(
         anomaly_detection.train(table, tails=tails, seed=seed),
@@ -185,15 +193,13 @@ def _train_detector(data: MarketData, seed: int) -> TrainedModel:
     )
 
 
-def _evaluate_detector(predictor: Predictor, data: MarketData, seed: int) -> dict[str, float]:
-    del seed  # nothing random
-    table = anomaly_data(data)
+def _evaluate_detector(predictor: Predictor, table: TrainingTable) -> dict[str, float]:
     return anomaly_detection.evaluate(_answers(predictor, table, anomaly_detection.split(table)[-1]))
 
 
-def _train_forecaster(data: MarketData, seed: int) -> TrainedModel:
+def _train_forecaster(table: time_series.SeriesTable, seed: int) -> TrainedModel:
     return _with_card(
-        time_series.train(series_data(data), seed=seed),
+        time_series.train(table, seed=seed),
         use="a range for a price up to three months ahead; its middle is hardly better than the last price",
         limits=[
             *_COMMON_LIMITS,
@@ -203,22 +209,15 @@ def _train_forecaster(data: MarketData, seed: int) -> TrainedModel:
     )
 
 
-def _evaluate_forecaster(predictor: Predictor, data: MarketData, seed: int) -> dict[str, float]:
-    del seed  # nothing random
-    return time_series.evaluate(predictor, series_data(data))
-
-
-def _train_segments(data: MarketData, seed: int) -> TrainedModel:
+def _train_segments(table: TrainingTable, seed: int) -> TrainedModel:
     return _with_card(
-        clustering.train(segment_data(data), order_by="volatility", seed=seed),
+        clustering.train(table, order_by="volatility", seed=seed, words=_SEGMENT_NAMES),
         use="groups of assets that behaved alike over five years, for reading a portfolio",
         limits=[*_COMMON_LIMITS, "clusters are a description; the borders between them are soft"],
     )
 
 
-def _evaluate_segments(predictor: Predictor, data: MarketData, seed: int) -> dict[str, float]:
-    del seed  # measured as answered
-    table = segment_data(data)
+def _evaluate_segments(predictor: Predictor, table: TrainingTable) -> dict[str, float]:
     test = clustering.split(table)[-1]
     return clustering.evaluate(_answers(predictor, table, test), table.x[test.rows])
 
@@ -238,6 +237,7 @@ BUILTIN: Mapping[str, BuiltIn] = MappingProxyType(
                 metric="log_loss",
                 higher_is_better=False,
                 baseline="har_log_loss",
+                prepare=risk_data,
                 train=_train_classifier,
                 evaluate=_evaluate_classifier,
             ),
@@ -248,6 +248,7 @@ BUILTIN: Mapping[str, BuiltIn] = MappingProxyType(
                 metric="rmse",
                 higher_is_better=False,
                 baseline="har_rmse",
+                prepare=risk_data,
                 train=_train_regressor,
                 evaluate=_evaluate_regressor,
             ),
@@ -258,6 +259,7 @@ BUILTIN: Mapping[str, BuiltIn] = MappingProxyType(
                 metric="alarm_rate_error",
                 higher_is_better=False,
                 baseline="baseline_alarm_rate_error",
+                prepare=lambda data, _seed: anomaly_data(data),
                 train=_train_detector,
                 evaluate=_evaluate_detector,
             ),
@@ -268,8 +270,9 @@ BUILTIN: Mapping[str, BuiltIn] = MappingProxyType(
                 metric="mae",
                 higher_is_better=False,
                 baseline="naive_mae",
+                prepare=lambda data, _seed: series_data(data),
                 train=_train_forecaster,
-                evaluate=_evaluate_forecaster,
+                evaluate=time_series.evaluate,
             ),
             BuiltIn(
                 name="portfolio-segments",
@@ -278,6 +281,7 @@ BUILTIN: Mapping[str, BuiltIn] = MappingProxyType(
                 metric="silhouette",
                 higher_is_better=True,
                 baseline="baseline_silhouette",
+                prepare=lambda data, _seed: segment_data(data),
                 train=_train_segments,
                 evaluate=_evaluate_segments,
             ),

@@ -15,7 +15,7 @@ from gateway.risk.market_data import MarketData
 from gateway.serving.predict import PredictAnswer
 from gateway.workflows.context import StepContext
 from gateway.workflows.market_input import load_market
-from gateway.workflows.model_step import ask, fact, whole_number
+from gateway.workflows.model_step import ask, told, whole_number
 
 DEFAULT_HORIZON = 21
 #: What the index of the whole portfolio is called, and where it starts.
@@ -104,20 +104,20 @@ def _facts(
     unit = "index" if asset == PORTFOLIO else "price"
     coverage = round(100 * (row.coverage or 0.0))
     found = [
-        fact(f"last value of {asset}", round(last, 4), unit),
-        fact(f"forecast of {asset} for {end['date']}", end["value"], unit, source),
-        fact(f"lower end of its {coverage} % interval", end["lower"], unit, source),
-        fact(f"upper end of its {coverage} % interval", end["upper"], unit, source),
-        fact("expected change over the horizon", round(100 * (end["value"] / last - 1), 3), "%", source),
+        told(f"last value of {asset}", round(last, 4), unit),
+        told(f"forecast of {asset} for {end['date']}", end["value"], unit, source),
+        told(f"lower end of its {coverage} % interval", end["lower"], unit, source),
+        told(f"upper end of its {coverage} % interval", end["upper"], unit, source),
+        told("expected change over the horizon", round(100 * (end["value"] / last - 1), 3), "%", source),
     ]
     known = version.metrics
     if "mae" in known and "naive_mae" in known:
         found += [
-            fact("mean absolute log error in the backtest", known["mae"], "log price", source),
-            fact("the same of the last price as forecast", known["naive_mae"], "log price", source),
+            told("mean absolute log error in the backtest", known["mae"], "log price", source),
+            told("the same of the last price as forecast", known["naive_mae"], "log price", source),
         ]
     if "coverage" in known:
-        found.append(fact("share of backtest prices in the interval", round(100 * known["coverage"], 2), "%", source))
+        found.append(told("share of backtest prices in the interval", round(100 * known["coverage"], 2), "%", source))
     return found
 
 

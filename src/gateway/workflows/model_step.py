@@ -12,6 +12,7 @@ from gateway.errors import ValidationFailed
 from gateway.risk.features import FeatureTable
 from gateway.serving.predict import PredictAnswer, PredictRequest
 from gateway.workflows.context import StepContext
+from gateway.workflows.market_input import fact
 
 #: Rows in one call; the newest are kept.
 MOST_ROWS = 10_000
@@ -79,16 +80,9 @@ def whole_number(value: Any, place: str, low: int, high: int) -> int:
     return value
 
 
-def fact(name: str, value: float | int | str, unit: str = "", source: str = "") -> dict[str, Any]:
-    """One line of the step's ``facts``."""
-    return {"name": name, "value": value, "unit": unit, **({"source": source} if source else {})}
-
-
-def thinned(count: int, most: int = MOST_POINTS) -> NDArray[np.intp]:
-    """At most ``most`` of the places 0 … count - 1, evenly spread, the last always among them."""
-    if count <= most:
-        return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, most).round().astype(np.intp))
+def told(name: str, value: float | int | str, unit: str = "", source: str = "") -> dict[str, Any]:
+    """One line of the step's ``facts``, with the model version it comes from."""
+    return {**fact(name, value, unit), **({"source": source} if source else {})}
 
 
 def peaks(values: Sequence[float], most: int = MOST_POINTS) -> NDArray[np.intp]:

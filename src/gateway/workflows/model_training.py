@@ -12,10 +12,10 @@ from gateway.ml.training import TrainedModel
 from gateway.models.ml_models import ModelVersion
 from gateway.registry.model_registry import CHAMPION
 from gateway.risk.market_data import MarketData, bundled
-from gateway.workflows.builtin_models import FIRST_SEED, BuiltIn, built_in, new_version, train_builtin
+from gateway.workflows.builtin_models import FIRST_SEED, BuiltIn, built_in, new_version
 from gateway.workflows.context import StepContext
 from gateway.workflows.market_input import load_market
-from gateway.workflows.model_step import fact, options_of, whole_number
+from gateway.workflows.model_step import options_of, told, whole_number
 
 BUNDLED = "sp500-20"
 Promote = Literal[True, False, "if_better"]
@@ -35,12 +35,15 @@ async def train(ctx: StepContext, data: dict[str, Any]) -> dict[str, Any]:
     promote = _promote(data.get("promote", "if_better"))
     seed = whole_number(data.get("seed", FIRST_SEED), "input_data.seed", 0, 2**31 - 1)
     market = await _market(ctx, data.get("data"))
-    ctx.progress(0.1, f"training {model.name}")
-    trained = await asyncio.to_thread(train_builtin, model.name, market, seed)
+    ctx.progress(0.1, "features and labels")
+    table = await asyncio.to_thread(model.prepare, market, seed)
+    ctx.raise_if_cancelled()
+    ctx.progress(0.3, f"training {model.name}")
+    trained = await asyncio.to_thread(model.train, table, seed)
     ctx.raise_if_cancelled()
     ctx.progress(0.7, "comparing with the champion")
     champion = await asyncio.to_thread(_champion, ctx, model)
-    comparison = await asyncio.to_thread(_compare, ctx, model, trained, champion, market, seed)
+    comparison = await asyncio.to_thread(_compare, ctx, model, trained, champion, table)
     ctx.raise_if_cancelled()
     ctx.progress(0.9, "registering")
     version, known = await asyncio.to_thread(_register, ctx, model, trained)
@@ -95,8 +98,7 @@ def _compare(
     model: BuiltIn,
     trained: TrainedModel,
     champion: ModelVersion | None,
-    market: MarketData,
-    seed: int,
+    table: Any,
 ) -> dict[str, Any]:
     """The challenger's and the champion's metrics on the challenger's test days."""
     found: dict[str, Any] = {
@@ -114,11 +116,11 @@ def _compare(
     if champion is None:
         return found
     found["champion_version"] = champion.version
-    challenger = model.evaluate(load(trained.format, trained.content, trained.schema), market, seed)
+    challenger = model.evaluate(load(trained.format, trained.content, trained.schema), table)
     found["challenger"] = challenger[model.metric]
     try:
         reference = load(champion.format, ctx.artifacts.get(champion.artifact), champion.schema)
-        metrics = model.evaluate(reference, market, seed)
+        metrics = model.evaluate(reference, table)
     except (GatewayError, ValueError) as error:
         # A champion of another shape, or one whose artifact is lost, must not block its successor.
         return {**found, "better": True, "caveat": f"the champion could not be measured: {type(error).__name__}"}
@@ -145,16 +147,16 @@ def _facts(
 ) -> list[dict[str, Any]]:
     source = f"{model.name} version {version.version}"
     found = [
-        fact("version trained", version.version, "", source),
-        fact("promoted to champion", "yes" if promoted else "no", "", source),
-        fact(f"{model.metric} out of sample", comparison["challenger"], "", source),
-        fact(f"{model.baseline} on the same days", comparison["baseline"], "", source),
+        told("version trained", version.version, "", source),
+        told("promoted to champion", "yes" if promoted else "no", "", source),
+        told(f"{model.metric} out of sample", comparison["challenger"], "", source),
+        told(f"{model.baseline} on the same days", comparison["baseline"], "", source),
     ]
     if comparison["champion"] is not None:
         champion = f"{model.name} version {comparison['champion_version']}"
-        found.append(fact(f"{model.metric} of the champion on the same days", comparison["champion"], "", champion))
+        found.append(told(f"{model.metric} of the champion on the same days", comparison["champion"], "", champion))
     found += [
-        fact(name.replace("_", " "), trained.metrics[name], "", source)
+        told(name.replace("_", " "), trained.metrics[name], "", source)
         for name in ("accuracy", "coverage", "mean_set_size", "r2", "alarm_rate", "skill", "test_rows")
         if name in trained.metrics
     ]

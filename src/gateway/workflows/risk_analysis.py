@@ -18,8 +18,8 @@ from gateway.risk.features import FeatureTable, anomaly_table, asset_scores, ris
 from gateway.risk.market_data import MarketData
 from gateway.serving.predict import PredictAnswer
 from gateway.workflows.context import StepContext
-from gateway.workflows.market_input import load_market
-from gateway.workflows.model_step import MOST_ROWS, ask, fact, named_rows, options_of, peaks, thinned, whole_number
+from gateway.workflows.market_input import load_market, thinned
+from gateway.workflows.model_step import MOST_ROWS, ask, named_rows, options_of, peaks, told, whole_number
 from gateway.workflows.training_data import specs
 
 #: Anomalies listed; how many there are in all is told beside them.
@@ -109,7 +109,7 @@ def _anomaly_result(
             "reasons": [
                 reason.text
                 for reason in reasons(
-                    rows[place].contributions or (), columns, raises="is rare", lowers="is common", most=_REASONS
+                    rows[place].contributions or (), columns, raises="rare", lowers="common", most=_REASONS
                 )
             ],
         }
@@ -118,23 +118,23 @@ def _anomaly_result(
     threshold = _threshold(rows[-1])
     source = f"{answer.model} version {answer.version}"
     facts = [
-        fact("trading days examined", len(rows), "days"),
-        fact("unusual days", len(found), "days", source),
-        fact("share of unusual days", round(100 * len(found) / len(rows), 3), "%", source),
-        fact("score above which a day is unusual", round(threshold, 3), "nats", source),
+        told("trading days examined", len(rows), "days"),
+        told("unusual days", len(found), "days", source),
+        told("share of unusual days", round(100 * len(found) / len(rows), 3), "%", source),
+        told("score above which a day is unusual", round(threshold, 3), "nats", source),
     ]
     if found:
         top = found[0]
         facts.append(
-            fact(f"score of the most unusual day, {features.index[top]}", round(scores[top], 3), "nats", source)
+            told(f"score of the most unusual day, {features.index[top]}", round(scores[top], 3), "nats", source)
         )
         facts += [
-            fact(f"return of {moved['asset']} on {features.index[top]}", round(100 * moved["return"], 3), "%")
+            told(f"return of {moved['asset']} on {features.index[top]}", round(100 * moved["return"], 3), "%")
             for moved in assets.moved_most(top)[:2]
         ]
         years = Counter(features.index[place][:4] for place in found)
         year = max(years, key=lambda name: (years[name], name))
-        facts.append(fact(f"unusual days in {year}, the year with the most", years[year], "days", source))
+        facts.append(told(f"unusual days in {year}, the year with the most", years[year], "days", source))
     shown = peaks(scores)
     by_date = sorted(anomalies, key=lambda one: str(one["date"]))
     return {
@@ -223,7 +223,7 @@ def _level(answer: PredictAnswer, row: RowPrediction, columns: Sequence[FeatureS
     )
     source = f"{answer.model} version {answer.version}"
     facts = [
-        fact(f"probability of {name} risk over the next month", round(100 * share, 2), "%", source)
+        told(f"probability of {name} risk over the next month", round(100 * share, 2), "%", source)
         for name, share in row.probabilities.items()
     ]
     facts += [_as_fact(reason, columns) for reason in found]
@@ -252,7 +252,7 @@ def _level(answer: PredictAnswer, row: RowPrediction, columns: Sequence[FeatureS
 
 def _as_fact(reason: Reason, columns: Sequence[FeatureSpec]) -> dict[str, Any]:
     spec = next((spec for spec in columns if spec.name == reason.feature), FeatureSpec(reason.feature))
-    return fact(spec.description or spec.name, round(reason.value, 6), spec.unit)
+    return told(spec.description or spec.name, round(reason.value, 6), spec.unit)
 
 
 def _level_plots(features: FeatureTable, shown: NDArray[np.intp], rows: Sequence[RowPrediction]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import numpy as np
 from gateway.errors import ValidationFailed
 from gateway.governance.explanation import reasons
 from gateway.models.ml_models import RowPrediction
-from gateway.risk.features import FeatureTable, segment_table
+from gateway.risk.features import FeatureTable
 from gateway.risk.market_data import MarketData
 from gateway.serving.predict import PredictAnswer
 from gateway.workflows.context import StepContext
 from gateway.workflows.market_input import load_market
-from gateway.workflows.model_step import ask, fact, named_rows, options_of
-from gateway.workflows.training_data import specs
+from gateway.workflows.model_step import ask, named_rows, options_of, told
+from gateway.workflows.training_data import segment_features, specs
 
 _REASONS = 2
 
@@ -26,7 +26,7 @@ async def segment(ctx: StepContext, data: dict[str, Any]) -> dict[str, Any]:
     options_of(data)
     market = await load_market(ctx, data["data"], "input_data.data")
     ctx.progress(0.3, "features")
-    features = await asyncio.to_thread(segment_table, market)
+    features = await asyncio.to_thread(segment_features, market)
     answer = await ask(ctx, "portfolio_segmentation", named_rows(features), explain=True)
     ctx.progress(0.8, "segments")
     rows = answer.prediction.predictions
@@ -55,7 +55,7 @@ def _segment(
     weight = {asset: float(share) for asset, share in zip(market.assets, market.weights, strict=True)}
     means = features.values[members].mean(axis=0).tolist()
     columns = specs(features)
-    assets = []
+    assets: list[dict[str, Any]] = []
     for place in sorted(members, key=lambda place: (rows[place].distance or 0.0, features.index[place])):
         row = rows[place]
         found = reasons(
@@ -80,10 +80,10 @@ def _segment(
 
 def _facts(segments: list[dict[str, Any]], answer: PredictAnswer) -> list[dict[str, Any]]:
     source = f"{answer.model} version {answer.version}"
-    found = [fact("segments", len(segments), "groups", source)]
+    found = [told("segments", len(segments), "groups", source)]
     for one in segments[:5]:
-        found.append(fact(f"assets in the segment {one['name']}", len(one["assets"]), "assets", source))
-        found.append(fact(f"weight of the segment {one['name']}", round(100 * one["weight"], 2), "%", source))
+        found.append(told(f"assets in the segment {one['name']}", len(one["assets"]), "assets", source))
+        found.append(told(f"weight of the segment {one['name']}", round(100 * one["weight"], 2), "%", source))
     return found
 
 

@@ -21,8 +21,8 @@ def test_the_strongest_comes_first_with_its_direction() -> None:
         lowers="speaks against high risk",
     )
     assert [reason.feature for reason in found] == ["vol_21", "skew_63"]
-    assert found[0].text == "volatility over 21 days of 42.1 % speaks for high risk (+0.75, 75% of the weight)"
-    assert found[1].text == "skewness over 63 days of -0.500 speaks against high risk (-0.25, 25% of the weight)"
+    assert found[0].text == "volatility over 21 days is 42.1 %: speaks for high risk (+0.75, weight 75%)"
+    assert found[1].text == "skewness over 63 days is -0.500: speaks against high risk (-0.25, weight 25%)"
     assert sum(reason.share for reason in found) == pytest.approx(1.0)
 
 
@@ -38,6 +38,7 @@ def test_no_contribution_gives_no_reason() -> None:
         (0.0, "fraction", "0.00 %"),
         (3.14159, "", "3.14"),
         (-12.345, "days", "-12.3 days"),
+        (0.5, "correlation", "0.500"),
         (1234.5, "USD", "1234 USD"),
         (1e-7, "", "1e-07"),
         (2.5e9, "", "2.5e+09"),
@@ -48,7 +49,7 @@ def test_values_are_read_at_three_digits(value: float, unit: str, text: str) -> 
 
 
 def test_a_feature_without_description_goes_by_its_name() -> None:
-    assert described(FeatureSpec("worst_day_21"), 1.5) == "worst day 21 of 1.50"
+    assert described(FeatureSpec("worst_day_21"), 1.5) == "worst day 21 is 1.50"
 
 
 def test_additivity_is_checked_to_the_tolerance() -> None:

@@ -52,6 +52,8 @@ def test_clusters_have_plain_and_distinct_names(segments: TrainedModel) -> None:
 
 def test_a_name_says_what_stands_out_most() -> None:
     names = ("volatility", "mean_correlation", "beta")
-    assert clustering.name_of(np.array([1.9, -0.1, 0.7]), names) == "high volatility, high beta"
-    assert clustering.name_of(np.array([0.1, -1.2, 0.2]), names) == "low mean correlation"
-    assert clustering.name_of(np.array([0.1, -0.2, 0.0]), names) == "low mean correlation"
+    assert clustering.name_of(np.array([1.9, -0.1, 0.7]), names, {}) == "high volatility, high beta"
+    assert clustering.name_of(np.array([0.1, -1.2, 0.2]), names, {}) == "low mean correlation"
+    assert clustering.name_of(np.array([0.1, -0.2, 0.0]), names, {}) == "low mean correlation"
+    words = {"volatility": ("calm", "wild")}
+    assert clustering.name_of(np.array([-0.9, 0.0, 0.6]), names, words) == "calm, high beta"

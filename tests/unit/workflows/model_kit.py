@@ -23,8 +23,9 @@ from gateway.risk.market_data import bundled
 from gateway.security.access import Caller, caller_for
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.predict import PredictAnswer, PredictRequest
-from gateway.workflows.builtin_models import new_version, train_builtin
+from gateway.workflows.builtin_models import BUILTIN, FIRST_SEED, new_version
 from gateway.workflows.context import ChatPort, Handler, PromptPort, StepContext
+from gateway.workflows.training_data import risk_data
 
 DEFAULTS = {
     "anomaly_detection": "market-anomaly",
@@ -35,9 +36,18 @@ DEFAULTS = {
 
 
 @cache
+def prepared(name: str) -> Any:
+    """The training data of a built-in model, made once a session from the bundled market data."""
+    model = BUILTIN[name]
+    if model.prepare is risk_data and name != "risk-classifier":
+        return prepared("risk-classifier")
+    return model.prepare(bundled("sp500-20"), FIRST_SEED)
+
+
+@cache
 def trained(name: str) -> TrainedModel:
     """The built-in model, trained once a session on the bundled data."""
-    return train_builtin(name, bundled("sp500-20"))
+    return BUILTIN[name].train(prepared(name), FIRST_SEED)
 
 
 class Shelf:

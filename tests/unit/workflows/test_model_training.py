@@ -12,22 +12,27 @@ import pytest
 from gateway.errors import ModelNotFound, PermissionDenied, StepCancelled, ValidationFailed
 from gateway.ml.trainers import classification, regression
 from gateway.risk.market_data import bundled
-from gateway.workflows.builtin_models import BUILTIN, missing, train_builtin
+from gateway.workflows.builtin_models import BUILTIN, FIRST_SEED, missing, train_builtin
 from gateway.workflows.model_training import train
-from gateway.workflows.training_data import LABEL_DAYS, future_volatility, risk_data, sub_portfolios
+from gateway.workflows.training_data import LABEL_DAYS, future_volatility, sub_portfolios
 
-from .model_kit import Bench, trained
+from .model_kit import Bench, prepared, trained
 
 
 def test_every_built_in_is_repeatable_and_measured_beside_a_baseline() -> None:
     for name, model in BUILTIN.items():
-        again = train_builtin(name, bundled("sp500-20"))
+        again = model.train(prepared(name), FIRST_SEED)
         assert again == trained(name), name
         assert model.metric in again.metrics
         assert model.baseline in again.metrics
         assert {"intended_use", "trained_on", "period", "label", "method", "splits", "limits"} <= set(again.card)
         assert msgspec.json.decode(msgspec.json.encode(again.card)) == again.card
         assert again.family == model.family
+
+
+def test_prepared_and_trained_from_market_data_it_is_the_same_again() -> None:
+    for name in ("market-anomaly", "portfolio-segments", "price-forecaster"):
+        assert train_builtin(name, bundled("sp500-20")) == trained(name)
 
 
 @pytest.mark.parametrize("name", ["risk-classifier", "volatility-regressor", "price-forecaster", "portfolio-segments"])
@@ -59,7 +64,7 @@ def test_labels_look_only_at_the_days_after() -> None:
 
 
 def test_class_limits_are_terciles_of_the_fit_period_alone() -> None:
-    table, (low, high) = risk_data(bundled("sp500-20"), 1).classes(classification.SPLIT)
+    table, (low, high) = prepared("risk-classifier").classes(classification.SPLIT)
     fit = classification.split(table)[0].rows
     shares = np.bincount(table.y[fit].astype(int)) / len(fit)
     assert shares == pytest.approx([1 / 3] * 3, abs=0.01)
@@ -74,7 +79,7 @@ def test_sub_portfolios_are_seeded_and_share_their_days() -> None:
     for part in one:
         assert part.weights.sum() == pytest.approx(1.0)
         assert set(part.assets) < set(market.assets)
-    table = risk_data(market, 1).table
+    table = prepared("volatility-regressor").table
     parts = regression.split(table)
     assert not set(table.day[parts[0].rows].tolist()) & set(table.day[parts[1].rows].tolist())
 

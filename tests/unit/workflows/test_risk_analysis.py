@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import StepCancelled, ValidationFailed
 from gateway.risk.features import anomaly_table, risk_table
 from gateway.risk.market_data import bundled
-from gateway.workflows.model_step import MOST_ROWS, peaks, thinned
+from gateway.workflows.model_step import MOST_ROWS, peaks
 from gateway.workflows.risk_analysis import classify_risk, detect_anomalies, up_to
 
 from .model_kit import Bench, trained
@@ -170,10 +170,7 @@ def test_the_models_cards_say_what_they_are() -> None:
         assert {"intended_use", "trained_on", "period", "label", "method", "splits", "limits"} <= set(card)
 
 
-def test_thinning_keeps_the_last_and_peaks_keep_the_highest() -> None:
-    assert thinned(10).tolist() == list(range(10))
-    assert len(thinned(8_000)) == 500
-    assert thinned(8_000)[-1] == 7_999
+def test_thinned_plots_keep_the_peaks() -> None:
     values = np.zeros(5_000)
     values[[17, 4_321]] = 1.0
     assert {17, 4_321} <= set(peaks(values.tolist()).tolist())

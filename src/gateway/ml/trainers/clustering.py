@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,11 @@ def split(table: TrainingTable) -> tuple[Part, ...]:
     return split_in_time(table, SPLIT, least_rows=10)
 
 
-def train(table: TrainingTable, *, order_by: str, seed: int) -> TrainedModel:
-    """Clusters are numbered by the mean of the feature ``order_by``, lowest first."""
+def train(
+    table: TrainingTable, *, order_by: str, seed: int, words: Mapping[str, tuple[str, str]] | None = None
+) -> TrainedModel:
+    """Clusters are numbered by the mean of the feature ``order_by``, lowest first. ``words``: what a
+    low and a high value of a feature is called in a cluster's name."""
     fit, test = split(table)
     fitted = table.x[fit.rows]
     means, scales = fitted.mean(axis=0), fitted.std(axis=0)
@@ -59,7 +63,7 @@ def train(table: TrainingTable, *, order_by: str, seed: int) -> TrainedModel:
     best = max(silhouettes, key=lambda clusters: (silhouettes[clusters], -clusters))
     centroids = found[best]
     centroids = centroids[np.argsort(centroids[:, table.names.index(order_by)], kind="stable")]
-    names = _distinct([name_of(centroid, table.names) for centroid in centroids])
+    names = _distinct([name_of(centroid, table.names, words or {}) for centroid in centroids])
     body = CentroidsBody(
         names=tuple(names),
         means=tuple(means.tolist()),
@@ -131,12 +135,16 @@ def evaluate(prediction: Prediction, x: NDArray[np.float64]) -> dict[str, float]
     return score(members, x, x.mean(axis=0), np.where(scales > 0, scales, 1.0))
 
 
-def name_of(centroid: NDArray[np.float64], names: tuple[str, ...]) -> str:
+def name_of(centroid: NDArray[np.float64], names: tuple[str, ...], words: Mapping[str, tuple[str, str]]) -> str:
     """A plain name from what stands out most: ``high volatility, low beta``."""
     order = np.argsort(-np.abs(centroid), kind="stable")
     telling = [number for number in order[:2] if abs(centroid[number]) >= _TELLING] or [int(order[0])]
-    words = [f"{'high' if centroid[number] > 0 else 'low'} {names[number].replace('_', ' ')}" for number in telling]
-    return ", ".join(words)
+    said = []
+    for number in telling:
+        plain = names[number].replace("_", " ")
+        low, high = words.get(names[number], (f"low {plain}", f"high {plain}"))
+        said.append(high if centroid[number] > 0 else low)
+    return ", ".join(said)
 
 
 def _distinct(names: list[str]) -> list[str]:
