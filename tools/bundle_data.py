@@ -81,7 +81,9 @@ def main() -> None:
         path = FOLDER / f"{name}.parquet"
         pq.write_table(table, path, compression="zstd", compression_level=19)
         content = path.read_bytes()
-        sys.stdout.write(f"{path.name}  {table.num_rows} rows  {len(content)} bytes  {hashlib.sha256(content).hexdigest()}\n")
+        sys.stdout.write(
+            f"{path.name}  {table.num_rows} rows  {len(content)} bytes  {hashlib.sha256(content).hexdigest()}\n"
+        )
 
 
 if __name__ == "__main__":

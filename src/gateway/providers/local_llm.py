@@ -19,7 +19,8 @@ from gateway.errors import ConfigurationInvalid, ModelNotReady
 from gateway.providers.http_models import Address
 
 MODEL = "SmolLM2-135M-Instruct"
-CONTEXT = 4096
+#: Tokens of context a request has.
+CONTEXT = 2048
 _SLOTS = 2
 
 
@@ -90,6 +91,9 @@ def serve(data_dir: Path, stop: threading.Event) -> None:
     params.cpuparams.n_threads = max(1, min(4, os.cpu_count() or 1))
     params.offline = True
     params.endpoint_slots = False
+    params.cache_ram_mib = 0
+    params.n_batch = 512
+    params.n_ubatch = 512
     params.ui = False
     server = xllamacpp.Server(params)
     note = note_file(data_dir)

@@ -14,6 +14,8 @@ from gateway.risk.market_data import MarketData
 YEAR = 252
 #: Decay of the exponentially weighted variance (RiskMetrics, J.P. Morgan 1996).
 DECAY = 0.94
+#: A daily volatility is taken to be at least this: a price that stood still is no sign of calm.
+_LEAST_VOLATILITY = 0.005
 #: Days that start the exponentially weighted variance.
 WARM_UP = 63
 
@@ -174,7 +176,7 @@ def _ewma_volatility(returns: Floats) -> Floats:
     variance[: min(WARM_UP, len(returns)) + 1] = start
     for day in range(WARM_UP, len(returns)):
         variance[day + 1] = DECAY * variance[day] + (1 - DECAY) * returns[day] ** 2
-    return np.sqrt(np.maximum(variance, 1e-12))
+    return np.maximum(np.sqrt(variance), _LEAST_VOLATILITY)
 
 
 def _mean_correlation(returns: Floats, days: int, count: int) -> Floats:

@@ -37,9 +37,7 @@ async def preprocess(context: StepContext, data: dict[str, Any]) -> dict[str, An
     context.raise_if_cancelled()
     made = await asyncio.to_thread(_describe, market, report, quantile)
     context.progress(0.8, "storing the table")
-    reference = await asyncio.to_thread(
-        context.artifacts.put, to_parquet(market), "application/vnd.apache.parquet"
-    )
+    reference = await asyncio.to_thread(context.artifacts.put, to_parquet(market), "application/vnd.apache.parquet")
     made["processed_data"]["artifact"] = msgspec.to_builtins(reference)
     described: dict[str, Any] = plain(made)
     return described
@@ -79,7 +77,11 @@ def _describe(market: MarketData, report: Report, quantile: float) -> dict[str, 
             "volatility": {
                 "raw": dict(zip(market.assets, (returns.std(axis=0, ddof=1) * np.sqrt(YEAR)).tolist(), strict=True)),
                 "winsorised": dict(
-                    zip(market.assets, (np.clip(returns, low, high).std(axis=0, ddof=1) * np.sqrt(YEAR)).tolist(), strict=True)
+                    zip(
+                        market.assets,
+                        (np.clip(returns, low, high).std(axis=0, ddof=1) * np.sqrt(YEAR)).tolist(),
+                        strict=True,
+                    )
                 ),
             },
             "notes": list(report.notes),
@@ -117,9 +119,7 @@ def _describe(market: MarketData, report: Report, quantile: float) -> dict[str, 
 
 def _quantile(options: Any) -> float:
     if not isinstance(options, Mapping) or any(name != "winsorise" for name in options):
-        raise ValidationFailed(
-            "input_data.options: an object that may hold winsorise", param="input_data.options"
-        )
+        raise ValidationFailed("input_data.options: an object that may hold winsorise", param="input_data.options")
     value = options.get("winsorise", _WINSOR)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 0.25:
         raise ValidationFailed("input_data.options.winsorise: from 0 to 0.25", param="input_data.options.winsorise")
