@@ -252,7 +252,9 @@ def _level(answer: PredictAnswer, row: RowPrediction, columns: Sequence[FeatureS
 
 def _as_fact(reason: Reason, columns: Sequence[FeatureSpec]) -> dict[str, Any]:
     spec = next((spec for spec in columns if spec.name == reason.feature), FeatureSpec(reason.feature))
-    return told(spec.description or spec.name, round(reason.value, 6), spec.unit)
+    if spec.unit == "fraction":
+        return told(spec.description or spec.name, 100 * reason.value, "%")
+    return told(spec.description or spec.name, reason.value, spec.unit)
 
 
 def _level_plots(features: FeatureTable, shown: NDArray[np.intp], rows: Sequence[RowPrediction]) -> dict[str, Any]:

@@ -34,9 +34,22 @@ _EVERY = 5
 _LEAST_VOLATILITY = 1e-4
 _SEGMENT_WINDOW = 5 * YEAR
 _SEGMENT_EVERY = 126
-#: What stays about the same from one five years to the next, in words that read well in a reason.
-#: The mean return and the shape of the tails do not: with them the groups come out different each time.
-_SEGMENT_WORDS = {
+#: What stays about the same from one five years to the next. The mean return and the shape of the
+#: tails do not: with them the groups come out different each time.
+_SEGMENT_FEATURES = ("volatility", "beta", "mean_correlation", "max_drawdown")
+#: Features in words that read well in a reason; the others go by their own description.
+_WORDS = {
+    "vol_21": "annualised volatility of the last 21 days",
+    "vol_63": "annualised volatility of the last 63 days",
+    "vol_252": "annualised volatility of the last 252 days",
+    "vol_ratio": "volatility of the last 21 days over that of 252",
+    "downside_vol_63": "annualised downside volatility of the last 63 days",
+    "dispersion_21": "mean daily spread of the assets' returns over 21 days",
+    "market_z": "the portfolio's move over its recent daily volatility",
+    "mean_abs_z": "mean size of the assets' moves over their recent daily volatility",
+    "max_abs_z": "largest such move of a single asset",
+    "dispersion_z": "spread of the assets' returns over its recent mean",
+    "vol_jump": "daily volatility over that of five days before",
     "volatility": "annualised volatility",
     "beta": "beta to the equally weighted portfolio",
     "mean_correlation": "mean correlation with the other assets",
@@ -192,12 +205,9 @@ def segment_data(data: MarketData) -> TrainingTable:
 def segment_features(data: MarketData) -> FeatureTable:
     """A row an asset: the features of the segmentation model."""
     table = segment_table(data)
-    columns = [table.names.index(name) for name in _SEGMENT_WORDS]
-    described = tuple(
-        FeatureSpec(name, words, table.specs[column].unit)
-        for column, (name, words) in zip(columns, _SEGMENT_WORDS.items(), strict=True)
-    )
-    return FeatureTable(table.index, described, np.ascontiguousarray(table.values[:, columns]))
+    columns = [table.names.index(name) for name in _SEGMENT_FEATURES]
+    kept = tuple(table.specs[column] for column in columns)
+    return FeatureTable(table.index, kept, np.ascontiguousarray(table.values[:, columns]))
 
 
 def series_data(data: MarketData) -> SeriesTable:
@@ -216,7 +226,7 @@ def series_data(data: MarketData) -> SeriesTable:
 
 def specs(features: FeatureTable) -> tuple[FeatureSpec, ...]:
     """The columns of a feature table as a model's schema names them."""
-    return tuple(FeatureSpec(spec.name, spec.description, spec.unit) for spec in features.specs)
+    return tuple(FeatureSpec(spec.name, _WORDS.get(spec.name, spec.description), spec.unit) for spec in features.specs)
 
 
 def _trained_on(data: MarketData) -> dict[str, Any]:

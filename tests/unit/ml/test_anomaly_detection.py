@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ def test_the_longer_tail_is_the_suspicious_one(detector: TrainedModel) -> None:
 
 
 def test_scores_equal_the_plain_definition(anomaly_table: TrainingTable, detector: TrainedModel) -> None:
-    """Within the sample's bulk, where the exponential continuation plays no part."""
+    """Within the sample's bulk, where the continuation of the tail plays no part."""
     sample = anomaly_table.x[anomaly_detection.split(anomaly_table)[0].rows]
     x = np.array([[0.1, 0.5, -0.5], [-1.0, 2.0, -0.01], [1.5, 0.01, -2.5]])
 
@@ -95,12 +96,30 @@ def test_the_worst_days_are_told_apart_beyond_the_sample(detector: TrainedModel)
     assert scores[0] < scores[1] < scores[2]
 
 
+def test_one_wrong_value_in_the_sample_moves_no_other_score(anomaly_table: TrainingTable) -> None:
+    wrong = anomaly_table.x.copy()
+    wrong[100, 1] = 1e9
+    table = replace(anomaly_table, x=wrong)
+    rows = np.array([[0.0, 4.0, -0.5], [0.0, 8.0, -0.5], [0.0, 12.0, -0.5]])
+    honest = answered(anomaly_detection.train(anomaly_table, seed=1), rows)
+    for one, other in zip(honest, answered(anomaly_detection.train(table, seed=1), rows), strict=True):
+        assert other.score == pytest.approx(one.score, abs=np.log(2) + 0.1)
+
+
+def test_a_feature_with_few_values_is_not_blown_up(anomaly_table: TrainingTable) -> None:
+    """A share of ten assets: all of them falling is rare, as rare as it was in the sample."""
+    shares = anomaly_table.x.copy()
+    shares[:, 1] = np.random.default_rng(5).binomial(10, 0.5, len(shares)) / 10
+    model = anomaly_detection.train(replace(anomaly_table, x=shares), seed=1)
+    (row,) = answered(model, np.array([[0.0, 1.0, -0.5]]))
+    assert row.contributions is not None
+    assert row.contributions[1].contribution == pytest.approx(np.log(2**10) - np.log(2), abs=1.5)
+
+
 def test_a_constant_feature_does_no_harm(anomaly_table: TrainingTable) -> None:
     flat = anomaly_table.x.copy()
     flat[:, 1] = 2.0
-    table = TrainingTable(
-        anomaly_table.specs, flat, anomaly_table.y, anomaly_table.day, anomaly_table.dates, {}, anomaly_table.embargo
-    )
+    table = replace(anomaly_table, x=flat)
     same, other = answered(anomaly_detection.train(table, seed=1), np.array([[0.0, 2.0, -0.5], [0.0, 3.0, -0.5]]))
     assert same.contributions is not None
     assert same.contributions[1].contribution == pytest.approx(0.0, abs=1e-12)

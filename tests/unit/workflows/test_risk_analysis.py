@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from gateway.workflows.risk_analysis import classify_risk, detect_anomalies, up_
 
 from .model_kit import Bench, trained
 
+SOURCE = Path(__file__).parents[3] / "src"
 MARKET = {"dataset": "sp500-20"}
 
 
@@ -175,3 +179,14 @@ def test_thinned_plots_keep_the_peaks() -> None:
     values[[17, 4_321]] = 1.0
     assert {17, 4_321} <= set(peaks(values.tolist()).tolist())
     assert len(peaks(values.tolist())) == 500
+
+
+def test_steps_that_only_predict_need_no_training_library() -> None:
+    code = (
+        "import sys, gateway.workflows.risk_analysis, gateway.workflows.forecasting, gateway.workflows.segmentation;"
+        "print([name for name in ('sklearn', 'lightgbm', 'pandas', 'scipy') if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}
+    )
+    assert ran.stdout.strip() == "[]"

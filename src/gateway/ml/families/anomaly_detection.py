@@ -3,9 +3,11 @@
 A row's score is the sum over the features of ``-ln(tail probability)``, with the distribution of
 the training days: a row is scored alike alone or among thousands, and each feature's term is its
 exact contribution. Which tail counts is fixed for each feature at training. Beyond the outermost
-part of the training sample the tail is continued by an exponential, so that the worst days are
-still told apart. (Z. Li et al., "ECOD: Unsupervised Outlier Detection Using Empirical Cumulative
-Distribution Functions", 2022; the tail choice a feature and the continuation are ours.)
+part of the training sample the tail is continued by a generalised Pareto law, so that the worst
+days are still told apart: with the shape 1/3 of stock returns' cubic law (Gopikrishnan et al.,
+1998) and a scale from the median excess, which no single wrong price can move. (Z. Li et al.,
+"ECOD: Unsupervised Outlier Detection Using Empirical Cumulative Distribution Functions", 2022; the
+tail choice a feature and the continuation are ours.)
 """
 
 from __future__ import annotations
@@ -23,11 +25,15 @@ from gateway.models.ml_models import Features, ModelSchema, Prediction, RowPredi
 
 Tail = Literal["left", "right", "both"]
 
+#: Shape of the continued tail: P(X > x) falls with the third power of x.
+_SHAPE = 1 / 3
+_LEAST_SCALE = 1e-12
+
 
 class EcodBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``sample``: each feature's training values, ascending, feature after feature (features x size).
     ``held_out``: ascending scores of days not used for the sample; their quantiles are thresholds.
-    ``tail_share``: the outer share of the sample beyond which the tail is exponential.
+    ``tail_share``: the outer share of the sample beyond which the tail is continued.
     """
 
     tails: tuple[Tail, ...]
@@ -96,7 +102,7 @@ class Ecod:
 
 
 class _RightTail:
-    """``-ln P(X >= x)`` for one feature: the empirical distribution, continued by an exponential."""
+    """``-ln P(X >= x)`` for one feature: the empirical distribution, continued by a Pareto law."""
 
     def __init__(self, ascending: NDArray[np.float64], tail_share: float) -> None:
         self._values = ascending
@@ -104,15 +110,22 @@ class _RightTail:
         outer = max(int(self._size * tail_share), 1)
         self._edge = float(ascending[self._size - outer])
         excess = ascending[self._size - outer :] - self._edge
-        self._rate = max(float(excess.mean()), 1e-12)
-        self._at_edge = -float(np.log((outer + 1) / (self._size + 1)))
+        # The median of that law is scale * (2 ** shape - 1) / shape. Ties with the edge (features that
+        # are shares of few assets) say nothing of its scale.
+        beyond = excess[excess > 0]
+        middle = float(np.median(beyond)) if len(beyond) else 0.0
+        self._scale = max(middle * _SHAPE / (2**_SHAPE - 1), _LEAST_SCALE)
+        at_least = self._size - int(np.searchsorted(ascending, self._edge, side="left"))
+        self._at_edge = -float(np.log((at_least + 1) / (self._size + 1)))
 
     def surprise(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shape of ``values``, in nats, never negative."""
         at_least = self._size - np.searchsorted(self._values, values, side="left")
         inside = -np.log((at_least + 1) / (self._size + 1))
-        beyond = self._at_edge + (values - self._edge) / self._rate
-        return np.where(values > self._edge, beyond, inside)
+        excess = np.maximum(values - self._edge, 0.0)
+        beyond = self._at_edge + np.log1p(_SHAPE * excess / self._scale) / _SHAPE
+        # Never less than the sample itself says: a feature of few values has no smooth tail.
+        return np.where(values > self._edge, np.maximum(beyond, inside), inside)
 
 
 def sum_columns(parts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -74,7 +74,7 @@ def train(table: TrainingTable, *, tails: Sequence[Tail] | None = None, seed: in
         **table.about,
         "method": (
             "ECOD: sum over the features of -ln(tail probability) in the empirical distribution of the sample, the "
-            f"outer {_TAIL_SHARE:.0%} continued by an exponential; the threshold is the quantile of later, "
+            f"outer {_TAIL_SHARE:.0%} continued by a Pareto law; the threshold is the quantile of later, "
             "held-out days that gives the stated false-alarm rate"
         ),
         "tails": dict(zip(table.names, chosen, strict=True)),
