@@ -15,7 +15,7 @@ import uvicorn
 
 from gateway.api.app import make_app
 from gateway.api.services import Services
-from gateway.bootstrap import Core, make_identity, make_orchestrator, make_runner, make_serving
+from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.store.budget_store import SqlBudgetStore
@@ -29,6 +29,7 @@ from gateway.telemetry import logs
 def run(core: Core, descriptor: int) -> None:
     """Serves until told to stop."""
     stop = threading.Event()
+    await_schema(core.database)
     services = make_services(core, _executor(core, stop))
     services.desk.adopt(core.catalogue.current.workflows)
     config = uvicorn.Config(

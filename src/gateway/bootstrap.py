@@ -20,6 +20,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.engine.definition import parse_definition
 from gateway.engine.ports import Executor
 from gateway.engine.task_types import TaskTypeSpec
+from gateway.errors import ConfigurationInvalid
 from gateway.ids import new_id
 from gateway.ledger.cost_tracker import Ledger
 from gateway.models.ml_models import ModelVersion, Predictor
@@ -45,7 +46,6 @@ from gateway.serving.accounts import Accounts
 from gateway.serving.chat import ChatService
 from gateway.serving.predict import PredictService
 from gateway.settings import Settings
-from gateway.store import migrate
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.audit_store import SqlAuditSink
 from gateway.store.audit_witness import FileWitness
@@ -56,6 +56,7 @@ from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
+from gateway.store.schema import HEAD, is_current
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.orchestrator import Orchestrator
 from gateway.tasks.runner import StepRunner
@@ -226,6 +227,7 @@ def run_worker(settings: Settings) -> None:
     """Runs steps that Celery names."""
     celery = import_module("gateway.tasks.celery_app")
     core = make_core(settings)
+    await_schema(core.database)
     runner = make_runner(core)
     app = celery.make_celery(_broker(settings), settings.result_backend, runner)
     runner.ring_with(celery.CeleryExecutor(app))
@@ -238,6 +240,7 @@ def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
     """Sweeps until ``stop``."""
     celery = import_module("gateway.tasks.celery_app")
     core = make_core(settings)
+    await_schema(core.database)
     app = celery.make_celery(_broker(settings), settings.result_backend)
     logs.start_line("orchestrator")
     make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
@@ -266,7 +269,7 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
 def prepare(settings: Settings) -> dict[str, Any]:
     """The schema, the admin key, and whether models are to be trained: before anything is served."""
     database = Database(settings.database_url)
-    migrate.upgrade(database)
+    _migrate(database)
     clock = SystemClock()
     identity = make_identity(settings, database, clock)
     admin_key = identity.ensure_admin(settings.admin_key or None)
@@ -305,7 +308,7 @@ def check_database(settings: Settings) -> None:
 
 def upgrade_database(settings: Settings) -> str:
     """Brings the schema up to date; its revision."""
-    return migrate.upgrade(Database(settings.database_url))
+    return _migrate(Database(settings.database_url))
 
 
 def verify_ledger(settings: Settings) -> Verified:
@@ -336,6 +339,25 @@ def _development_key(identity: Identity) -> str:
             break
     _, secret = identity.create_key(admin, name=_DEV_KEY, role="admin", principal="admin")
     return secret
+
+
+def _migrate(database: Database) -> str:
+    """Runs the migrations that are missing. Alembic is loaded only where there are some."""
+    if not is_current(database):
+        import_module("gateway.store.migrate").upgrade(database)
+    return HEAD
+
+
+def await_schema(database: Database, seconds: float = 60.0) -> None:
+    """Returns when the schema is this version's: another process is bringing it up to date right now,
+    or nobody is (``ConfigurationInvalid`` after ``seconds``)."""
+    deadline = time.monotonic() + seconds
+    while not is_current(database):
+        if time.monotonic() > deadline:
+            raise ConfigurationInvalid(
+                "the database's schema is not this version's", mend="run `ai-gateway db upgrade`"
+            )
+        time.sleep(0.05)
 
 
 def _broker(settings: Settings) -> str:

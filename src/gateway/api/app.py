@@ -65,7 +65,9 @@ def make_app(services: Services) -> ASGIApp:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return error_response(_refusal(error), request.scope["path"], request_id_of(request.headers.get("x-request-id", "")))
+        return error_response(
+            _refusal(error), request.scope["path"], request_id_of(request.headers.get("x-request-id", ""))
+        )
 
     return _Root(DataPlane(services), app)
 

@@ -45,4 +45,6 @@ def require_json(scope: Scope) -> None:
 
 
 def _too_large(largest: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {largest} bytes", mend="send large data as an artifact or by reference")
+    return BodyTooLarge(
+        f"the body is larger than {largest} bytes", mend="send large data as an artifact or by reference"
+    )

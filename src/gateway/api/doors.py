@@ -125,9 +125,7 @@ class Doors:
             openapi_extra=extra,
         )
 
-    async def _serve(
-        self, request: Request, method: str, route: str, permission: str, handler: Handler
-    ) -> Response:
+    async def _serve(self, request: Request, method: str, route: str, permission: str, handler: Handler) -> Response:
         services = self._services
         request_id = request_id_of(request.headers.get("x-request-id", ""))
         token = logs.request_id.set(request_id)
@@ -161,9 +159,7 @@ async def authenticate(services: Services, headers: Mapping[str, str]) -> Caller
     return services.identity.cached(lowered) or await asyncio.to_thread(services.identity.authenticate, lowered)
 
 
-async def admit(
-    services: Services, caller: Caller, permission: str, method: str, path: str, request_id: str
-) -> None:
+async def admit(services: Services, caller: Caller, permission: str, method: str, path: str, request_id: str) -> None:
     """Checks the permission; a change, and a refusal, is on record before anything is done."""
     allowed = caller.may(permission)
     if allowed and method in ("GET", "HEAD"):

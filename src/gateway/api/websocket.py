@@ -162,4 +162,6 @@ class EventSocket:
         origin = socket.headers.get("origin")
         if origin is None:
             return True
-        return urlsplit(origin).netloc == socket.headers.get("host") or origin in self._services.settings.allowed_origins
+        return (
+            urlsplit(origin).netloc == socket.headers.get("host") or origin in self._services.settings.allowed_origins
+        )

@@ -25,7 +25,9 @@ def create(
     if as_json:
         show(made)
     else:
-        console().print(f"[green]✓[/] {made['id']}: {made['scope']} {made['subject']} ≤ ${made['limit_usd']} a {made['window']}")
+        console().print(
+            f"[green]✓[/] {made['id']}: {made['scope']} {made['subject']} ≤ ${made['limit_usd']} a {made['window']}"
+        )
 
 
 def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:

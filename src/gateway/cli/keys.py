@@ -55,7 +55,10 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
 
 
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="The key's id.")], url: Url = None, key: Key = None, as_json: Json = False
+    key_id: Annotated[str, typer.Argument(help="The key's id.")],
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
 ) -> None:
     """End a key."""
     ended = connect(url, key).delete(f"/keys/{segment(key_id)}")

@@ -1,50 +1,68 @@
-"""``ai-gateway``: the command line. Each group of commands is a file of its own."""
+"""``ai-gateway``: the command line. Each group of commands is a file of its own, loaded when it is asked for."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 from rich.console import Console
 
-from gateway.cli import budgets, config, demo, doctor, keys, models, prompts, serve, tasks, usage, verify, workflows
 from gateway.cli.exits import exit_code_for
-from gateway.cli.setup_llm import setup_llm
 from gateway.errors import GatewayError
 
+#: name → (module, attribute, help). ``make_*`` attributes are groups, others single commands.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "serve": ("serve", "serve", "Start the gateway: all of it, or the API alone."),
+    "worker": ("roles", "worker", "Run steps: a Celery worker."),
+    "orchestrate": ("roles", "orchestrate", "Sweep: missed doorbells, expired leases, timers, webhooks."),
+    "demo": ("demo", "demo", "Run a real analysis from start to report."),
+    "doctor": ("doctor", "doctor", "What this machine can do, and every setting with its origin."),
+    "setup-llm": ("setup_llm", "setup_llm", "Install the weights of the embedded language model."),
+    "config": ("config", "make_app", "Check the configuration files."),
+    "workflows": ("workflows", "make_app", "Run and watch workflows."),
+    "tasks": ("tasks", "make_app", "Watch and cancel tasks."),
+    "models": ("models", "make_app", "Models, versions, promotion and rollback."),
+    "prompts": ("prompts", "make_app", "Prompt templates."),
+    "keys": ("keys", "make_app", "API keys."),
+    "budgets": ("budgets", "make_app", "Spending limits."),
+    "usage": ("usage", "usage", "What was used and what it cost."),
+    "ledger": ("verify", "make_ledger_app", "Prove the ledger."),
+    "audit": ("verify", "make_audit_app", "Prove the audit trail."),
+    "db": ("verify", "make_db_app", "The database schema."),
+}
 
-def make_app() -> typer.Typer:
-    """The whole command tree."""
+
+def make_app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The command tree, or the branch of it that is needed."""
     app = typer.Typer(
         name="ai-gateway",
-        help="One door to every model: LLMs, ML models, durable workflows, exact cost.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
-    serve.add_commands(app)
-    app.command("demo", help="Run a real analysis from start to report.")(demo.demo)
-    app.command("doctor", help="What this machine can do, and every setting with its origin.")(doctor.doctor)
-    app.command("setup-llm", help="Install the weights of the embedded language model.")(setup_llm)
-    app.add_typer(config.make_app(), name="config", help="Check the configuration files.")
-    app.add_typer(verify.make_db_app(), name="db", help="The database schema.")
-    app.add_typer(verify.make_ledger_app(), name="ledger", help="Prove the ledger.")
-    app.add_typer(verify.make_audit_app(), name="audit", help="Prove the audit trail.")
-    app.add_typer(workflows.make_app(), name="workflows", help="Run and watch workflows.")
-    app.add_typer(tasks.make_app(), name="tasks", help="Submit and watch tasks.")
-    app.add_typer(models.make_app(), name="models", help="Models, versions, promotion and rollback.")
-    app.add_typer(keys.make_app(), name="keys", help="API keys.")
-    app.add_typer(budgets.make_app(), name="budgets", help="Spending limits.")
-    app.add_typer(prompts.make_app(), name="prompts", help="Prompt templates.")
-    app.command("usage", help="What was used and what it cost.")(usage.usage)
+    for name in names:
+        module, attribute, text = COMMANDS[name]
+        found = getattr(import_module(f"gateway.cli.{module}"), attribute)
+        if attribute.startswith("make_"):
+            app.add_typer(found(), name=name, help=text)
+        else:
+            app.command(name, help=f"{text}\n\n{(found.__doc__ or '').strip()}")(found)
+
+    @app.callback(help="One door to every model: LLMs, ML models, durable workflows, exact cost.")
+    def root() -> None:
+        """Keeps a single command a command of its own name."""
+
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Errors of ours are told in two lines, with the exit status of their kind."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    names = [given[0]] if given and given[0] in COMMANDS else list(COMMANDS)
     try:
-        make_app()(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="ai-gateway")
+        make_app(names)(args=given, prog_name="ai-gateway")
     except GatewayError as error:
         console = Console(stderr=True, highlight=False)
         console.print("[bold red]error[/]", end=" ")

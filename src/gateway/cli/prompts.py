@@ -25,7 +25,9 @@ def add(
     if as_json:
         show(made)
     else:
-        console().print(f"[green]✓[/] {made['name']}@{made['version']}, variables: {', '.join(made['variables']) or 'none'}")
+        console().print(
+            f"[green]✓[/] {made['name']}@{made['version']}, variables: {', '.join(made['variables']) or 'none'}"
+        )
 
 
 def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:

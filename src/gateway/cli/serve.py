@@ -1,24 +1,19 @@
-"""``serve``, ``worker``, ``orchestrate``: the processes of the gateway."""
+"""``serve``: everything one machine needs, or the API alone."""
 
 from __future__ import annotations
 
 import signal
 import types
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from gateway.cli import process
+from gateway.cli.options import ConfigDir, DataDir, Dev
 from gateway.cli.supervisor import RunningService, ServiceOptions, Supervisor
 from gateway.settings import Settings, settings_from_process
 
 ALL_ROLES = ("api", "worker", "orchestrator")
-
-Dev = Annotated[bool, typer.Option("--dev", help="Development: everything embedded, a fresh admin key, reloads.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where state is kept (GATEWAY_DATA_DIR).")]
-ConfigDir = Annotated[Path | None, typer.Option("--config", help="Configuration directory (GATEWAY_CONFIG_DIR).")]
 
 
 def serve(
@@ -54,22 +49,6 @@ def serve(
     supervisor.wait()
     console.print("[dim]· stopping[/]")
     supervisor.stop()
-
-
-def worker(dev: Dev = False, data_dir: DataDir = None, config: ConfigDir = None) -> None:
-    """Run steps: a Celery worker on the broker of CELERY_BROKER_URL."""
-    process.worker(settings_from_process(dev=dev, data_dir=data_dir, config_dir=config))
-
-
-def orchestrate(dev: Dev = False, data_dir: DataDir = None, config: ConfigDir = None) -> None:
-    """Sweep: missed doorbells, expired leases, timers, webhooks. Several may run at once."""
-    process.orchestrate(settings_from_process(dev=dev, data_dir=data_dir, config_dir=config))
-
-
-def add_commands(app: typer.Typer) -> None:
-    app.command("serve")(serve)
-    app.command("worker")(worker)
-    app.command("orchestrate")(orchestrate)
 
 
 def _greet(console: Console, settings: Settings, running: RunningService) -> None:

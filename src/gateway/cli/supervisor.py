@@ -131,7 +131,9 @@ class Supervisor:
             self._add(
                 Child("local-llm", python_module(PROCESS, "local-llm"), environ, log=self._logs / "local-llm.log")
             )
-        prepared = self._prepare(environ)
+        preparing = self._begin_prepare(environ)
+        self._start_api(environ)  # it waits for the schema itself, and loads meanwhile
+        prepared = self._end_prepare(preparing)
         if self._broker is not None and not self._broker.wait():
             raise Unavailable("the embedded broker did not start", mend=f"see {self._logs / 'broker.log'}")
         self._start_processes(environ, executor, prepared)
@@ -170,31 +172,37 @@ class Supervisor:
         notes.append("executor: Celery on an embedded Valkey")
         return "celery"
 
-    def _prepare(self, environ: Mapping[str, str]) -> dict[str, str]:
+    def _begin_prepare(self, environ: Mapping[str, str]) -> subprocess.Popen[str]:
         self._say("preparing the database")
-        done = subprocess.run(  # noqa: S603 - our own program
+        return subprocess.Popen(  # noqa: S603 - our own program
             python_module(PROCESS, "prepare", *self._dev_flag()),
             env=dict(environ),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        if done.returncode != 0:
-            reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
+
+    def _end_prepare(self, preparing: subprocess.Popen[str]) -> dict[str, str]:
+        output, errors = preparing.communicate()
+        if preparing.returncode != 0:
+            reason = errors.strip().splitlines()[-1] if errors.strip() else f"status {preparing.returncode}"
             raise Unavailable(f"the database could not be prepared: {reason}", mend="check DATABASE_URL")
-        answer: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
+        answer: dict[str, str] = json.loads(output.strip().splitlines()[-1])
         return answer
+
+    def _start_api(self, environ: Mapping[str, str]) -> None:
+        if self._socket is None:
+            return
+        self._say("starting the API")
+        descriptor = self._socket.fileno()
+        for number in range(self._options.workers):
+            name = "api" if self._options.workers == 1 else f"api-{number + 1}"
+            command = python_module(PROCESS, "api", "--fd", str(descriptor), *self._dev_flag())
+            self._add(Child(name, command, environ, log=self._log(name), pass_fds=(descriptor,)))
 
     def _start_processes(self, environ: Mapping[str, str], executor: str, prepared: Mapping[str, str]) -> None:
         flag = self._dev_flag()
-        if self._socket is not None:
-            self._say("starting the API")
-            descriptor = self._socket.fileno()
-            for number in range(self._options.workers):
-                name = "api" if self._options.workers == 1 else f"api-{number + 1}"
-                command = python_module(PROCESS, "api", "--fd", str(descriptor), *flag)
-                self._add(Child(name, command, environ, log=self._log(name), pass_fds=(descriptor,)))
         if executor == "celery" and "worker" in self._options.roles:
             self._say("starting the worker")
             self._add(Child("worker", python_module(PROCESS, "worker", *flag), environ, log=self._log("worker")))

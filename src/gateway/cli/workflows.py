@@ -103,4 +103,6 @@ def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValidationFailed(f"{file.name} is not readable JSON ({type(error).__name__})", mend="check the file") from None
+        raise ValidationFailed(
+            f"{file.name} is not readable JSON ({type(error).__name__})", mend="check the file"
+        ) from None

@@ -7,10 +7,10 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from gateway.store.engine import Database
+from gateway.store.schema import HEAD
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 #: Any number will do, as long as no other program locks the same one.
@@ -22,26 +22,12 @@ def upgrade(database: Database) -> str:
     with database.begin() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        if revision_of(connection) != head():
+        if revision_of(connection) != HEAD:
             config = Config()
             config.set_main_option("script_location", str(_SCRIPTS))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    return head()
-
-
-def is_current(database: Database) -> bool:
-    """Whether the schema is this version's."""
-    with database.read() as connection:
-        return revision_of(connection) == head()
-
-
-def head() -> str:
-    """The newest revision there is."""
-    newest = ScriptDirectory(str(_SCRIPTS)).get_current_head()
-    if newest is None:
-        raise RuntimeError("no migration is shipped with this installation")
-    return newest
+    return HEAD
 
 
 def revision_of(connection: Connection) -> str | None:

@@ -59,7 +59,9 @@ async def _ml(call: Call, body: dict[str, Any]) -> Response:
     refuse_unknown(parameters, ("explain",), "model_config.parameters")
     explain = parameters.get("explain", True)
     if not isinstance(explain, bool):
-        raise ValidationFailed("model_config.parameters.explain: true or false", param="model_config.parameters.explain")
+        raise ValidationFailed(
+            "model_config.parameters.explain: true or false", param="model_config.parameters.explain"
+        )
     version = config.get("version")
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31):
         raise ValidationFailed("model_config.version: a whole number from 1", param="model_config.version")
@@ -110,7 +112,9 @@ def _parts(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _model(call: Call, config: Mapping[str, Any], task_type: str) -> str:
     name = text_field(config, "name", "model_config") or call.services.catalogue.current.default_model(task_type)
     if not name:
-        raise ValidationFailed("model_config.name is missing", mend="GET /models lists models", param="model_config.name")
+        raise ValidationFailed(
+            "model_config.name is missing", mend="GET /models lists models", param="model_config.name"
+        )
     return name
 
 

@@ -63,7 +63,9 @@ async def listing(call: Call) -> Response:
 
 
 async def show(call: Call) -> Response:
-    return json_response(key_view(await asyncio.to_thread(call.services.identity.get_key, call.caller, call.path("key_id"))))
+    return json_response(
+        key_view(await asyncio.to_thread(call.services.identity.get_key, call.caller, call.path("key_id")))
+    )
 
 
 async def revoke(call: Call) -> Response:
@@ -121,12 +123,22 @@ def _time(body: dict[str, Any]) -> int | None:
     try:
         return from_rfc3339(text)
     except (ValueError, OverflowError):
-        raise ValidationFailed("expires_at: a time with its zone, such as 2026-12-31T00:00:00Z", param="expires_at") from None
+        raise ValidationFailed(
+            "expires_at: a time with its zone, such as 2026-12-31T00:00:00Z", param="expires_at"
+        ) from None
 
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/keys", "keys:write", create, summary="Make a key (shown this once)", body={"type": "object"}, status=201)
+    doors.add(
+        "POST",
+        "/keys",
+        "keys:write",
+        create,
+        summary="Make a key (shown this once)",
+        body={"type": "object"},
+        status=201,
+    )
     doors.add("GET", "/keys", "keys:read", listing, summary="List keys")
     doors.add("GET", "/keys/{key_id}", "keys:read", show, summary="A key")
     doors.add("DELETE", "/keys/{key_id}", "keys:write", revoke, summary="Revoke a key")

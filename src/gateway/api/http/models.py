@@ -25,7 +25,9 @@ async def listing(call: Call) -> Response:
     def views() -> list[dict[str, Any]]:
         return [_view(call, catalogue, catalogue.models[name], whole=False) for name in names]
 
-    return json_response({"models": await asyncio.to_thread(views), "defaults": catalogue.defaults, "config": catalogue.epoch})
+    return json_response(
+        {"models": await asyncio.to_thread(views), "defaults": catalogue.defaults, "config": catalogue.epoch}
+    )
 
 
 async def show(call: Call) -> Response:
@@ -135,5 +137,19 @@ def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add("GET", "/models", "models:read", listing, summary="Every model you may use")
     doors.add("GET", "/models/{name}", "models:read", show, summary="A model, its versions and input schema")
-    doors.add("POST", "/models/{name}/promote", "models:write", promote, summary="Point an alias at a version", body={"type": "object"})
-    doors.add("POST", "/models/{name}/rollback", "models:write", rollback, summary="Point an alias back", body={"type": "object"})
+    doors.add(
+        "POST",
+        "/models/{name}/promote",
+        "models:write",
+        promote,
+        summary="Point an alias at a version",
+        body={"type": "object"},
+    )
+    doors.add(
+        "POST",
+        "/models/{name}/rollback",
+        "models:write",
+        rollback,
+        summary="Point an alias back",
+        body={"type": "object"},
+    )

@@ -135,6 +135,8 @@ def add(doors: Doors) -> None:
     doors.add("GET", "/usage", "usage:read", usage, summary="What was used and what it cost")
     doors.add("GET", "/usage/entries", "usage:read", entries, summary="Ledger entries, newest first")
     doors.add("GET", "/budgets", "budgets:read", budgets, summary="Budgets as they stand")
-    doors.add("POST", "/budgets", "budgets:write", create_budget, summary="Set a budget", body={"type": "object"}, status=201)
+    doors.add(
+        "POST", "/budgets", "budgets:write", create_budget, summary="Set a budget", body={"type": "object"}, status=201
+    )
     doors.add("GET", "/budgets/{budget_id}", "budgets:read", show_budget, summary="A budget")
     doors.add("DELETE", "/budgets/{budget_id}", "budgets:write", end_budget, summary="End a budget")

@@ -52,7 +52,17 @@ def _view(prompt: PromptVersion) -> dict[str, Any]:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/prompts", "prompts:write", create, summary="Add a version of a template", body={"type": "object"}, status=201)
+    doors.add(
+        "POST",
+        "/prompts",
+        "prompts:write",
+        create,
+        summary="Add a version of a template",
+        body={"type": "object"},
+        status=201,
+    )
     doors.add("GET", "/prompts", "prompts:read", listing, summary="The newest version of every template")
     doors.add("GET", "/prompts/{name}", "prompts:read", show, summary="A template")
-    doors.add("POST", "/prompts/{name}/render", "prompts:read", render, summary="Render a template", body={"type": "object"})
+    doors.add(
+        "POST", "/prompts/{name}/render", "prompts:read", render, summary="Render a template", body={"type": "object"}
+    )

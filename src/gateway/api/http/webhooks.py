@@ -60,9 +60,7 @@ async def deliveries(call: Call) -> Response:
     state = call.query("state")
     if state is not None and state not in _STATES:
         raise ValidationFailed(f"state: one of {', '.join(_STATES)}", param="state")
-    found = await asyncio.to_thread(
-        call.services.webhooks.deliveries, _owner(call), state=state, limit=limit_of(call)
-    )
+    found = await asyncio.to_thread(call.services.webhooks.deliveries, _owner(call), state=state, limit=limit_of(call))
     return json_response({"deliveries": [_delivery(item) for item in found]})
 
 
@@ -109,7 +107,9 @@ def _delivery(item: Delivery) -> dict[str, Any]:
 def add(doors: Doors) -> None:
     """Registers these routes."""
     write = "webhooks:write"
-    doors.add("POST", "/webhooks", write, subscribe, summary="Subscribe an address", body={"type": "object"}, status=201)
+    doors.add(
+        "POST", "/webhooks", write, subscribe, summary="Subscribe an address", body={"type": "object"}, status=201
+    )
     doors.add("GET", "/webhooks", write, listing, summary="Your subscriptions")
     doors.add("DELETE", "/webhooks/{subscription_id}", write, unsubscribe, summary="End a subscription")
     doors.add("GET", "/webhooks/deliveries", write, deliveries, summary="Deliveries, newest first")

@@ -84,10 +84,26 @@ async def not_built(call: Call) -> Response:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/workflows", "workflows:write", define, summary="Define a workflow", body={"type": "object"}, status=201)
+    doors.add(
+        "POST",
+        "/workflows",
+        "workflows:write",
+        define,
+        summary="Define a workflow",
+        body={"type": "object"},
+        status=201,
+    )
     doors.add("GET", "/workflows", "workflows:read", listing, summary="Every workflow's newest definition")
     doors.add("GET", "/workflows/{workflow_id}", "workflows:read", show, summary="A workflow's newest definition")
-    doors.add("POST", "/workflows/{workflow_id}/runs", "workflows:run", start, summary="Start a run", body=_RUN_BODY, status=202)
+    doors.add(
+        "POST",
+        "/workflows/{workflow_id}/runs",
+        "workflows:run",
+        start,
+        summary="Start a run",
+        body=_RUN_BODY,
+        status=202,
+    )
     doors.add("GET", "/workflows/{workflow_id}/runs", "workflows:read", runs, summary="Runs of a workflow")
     doors.add("GET", "/runs", "workflows:read", runs, summary="List runs")
     doors.add("GET", "/runs/{run_id}", "workflows:read", run, summary="A run with its steps")

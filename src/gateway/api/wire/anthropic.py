@@ -38,7 +38,9 @@ _READ = frozenset(
     {"model", "messages", "max_tokens", "system", "temperature", "top_p", "stop_sequences", "stream", "tools"}
     | {"tool_choice", "metadata"}
 )
-_EXTRA = frozenset({"top_k", "thinking", "service_tier", "container", "mcp_servers", "context_management", "output_config"})
+_EXTRA = frozenset(
+    {"top_k", "thinking", "service_tier", "container", "mcp_servers", "context_management", "output_config"}
+)
 
 
 class AnthropicRequest(msgspec.Struct, frozen=True):
@@ -258,7 +260,11 @@ def _tools(raw: Any) -> tuple[Tool, ...]:
         raise ValidationFailed("tools: a list is expected", param="tools")
     tools = []
     for at, item in enumerate(raw or ()):
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str) or item.get("type") not in (None, "custom"):
+        if (
+            not isinstance(item, dict)
+            or not isinstance(item.get("name"), str)
+            or item.get("type") not in (None, "custom")
+        ):
             raise ValidationFailed(f"tools[{at}]: a tool with name and input_schema is expected", param=f"tools[{at}]")
         tools.append(Tool(item["name"], item.get("description") or "", item.get("input_schema") or {}))
     return tuple(tools)

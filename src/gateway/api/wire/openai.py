@@ -188,7 +188,11 @@ def _choice(choice: Choice, at: int) -> dict[str, Any]:
         for part in choice.parts
         if isinstance(part, ToolUsePart)
     ]
-    message: dict[str, Any] = {"role": "assistant", "content": choice.text() or (None if calls else ""), "refusal": None}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": choice.text() or (None if calls else ""),
+        "refusal": None,
+    }
     thinking = "".join(part.text for part in choice.parts if isinstance(part, ThinkingPart))
     if thinking:
         message["reasoning_content"] = thinking
@@ -265,8 +269,14 @@ def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
     calls = []
     for at, item in enumerate(raw or ()):
         function = item.get("function") if isinstance(item, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not isinstance(item.get("id"), str):
-            raise ValidationFailed(f"{place}[{at}]: a function call with id, name and arguments is expected", param=place)
+        if (
+            not isinstance(function, dict)
+            or not isinstance(function.get("name"), str)
+            or not isinstance(item.get("id"), str)
+        ):
+            raise ValidationFailed(
+                f"{place}[{at}]: a function call with id, name and arguments is expected", param=place
+            )
         calls.append(ToolUsePart(item["id"], function["name"], str(function.get("arguments") or "{}")))
     return tuple(calls)
 
@@ -280,7 +290,12 @@ def _tools(raw: Any) -> tuple[Tool, ...]:
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise ValidationFailed(f"tools[{at}]: a function with a name is expected", param=f"tools[{at}]")
         tools.append(
-            Tool(function["name"], function.get("description") or "", function.get("parameters") or {}, function.get("strict"))
+            Tool(
+                function["name"],
+                function.get("description") or "",
+                function.get("parameters") or {},
+                function.get("strict"),
+            )
         )
     return tuple(tools)
 
@@ -305,7 +320,9 @@ def _response_format(raw: Any) -> ResponseFormat | None:
     if kind == "json_schema" and isinstance(raw.get("json_schema"), dict):
         given = raw["json_schema"]
         return ResponseFormat("json_schema", given.get("name") or "", given.get("schema") or {}, given.get("strict"))
-    raise ValidationFailed("response_format.type: text, json_object or json_schema is expected", param="response_format")
+    raise ValidationFailed(
+        "response_format.type: text, json_object or json_schema is expected", param="response_format"
+    )
 
 
 def _text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str:
