@@ -13,7 +13,7 @@ from gateway.workflows.chat_input import chat_of, result_of
 from gateway.workflows.context import StepContext
 
 #: Facts of each earlier step put before the model, and in all: few enough for a small context.
-_FACTS_A_STEP, _MOST_FACTS = 4, 16
+_FACTS_A_STEP, _MOST_FACTS = 3, 12
 _SYSTEM = (
     "You are a risk analyst who writes short, sober reports in plain English. "
     "Use only the facts you are given and copy their numbers exactly; do not make up others."

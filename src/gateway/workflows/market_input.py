@@ -1,4 +1,4 @@
-"""Market data for a step, in every form: a data set's name, records, CSV, columns, or what ``data_preprocessing`` made."""
+"""Market data for a step, in every form: a data set, records, CSV, columns, or what preprocessing made."""
 
 from __future__ import annotations
 

@@ -118,8 +118,8 @@ def _anomaly_result(
     threshold = _threshold(rows[-1])
     source = f"{answer.model} version {answer.version}"
     facts = [
-        told("trading days examined", len(rows), "days"),
-        told("unusual days", len(found), "days", source),
+        told("number of unusual days", len(found), "days", source),
+        told("number of trading days examined", len(rows), "days"),
         told("share of unusual days", round(100 * len(found) / len(rows), 3), "%", source),
         told("score above which a day is unusual", round(threshold, 3), "nats", source),
     ]
@@ -222,11 +222,13 @@ def _level(answer: PredictAnswer, row: RowPrediction, columns: Sequence[FeatureS
         lowers=f"speaks against {row.label} risk",
     )
     source = f"{answer.model} version {answer.version}"
-    facts = [
+    by_share = sorted(row.probabilities.items(), key=lambda item: -item[1])
+    facts = [told("risk level over the next month", row.label, "", source)]
+    shares = [
         told(f"probability of {name} risk over the next month", round(100 * share, 2), "%", source)
-        for name, share in row.probabilities.items()
+        for name, share in by_share
     ]
-    facts += [_as_fact(reason, columns) for reason in found]
+    facts += [shares[0], *(_as_fact(reason, columns) for reason in found), *shares[1:]]
     return {
         "risk_level": row.label,
         "probabilities": {name: round(share, 6) for name, share in row.probabilities.items()},
