@@ -11,9 +11,13 @@ import sys
 import warnings
 from pathlib import Path
 
+import arch.data.core_cpi
+import arch.data.default
+import arch.data.frenchdata
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from skfolio.datasets import load_sp500_dataset
 
 FOLDER = Path(__file__).resolve().parents[1] / "src" / "gateway" / "risk" / "data"
 
@@ -28,8 +32,6 @@ FIRST_MONTH, LAST_MONTH = "1990-01", "2018-11"
 
 def stocks() -> pa.Table:
     """Adjusted daily closes of twenty S&P 500 stocks."""
-    from skfolio.datasets import load_sp500_dataset
-
     frame = load_sp500_dataset()
     columns = {"date": pa.array(frame.index.to_numpy().astype("datetime64[D]"))}
     for name in frame.columns:
@@ -39,10 +41,6 @@ def stocks() -> pa.Table:
 
 def economy() -> pa.Table:
     """Monthly: total return of the US market, one-month bill rate, long corporate yields, core prices."""
-    import arch.data.core_cpi
-    import arch.data.default
-    import arch.data.frenchdata
-
     months = np.arange(np.datetime64(FIRST_MONTH, "M"), np.datetime64(LAST_MONTH, "M") + 1)
     french = arch.data.frenchdata.load()
     stamps = french.index.astype("int64").to_numpy()

@@ -16,6 +16,7 @@ import uvicorn
 from gateway.api.app import make_app
 from gateway.api.services import Services
 from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
+from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.store.budget_store import SqlBudgetStore
@@ -33,7 +34,7 @@ def run(core: Core, descriptor: int) -> None:
     services = make_services(core, _executor(core, stop))
     services.desk.adopt(core.catalogue.current.workflows)
     config = uvicorn.Config(
-        make_app(services),
+        make_app(services, pages()),
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",

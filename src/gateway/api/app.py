@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -21,7 +22,6 @@ from gateway.api.event_feed import EventFeed
 from gateway.api.http import audit, execute, keys, models, money, prompts, system, tasks, unbuilt, webhooks, workflows
 from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
-from gateway.dashboard import pages
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
 _ROOMS = (system, tasks, workflows, execute, models, money, keys, prompts, audit, webhooks, unbuilt)
@@ -29,8 +29,27 @@ _ROOMS = (system, tasks, workflows, execute, models, money, keys, prompts, audit
 _THREADS = 32
 
 
-def make_app(services: Services) -> ASGIApp:
-    """The whole application over these services."""
+class Page(Protocol):
+    """A file at a path; see ``dashboard.pages``."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def content(self) -> bytes: ...
+
+    @property
+    def media_type(self) -> str: ...
+
+    @property
+    def summary(self) -> str: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+
+def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
+    """The whole application over these services; ``pages`` are files that anybody may read."""
     feed = EventFeed(services.desk)
     socket = EventSocket(services, feed)
 
@@ -55,7 +74,7 @@ def make_app(services: Services) -> ASGIApp:
     doors = Doors(app, services)
     for room in _ROOMS:
         room.add(doors)
-    for page in pages.pages():
+    for page in pages:
         doors.add_public("GET", page.path, _page(page), summary=page.summary)
     app.state.permissions = doors.permissions
 
@@ -86,7 +105,7 @@ class _Root:
             await self.app(scope, receive, send)
 
 
-def _page(page: pages.Page) -> PublicHandler:
+def _page(page: Page) -> PublicHandler:
     async def show(_request: Request, _services: Services) -> Response:
         return Response(page.content, 200, dict(page.headers), page.media_type)
 

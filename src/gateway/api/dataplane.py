@@ -77,7 +77,7 @@ class DataPlane:
             await handler(exchange)
         except GatewayError as error:
             await exchange.refuse(error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on
             _log.exception("%s failed", path)
             await exchange.refuse(
                 GatewayError("something went wrong inside the gateway", mend="the log has it, by this request id")
@@ -238,7 +238,8 @@ async def _with_pings(stream: ChatStream, gone: asyncio.Task[None]) -> AsyncIter
     try:
         while True:
             coming = coming or asyncio.ensure_future(anext(pieces))
-            await asyncio.wait({coming, gone}, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {coming, gone}
+            await asyncio.wait(waiting, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if coming.done():
                 try:
                     delta = coming.result()

@@ -138,7 +138,7 @@ class Doors:
                 response = await handler(Call(request, caller, services, request_id))
             except GatewayError as error:
                 response = error_response(error, request.scope["path"], request_id)
-            except Exception:
+            except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on
                 _log.exception("%s %s failed", method, route)
                 response = error_response(
                     GatewayError("something went wrong inside the gateway", mend="the log has it, by this request_id"),
@@ -156,7 +156,8 @@ class Doors:
 async def authenticate(services: Services, headers: Mapping[str, str]) -> Caller:
     """The caller; the fast way where its key was looked up a moment ago."""
     lowered = {name.lower(): value for name, value in headers.items()}
-    return services.identity.cached(lowered) or await asyncio.to_thread(services.identity.authenticate, lowered)
+    known = services.identity.cached(lowered)
+    return known if known is not None else await asyncio.to_thread(services.identity.authenticate, lowered)
 
 
 async def admit(services: Services, caller: Caller, permission: str, method: str, path: str, request_id: str) -> None:

@@ -128,7 +128,7 @@ class EventSocket:
         if not isinstance(types, list) or any(item not in EVENT_TYPES for item in types):
             raise ValidationFailed(f"types: a list of {', '.join(EVENT_TYPES)}", param="types")
         after = whole_field(message, "last_event_id", "", 0, 2**62)
-        wanted = {
+        wanted: dict[str, Any] = {
             "after": await self._feed.latest() if after is None else after,
             "run_id": text_field(message, "run_id", longest=100) or None,
             "task_id": text_field(message, "task_id", longest=100) or None,

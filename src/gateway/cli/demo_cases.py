@@ -85,7 +85,7 @@ def tell_scenarios(out: Console, run: Mapping[str, Any]) -> None:
     losses = Table("horizon", "level", "VaR", "± s.e.", "ES", "± s.e.", box=None, header_style="dim", pad_edge=False)
     for item in risk["measures"]:
         cells = [f"{100 * float(item[name]):.1f} %" for name in ("var", "var_error", "es", "es_error")]
-        losses.add_row(f"{item['horizon_years']} years", f"{float(item['level']):.0%}", *cells)
+        losses.add_row(f"{item['horizon_years']} year(s)", f"{float(item['level']):.0%}", *cells)
     out.print(losses)
     out.print("\n[bold]Named stresses[/]")
     for item in risk["stresses"]:

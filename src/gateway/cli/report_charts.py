@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 WIDTH, HEIGHT = 860, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 24, 34
 
 
 def chart(plot: Mapping[str, Any]) -> str:
@@ -124,24 +124,31 @@ def _axes(plane: _Plane, plot: Mapping[str, Any]) -> str:
         if _TOP - 1 <= y <= HEIGHT - _BOTTOM + 1:
             parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_short(shown)}</text>')
-    step = max(len(plane.labels) // 7, 1)
-    for at in range(0, len(plane.labels), step):
-        label = plane.labels[at]
-        x = plane.px(plane.places[at])
-        if x > WIDTH - _RIGHT - 16:
-            continue
-        shown_label = label[:7] if len(label) == 10 and label[4:5] == "-" else label
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 14}" text-anchor="middle">{escape(shown_label)}</text>'
-        )
+    for place, label in _x_ticks(plane, plot["x"]):
+        x = plane.px(place)
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - 14}" text-anchor="middle">{escape(label)}</text>')
     unit, across = str(plot.get("unit") or ""), str(plot.get("x_title") or "")
     if unit:
-        parts.append(f'<text class="unit" x="{_LEFT - 52}" y="{_TOP + 2}">{escape(unit)}</text>')
+        parts.append(f'<text class="unit" x="{_LEFT - 52}" y="{_TOP - 12}">{escape(unit)}</text>')
     if across:
         parts.append(
             f'<text class="unit" x="{WIDTH - _RIGHT}" y="{HEIGHT - 1}" text-anchor="end">{escape(across)}</text>'
         )
     return "".join(parts)
+
+
+def _x_ticks(plane: _Plane, x: Sequence[Any]) -> list[tuple[float, str]]:
+    """(place, label) of some six ticks: round numbers where the axis is numeric."""
+    if all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in x) and x[-1] > x[0]:
+        low, high = float(x[0]), float(x[-1])
+        return [((tick - low) / (high - low), _short(tick)) for tick in _ticks(low, high) if low <= tick <= high]
+    step = max(len(plane.labels) // 7, 1)
+    chosen = [at for at in range(0, len(plane.labels), step) if plane.places[at] < 0.97]
+    dates = [plane.labels[at] for at in chosen]
+    return [
+        (plane.places[at], label[:7] if len(label) == 10 and label[4:5] == "-" else label)
+        for at, label in zip(chosen, dates, strict=True)
+    ]
 
 
 def _bars(plot: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ def cancel_run(tx: EngineTx, run_id: str, reason: dict[str, Any] | None, now: in
 
 def retry_pause(backoff: float, attempts: int, retry_after: object = None) -> float:
     """Seconds until the next attempt: doubled each time, half of it jitter, never sooner than told."""
-    pause = min(backoff * 2 ** (attempts - 1), 3600.0)
+    pause = min(backoff * 2.0 ** (attempts - 1), 3600.0)
     jittered = pause / 2 + random.random() * pause / 2
     return max(jittered, float(retry_after)) if isinstance(retry_after, (int, float)) else jittered
 

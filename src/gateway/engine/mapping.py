@@ -83,9 +83,9 @@ def resolve(
     says whether it needs it); a path that leads nowhere inside a present value is an error."""
     resolved = {}
     for key, value in mapping.items():
-        if isinstance(value, str) and (reference := parse_reference(value, key)) and isinstance(reference, InputRef):
-            if reference.path[0] not in run_input:
-                continue
+        reference = parse_reference(value, key) if isinstance(value, str) else None
+        if isinstance(reference, InputRef) and reference.path[0] not in run_input:
+            continue
         resolved[key] = _value(value, run_input, steps, key)
     return resolved
 

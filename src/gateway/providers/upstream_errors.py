@@ -34,7 +34,7 @@ def error_of(provider: str, status: int, headers: Mapping[str, str], body: bytes
     message = f"{provider} answered {status}" + (f": {scrub_text(text)[:300]}" if text else "")
     details: dict[str, Any] = {"provider": provider, "upstream_status": status, "upstream_code": kind, "reached": True}
     wait = retry_after(headers)
-    if status == 401 or status == 403:
+    if status in (401, 403):
         return UpstreamRejected(
             f"{provider} refused our credential ({status})",
             mend="the operator checks this provider's api_key",
@@ -45,7 +45,7 @@ def error_of(provider: str, status: int, headers: Mapping[str, str], body: bytes
         quota = "insufficient_quota" in lowered
         error = UpstreamRejected if quota else UpstreamRateLimited
         return error(message, retry_after=wait, mend="the account has no credit left" if quota else "", **details)
-    if status == 529 or status == 503:
+    if status in (503, 529):
         return UpstreamOverloaded(message, retry_after=wait, **details)
     if status in (408, 504):
         return UpstreamTimeout(message, **details)

@@ -41,7 +41,7 @@ class PromptStore(Protocol):
         """That version, or the newest."""
         ...
 
-    def list(self) -> list[PromptVersion]:
+    def newest(self) -> list[PromptVersion]:
         """The newest version of each name."""
         ...
 
@@ -54,7 +54,7 @@ class PromptService:
     def __init__(self, store: PromptStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - prompts are text, not HTML
+        self._environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 
     def add(self, name: str, template: str, by: str) -> PromptVersion:
         """A new version of ``name``. ``ValidationFailed`` for a template that cannot be read."""
@@ -79,9 +79,9 @@ class PromptService:
             raise NotFound("no prompt of that name and version", mend="GET /prompts lists them", param="template")
         return found
 
-    def list(self) -> list[PromptVersion]:
+    def newest(self) -> list[PromptVersion]:
         """The newest version of each."""
-        return self._store.list()
+        return self._store.newest()
 
     def versions(self, name: str) -> list[PromptVersion]:
         """Every version, newest first."""
@@ -133,9 +133,11 @@ class PromptService:
         if isinstance(template, Mapping):
             if isinstance(template.get("text"), str):
                 return str(template["text"])
-            name, number = template.get("name") or template.get("id"), template.get("version")
-            if isinstance(name, str) and (number is None or (isinstance(number, int) and not isinstance(number, bool))):
-                return self.get(name, number).template
+            stored, number = template.get("name") or template.get("id"), template.get("version")
+            if isinstance(stored, str) and (
+                number is None or (isinstance(number, int) and not isinstance(number, bool))
+            ):
+                return self.get(stored, number).template
         raise ValidationFailed(
             "template is a stored prompt's name, {name, version}, or {text}",
             mend='such as "risk-summary@2"',

@@ -90,7 +90,7 @@ def drawdowns(returns: Floats, dates: NDArray[np.datetime64], most: int = 5) -> 
     growth = np.concatenate([[1.0], np.cumprod(1 + returns)])
     under = growth < np.maximum.accumulate(growth)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], under, [False]]).astype(np.int8)))
-    found = []
+    found: list[dict[str, Any]] = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         peak = start - 1
         low = start + int(np.argmin(growth[start:end]))
@@ -102,7 +102,7 @@ def drawdowns(returns: Floats, dates: NDArray[np.datetime64], most: int = 5) -> 
                 "recovered": str(dates[end]) if end < len(growth) else None,
             }
         )
-    return sorted(found, key=lambda item: item["depth"])[:most]
+    return sorted(found, key=lambda item: float(item["depth"]))[:most]
 
 
 def regimes(returns: Floats, dates: NDArray[np.datetime64]) -> dict[str, Any]:

@@ -121,8 +121,8 @@ def calibrate(data: MarketData) -> Calibration:
         fx_foreign_spread=_FOREIGN_SPREAD,
         correlation=correlation,
         notes=(
-            f"equity: {data.name}, {data.dates[0]} to {data.dates[-1]}; its drift is that of the sample, and a sample of "
-            "survivors overstates what is to be expected",
+            f"equity: {data.name}, {data.dates[0]} to {data.dates[-1]}; its drift is that of the sample, and a sample "
+            "of survivors overstates what is to be expected",
             "short rate, inflation: US monthly, 1990-01 to 2018-11; EUR/USD: annual averages, 2002 to 2022",
             "FX against rates and inflation is taken to be uncorrelated: annual data do not tell it from zero",
             f"the foreign short rate is taken to be {_FOREIGN_SPREAD:.1%} below the domestic one",

@@ -28,8 +28,11 @@ STRESSES: Mapping[str, tuple[str, dict[str, float]]] = {
     "crisis_2008": ("equity as from December 2007 to March 2009", {"equity": -0.66, "short_rate": -0.02, "fx": -0.1}),
     "pandemic_2020": ("equity as from January to March 2020", {"equity": -0.38, "short_rate": -0.015, "fx": -0.02}),
     "rates_up_200bp": ("short rate two points higher", {"short_rate": 0.02, "equity": -0.1}),
-    "inflation_shock": ("inflation four points higher, rates two, equity lower", {"inflation": 0.04, "short_rate": 0.02, "equity": -0.15}),
-}  # fmt: skip
+    "inflation_shock": (
+        "inflation four points higher, rates two, equity lower",
+        {"inflation": 0.04, "short_rate": 0.02, "equity": -0.15},
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

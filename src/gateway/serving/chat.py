@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from gateway.errors import GatewayError, NotSupported, UpstreamError, ValidationFailed
 from gateway.governance.policy import check_chat, input_tokens_bound, output_tokens_bound
-from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.ledger.price_card import PriceCard
+from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Delta, LanguageModel, Reply, Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec

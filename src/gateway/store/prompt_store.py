@@ -34,7 +34,7 @@ class SqlPromptStore:
             row = connection.execute(query).one_or_none()
         return None if row is None else _prompt_of(row)
 
-    def list(self) -> list[PromptVersion]:
+    def newest(self) -> list[PromptVersion]:
         newest = select(prompt.c.name, func.max(prompt.c.version).label("version")).group_by(prompt.c.name).subquery()
         query = (
             select(prompt)

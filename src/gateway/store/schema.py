@@ -15,4 +15,5 @@ def is_current(database: Database) -> bool:
     with database.read() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return False
-        return connection.scalar(text("SELECT version_num FROM alembic_version")) == HEAD
+        found: object = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found == HEAD

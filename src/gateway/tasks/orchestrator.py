@@ -57,7 +57,7 @@ class Orchestrator:
             except GatewayError as error:
                 _log.warning("a sweep failed: %s", error.message)
                 busy = False
-            except Exception:
+            except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on
                 _log.exception("a sweep failed")
                 busy = False
             stop.wait(0.05 if busy else self._interval)

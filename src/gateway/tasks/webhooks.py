@@ -54,7 +54,7 @@ class WebhookDeliverer:
             except GatewayError as error:
                 _log.warning("webhooks wait: %s", error.message)
                 sent = 0
-            except Exception:
+            except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on
                 _log.exception("a webhook pass failed")
                 sent = 0
             stop.wait(0.05 if sent else self._interval)

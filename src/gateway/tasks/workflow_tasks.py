@@ -13,7 +13,7 @@ NAME = "gateway.workflow.run_step"
 def register(app: Celery, runner: StepRunner) -> None:
     """Makes this door known to a worker."""
 
-    @app.task(name=NAME, queue=QUEUE, ignore_result=True)
+    @app.task(name=NAME, queue=QUEUE, ignore_result=True)  # type: ignore[untyped-decorator]
     def run_step(task_id: str, token: int) -> None:
         """Runs the step, if the token is still good."""
         runner.run(task_id, token)

@@ -31,9 +31,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._version = version
         registry = self._registry
-        self._requests = Counter(
-            "gateway_requests", "HTTP requests", ["method", "route", "status"], registry=registry
-        )
+        self._requests = Counter("gateway_requests", "HTTP requests", ["method", "route", "status"], registry=registry)
         self._latency = Histogram(
             "gateway_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=registry
         )

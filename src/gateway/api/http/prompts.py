@@ -25,7 +25,7 @@ async def create(call: Call) -> Response:
 
 
 async def listing(call: Call) -> Response:
-    return json_response({"prompts": [_view(item) for item in await asyncio.to_thread(call.services.prompts.list)]})
+    return json_response({"prompts": [_view(item) for item in await asyncio.to_thread(call.services.prompts.newest)]})
 
 
 async def show(call: Call) -> Response:

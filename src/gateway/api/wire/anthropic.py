@@ -163,7 +163,7 @@ class EventEncoder:
 
     def _start(self) -> dict[str, Any]:
         self._begun = True
-        message = {
+        message: dict[str, Any] = {
             "id": self._name,
             "type": "message",
             "role": "assistant",
