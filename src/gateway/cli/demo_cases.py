@@ -41,7 +41,7 @@ def tell_risk(out: Console, run: Mapping[str, Any]) -> None:
     chosen = _chosen(anomalies["anomalies"])
     for item in chosen:
         moves = "  ".join(f"{one['asset']} {100 * float(one['return']):+.1f}%" for one in item["assets"][:3])
-        table.add_row(item["date"], f"{float(item['score']):.1f}", moves, str(item["reasons"][0])[:70])
+        table.add_row(item["date"], f"{float(item['score']):.1f}", moves, str(item["reasons"][0]).split(":")[0][:52])
     out.print(table)
     level = risk["risk_level"]
     shown = f"[bold {_COLOURS[level]}]{level}[/]"
