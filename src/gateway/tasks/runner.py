@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 import threading
 import time
@@ -109,8 +108,7 @@ class StepRunner:
         finally:
             for task in (beat, work):
                 task.cancel()
-                with contextlib.suppress(BaseException):  # its outcome is known, or it was cancelled just now
-                    await task
+            await asyncio.gather(beat, work, return_exceptions=True)  # their outcome is known, or not wanted
 
     async def _work(self, run: RunRow, step: StepRow, pulse: Pulse) -> dict[str, Any]:
         spec = self._task_types.get(step.task_type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.clock import rfc3339
@@ -12,9 +13,10 @@ from gateway.money import usd
 from gateway.store.run_reader import KeptDefinition
 
 #: The states of a step behind each status that people filter by.
-STATES_OF_STATUS: dict[str, tuple[str, ...]] = {}
-for _state, _status in STATUS_OF_STEP.items():
-    STATES_OF_STATUS[_status] = (*STATES_OF_STATUS.get(_status, ()), _state)
+STATES_OF_STATUS: Mapping[str, tuple[str, ...]] = {
+    status: tuple(state for state, shown in STATUS_OF_STEP.items() if shown == status)
+    for status in dict.fromkeys(STATUS_OF_STEP.values())
+}
 
 
 def task_view(run: RunRow, step: StepRow, cost: int, *, whole: bool = True) -> dict[str, Any]:
