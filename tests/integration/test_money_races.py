@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fixtures.ledger_suite import House, LedgerSuite
+from fixtures.ledger_house import House
 from fixtures.money_kit import open_database
 from gateway.clock import SystemClock
 from gateway.ledger.cost_tracker import Ledger
@@ -19,7 +18,6 @@ from gateway.ledger.entry import UsageFilter
 from gateway.money import units
 from gateway.security.audit import AuditLog
 from gateway.store.audit_store import SqlAuditSink
-from gateway.store.engine import Database
 from gateway.store.ledger_store import SqlLedgerStore
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -31,14 +29,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'gateway.db'}"
     return str(request.getfixturevalue("postgres_url"))
-
-
-class TestLedgerOnPostgres(LedgerSuite):
-    @pytest.fixture
-    def database(self, postgres_url: str) -> Iterator[Database]:
-        database = open_database(postgres_url)
-        yield database
-        database.close()
 
 
 def run_workers(role: str, url: str, amount: int) -> list[list[int]]:

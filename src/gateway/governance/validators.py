@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from gateway.errors import BadRequest, ValidationFailed
 
 LARGEST_BODY = 10 * 1024 * 1024
 _DEEPEST = 100
+_LARGEST_INTEGER = 2**63
 #: Parameters of a language model: (kind, lowest, highest).
 LLM_PARAMETERS: Mapping[str, tuple[str, float, float]] = {
     "temperature": ("number", 0, 2),
@@ -39,7 +41,30 @@ def decode_json(body: bytes) -> Any:
         raise BadRequest("the body is nested too deep", mend=f"use at most {_DEEPEST} levels") from None
     if _too_deep(value):
         raise BadRequest("the body is nested too deep", mend=f"use at most {_DEEPEST} levels")
+    if b"\\u0000" in body and _holds_nul(value):
+        raise BadRequest("the body has a NUL character in a text", mend="remove \\u0000")
+    _ambiguity.decode(body.decode())
     return value
+
+
+def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRequest(f"the field {twice[:60]!r} is there twice in one object", mend="give each field once")
+    return found
+
+
+def _bounded(digits: str) -> int:
+    number = int(digits)
+    if not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER:
+        raise BadRequest("the body has a whole number of more than 64 bits", mend="write it as a text, or smaller")
+    return number
+
+
+#: Finds what a lenient reader would pass over, and two readers might take differently.
+_ambiguity = json.JSONDecoder(object_pairs_hook=_one_of_each, parse_int=_bounded)
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
@@ -118,6 +143,14 @@ def check_llm_parameters(parameters: Any, path: str) -> dict[str, Any]:
         if not good:
             raise ValidationFailed(f"{place}: {expected} is expected", param=place)
     return parameters
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    return isinstance(value, list) and any(_holds_nul(inner) for inner in value)
 
 
 def _too_deep(value: Any) -> bool:

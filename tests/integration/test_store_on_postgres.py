@@ -1,0 +1,28 @@
+"""The stores on PostgreSQL: the same suites as on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fixtures.engine_suite import EngineSuite
+from fixtures.ledger_suite import LedgerSuite
+from fixtures.money_kit import open_database
+from gateway.store.engine import Database
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[Database]:
+    """An empty database with the schema and its guards."""
+    database = open_database(postgres_url)
+    yield database
+    database.close()
+
+
+class TestLedgerOnPostgres(LedgerSuite):
+    """Money."""
+
+
+class TestEngineOnPostgres(EngineSuite):
+    """Runs, steps, events, webhooks."""
