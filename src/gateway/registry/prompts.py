@@ -6,16 +6,19 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from jinja2 import StrictUndefined, TemplateError, meta
-from jinja2.exceptions import TemplateSyntaxError, UndefinedError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, meta
+from jinja2.exceptions import SecurityError, TemplateSyntaxError, UndefinedError
 from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.errors import NotFound, ValidationFailed
+from gateway.registry.prompt_sandbox import PromptEnvironment
 
 _LONGEST_TEMPLATE = 100_000
-_LONGEST_RENDERED = 1_000_000
+#: What a template's own doing may raise; anything else is our mistake.
+_FAILURES = (
+    TemplateError, TypeError, AttributeError, LookupError, RecursionError, ValueError, MemoryError, ArithmeticError
+)  # fmt: skip
 
 
 class PromptVersion(Struct, frozen=True):
@@ -54,7 +57,7 @@ class PromptService:
     def __init__(self, store: PromptStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+        self._environment = PromptEnvironment()
 
     def add(self, name: str, template: str, by: str) -> PromptVersion:
         """A new version of ``name``. ``ValidationFailed`` for a template that cannot be read."""
@@ -95,6 +98,8 @@ class PromptService:
             parsed = self._environment.parse(template)
         except TemplateSyntaxError as error:
             raise ValidationFailed(f"line {error.lineno} of the template: {error.message}", param="template") from None
+        except RecursionError:
+            raise ValidationFailed("the template is nested too deep", param="template") from None
         return tuple(sorted(meta.find_undeclared_variables(parsed)))
 
     def render(self, template: Any, variables: Mapping[str, Any]) -> str:
@@ -109,18 +114,15 @@ class PromptService:
                 f"the template needs: {', '.join(missing)}", mend="give each in variables", param="variables"
             )
         try:
-            rendered = self._environment.from_string(text).render(dict(variables))
+            return self._environment.render(text, variables)
         except UndefinedError as error:
             raise ValidationFailed(f"the template: {error.message}", param="variables") from None
-        except (TemplateError, TypeError, ValueError, OverflowError, MemoryError, ArithmeticError) as error:
+        except SecurityError as error:
+            raise ValidationFailed(f"the template: {error.message}", param="template") from None
+        except _FAILURES as error:
             raise ValidationFailed(
                 f"the template cannot be rendered with these variables ({type(error).__name__})", param="template"
             ) from None
-        if len(rendered) > _LONGEST_RENDERED:
-            raise ValidationFailed(
-                f"the rendered prompt is longer than {_LONGEST_RENDERED} characters", param="template"
-            )
-        return rendered
 
     def _text(self, template: Any) -> str:
         if isinstance(template, str):

@@ -16,6 +16,7 @@ from gateway.errors import ConfigurationInvalid
 
 _LARGEST = 1_000_000
 _DEEPEST = 40
+_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Path_ = tuple[str | int, ...]
@@ -98,6 +99,8 @@ def _build(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: str) -> 
     lines[path] = line
     if len(path) > _DEEPEST:
         raise ConfigurationInvalid(f"{file}:{line}: nested too deep", mend="write it flatter")
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN:
+        raise ConfigurationInvalid(f"{file}:{line}: tags such as {node.tag[:40]} are not taken", mend="leave it out")
     if isinstance(node, yaml.MappingNode):
         built: dict[str, Any] = {}
         for key_node, value_node in node.value:

@@ -1,0 +1,174 @@
+"""Definitions: what passes can run, what does not says where it is wrong."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.engine_kit import DIAMOND, TASK_TYPES
+from gateway.engine.definition import WorkflowDefinition, parse_definition
+from gateway.engine.mapping import StepOutput, resolve
+from gateway.engine.states import RUN_ENDED, RUN_MOVES, STEP_ENDED, STEP_MOVES, check_run_move, check_step_move
+from gateway.errors import Conflict, DefinitionInvalid, GatewayError, ValidationFailed
+
+GOOD: dict[str, Any] = {"workflow_id": "wf", "name": "A diamond", "steps": DIAMOND}
+
+
+def parse(raw: Any) -> WorkflowDefinition:
+    return parse_definition(raw, TASK_TYPES, lambda name: name == "known")
+
+
+def test_references_make_dependencies() -> None:
+    steps = {step.step_id: step.dependencies for step in parse(GOOD).steps}
+    assert steps == {"top": (), "left": ("top",), "right": ("top",), "end": ("left", "right")}
+    assert parse(GOOD).inputs == ("start",)
+
+
+def test_a_definition_is_named_by_what_it_says() -> None:
+    first = parse(GOOD)
+    assert WorkflowDefinition.decode(first.canonical()) == first
+    assert parse(deepcopy(GOOD)).hash() == first.hash()
+    assert parse({**GOOD, "name": "Another"}).hash() != first.hash()
+
+
+def step(**fields: Any) -> dict[str, Any]:
+    return {"workflow_id": "wf", "steps": [{"step_id": "a", "task_type": "work", **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        ([], None),
+        ({"steps": []}, "workflow_id"),
+        ({"workflow_id": "1", "steps": DIAMOND}, "workflow_id"),
+        ({"workflow_id": "wf"}, "steps"),
+        ({"workflow_id": "wf", "steps": []}, "steps"),
+        ({"workflow_id": "wf", "steps": [7]}, "steps[0]"),
+        ({**GOOD, "colour": 1}, "colour"),
+        ({**GOOD, "output": {}}, "output"),
+        (step(step_id="a b"), "steps[0].step_id"),
+        (step(task_type="wrok"), "steps[0].task_type"),
+        (step(when="x"), "steps[0].when"),
+        (step(for_each="x"), "steps[0].for_each"),
+        (step(input_maping={}), "steps[0].input_maping"),
+        (step(input_mapping={"c": "input.x"}), "steps[0].input_mapping.c"),
+        (step(input_mapping={"a": "output.x"}), "steps[0].input_mapping.a"),
+        (step(input_mapping={"a": 3}), "steps[0].input_mapping.a"),
+        (step(input_mapping={"a": "step.b.n"}), "steps[0].input_mapping.a"),
+        (step(input_mapping={"a": "step.a.n"}), "steps[0].input_mapping.a"),
+        (step(input_mapping={"a": ["input.x", "step.zz.n"]}), "steps[0].input_mapping.a[1]"),
+        (step(output_mapping={"x": "m"}), "steps[0].output_mapping"),
+        (step(dependencies=["b"]), "steps[0].dependencies[0]"),
+        (step(dependencies=["a"]), "steps[0].dependencies[0]"),
+        (step(model_config={"name": "known"}), "steps[0].model_config"),
+        (step(timeout=0), "steps[0].timeout"),
+        (step(timeout=True), "steps[0].timeout"),
+        (step(retry={"max_attempts": 0}), "steps[0].retry.max_attempts"),
+        (step(retry={"backoff": -1}), "steps[0].retry.backoff"),
+        (step(retry={"jitter": 1}), "steps[0].retry.jitter"),
+        ({"workflow_id": "wf", "steps": [DIAMOND[0], DIAMOND[0]]}, "steps[1].step_id"),
+    ],
+)
+def test_what_is_wrong_has_a_place(raw: Any, place: str | None) -> None:
+    with pytest.raises(DefinitionInvalid) as caught:
+        parse(raw)
+    assert caught.value.param == place
+    assert caught.value.mend
+
+
+def test_a_field_that_the_producer_does_not_give_lists_what_it_does() -> None:
+    steps = [DIAMOND[0], {"step_id": "b", "task_type": "work", "input_mapping": {"a": "step.top.m"}}]
+    with pytest.raises(DefinitionInvalid, match="it gives: result, n"):
+        parse({"workflow_id": "wf", "steps": steps})
+
+
+def test_a_circle_is_drawn() -> None:
+    steps = [
+        {"step_id": name, "task_type": "work", "dependencies": [other]}
+        for name, other in (("a", "c"), ("b", "a"), ("c", "b"))
+    ]
+    with pytest.raises(DefinitionInvalid, match="a → c → b → a"):
+        parse({"workflow_id": "wf", "steps": steps})
+
+
+def test_values_come_from_where_the_references_point() -> None:
+    steps = {"s": StepOutput({"n": 1, "rows": [{"x": 5}]}, {"total": 2})}
+    mapping = {
+        "a": "input.start",
+        "b": "step.s.total",
+        "c": ["step.s.n", {"value": "input.start"}],
+        "d": "step.s.rows.0.x",
+        "e": "input.absent",
+        "f": "step.s.result",
+    }
+    assert resolve(mapping, {"start": None}, steps) == {
+        "a": None,
+        "b": 2,
+        "c": [1, "input.start"],
+        "d": 5,
+        "f": {"n": 1, "rows": [{"x": 5}]},
+    }
+
+
+@pytest.mark.parametrize("reference", ["input.start.deeper", "step.s.rows.7", "step.s.nothing", "step.s.n.x"])
+def test_a_path_that_leads_nowhere_is_an_error(reference: str) -> None:
+    steps = {"s": StepOutput({"n": 1, "rows": []}, {})}
+    with pytest.raises(ValidationFailed):
+        resolve({"a": reference}, {"start": 1}, steps)
+
+
+WORDS = st.text(max_size=9)
+
+
+@given(st.recursive(st.integers() | WORDS, lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner)))
+def test_no_data_raises_anything_but_an_error_of_ours(raw: Any) -> None:
+    for whole in (raw, {"workflow_id": "wf", "steps": raw}, {"workflow_id": "wf", "steps": [raw]}, step(retry=raw)):
+        with suppress(GatewayError):
+            parse(whole)
+
+
+def has_circle(edges: set[tuple[int, int]]) -> bool:
+    """By reachability: some step can be reached from itself."""
+    reach = set(edges)
+    for _ in range(8):
+        reach |= {(a, d) for a, b in reach for c, d in reach if b == c}
+    return any(a == b for a, b in reach)
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=20))
+def test_either_an_order_exists_or_a_circle_is_told(pairs: list[tuple[int, int]]) -> None:
+    edges = {(after, before) for after, before in pairs if after != before}
+    steps = [
+        {"step_id": f"s{at}", "task_type": "work", "dependencies": [f"s{b}" for a, b in edges if a == at]}
+        for at in range(8)
+    ]
+    try:
+        found = parse({"workflow_id": "wf", "steps": steps})
+    except DefinitionInvalid:
+        assert has_circle(edges)
+        return
+    assert not has_circle(edges)
+    done: set[str] = set()
+    waiting = list(found.steps)
+    while waiting:
+        free = [one for one in waiting if set(one.dependencies) <= done]
+        assert free
+        done |= {one.step_id for one in free}
+        waiting = [one for one in waiting if one.step_id not in done]
+
+
+def test_moves_are_those_of_the_drawing() -> None:
+    for state in STEP_ENDED:
+        assert state not in STEP_MOVES
+    for state in RUN_ENDED:
+        assert state not in RUN_MOVES
+    check_run_move("pending", "running")
+    check_step_move("running", "ready")
+    for check, moves in ((check_run_move, ("completed", "running")), (check_step_move, ("waiting", "running"))):
+        with pytest.raises(Conflict):
+            check(*moves)
