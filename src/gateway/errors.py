@@ -166,6 +166,12 @@ class UpstreamRejected(UpstreamError):
     status, code, retryable = 400, "upstream_rejected", False
 
 
+class UpstreamAccountRefused(UpstreamError):
+    """The provider refused the gateway's own credential or account."""
+
+    status, code, retryable = 502, "upstream_account_refused", False
+
+
 class UpstreamRateLimited(UpstreamError):
     """The provider is limiting our requests."""
 

@@ -27,6 +27,8 @@ _OPENAI_TYPES = {
     503: "service_unavailable",
     504: "timeout_error",
 }
+#: Codes that programs written for OpenAI look for.
+_OPENAI_CODES = {"context_too_long": "context_length_exceeded"}
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -71,7 +73,7 @@ def openai_error(error: GatewayError, request_id: str) -> dict[str, Any]:
         "message": message,
         "type": _OPENAI_TYPES.get(error.status, "server_error"),
         "param": error.param,
-        "code": error.code,
+        "code": _OPENAI_CODES.get(error.code, error.code),
         "request_id": request_id,
     }
     if error.details:
@@ -119,4 +121,4 @@ def headers_of(error: GatewayError) -> dict[str, str]:
 
 
 def _public(details: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in details.items() if name not in ("reached", "credential")}
+    return {name: value for name, value in details.items() if name != "reached"}

@@ -15,6 +15,7 @@ import msgspec
 from gateway.errors import (
     ContentRefused,
     ContextTooLong,
+    UpstreamAccountRefused,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamRateLimited,
@@ -35,15 +36,14 @@ def error_of(provider: str, status: int, headers: Mapping[str, str], body: bytes
     details: dict[str, Any] = {"provider": provider, "upstream_status": status, "upstream_code": kind, "reached": True}
     wait = retry_after(headers)
     if status in (401, 403):
-        return UpstreamRejected(
+        return UpstreamAccountRefused(
             f"{provider} refused our credential ({status})",
             mend="the operator checks this provider's api_key",
-            credential=True,
             **details,
         )
     if status == 429:
         quota = "insufficient_quota" in lowered
-        error = UpstreamRejected if quota else UpstreamRateLimited
+        error = UpstreamAccountRefused if quota else UpstreamRateLimited
         return error(message, retry_after=wait, mend="the account has no credit left" if quota else "", **details)
     if status in (503, 529):
         return UpstreamOverloaded(message, retry_after=wait, **details)

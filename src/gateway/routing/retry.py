@@ -17,6 +17,7 @@ from gateway.errors import (
     ModelNotReady,
     ProviderNotConfigured,
     StreamIncomplete,
+    UpstreamAccountRefused,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamRateLimited,
@@ -43,10 +44,10 @@ def judge(error: GatewayError, *, attempt: int, total: int, most_here: int) -> V
     """After the ``attempt``-th try at one deployment (``total`` in all; both from 1)."""
     if total >= MOST_ATTEMPTS:
         return Verdict("stop", counts=_counts(error))
-    if isinstance(error, (ContextTooLong, ProviderNotConfigured, ModelNotReady)):
+    if isinstance(error, (ContextTooLong, ProviderNotConfigured, ModelNotReady, UpstreamAccountRefused)):
         return Verdict("next")
     if isinstance(error, UpstreamRejected):
-        return Verdict("next" if error.details.get("credential") else "stop")
+        return Verdict("stop")
     if not isinstance(error, UpstreamError):
         return Verdict("stop")
     here = attempt < most_here

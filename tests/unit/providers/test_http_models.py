@@ -27,6 +27,7 @@ from gateway.errors import (
     GatewayError,
     ProviderNotConfigured,
     StreamIncomplete,
+    UpstreamAccountRefused,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamRateLimited,
@@ -155,9 +156,12 @@ def refusal(code: str, message: str, status: int, **headers: str) -> Play:
 @pytest.mark.parametrize(
     ("play", "kind"),
     [
-        (refusal("invalid_api_key", "Incorrect API key provided: sk-proj-abcdefghijklmnopqrst", 401), UpstreamRejected),
+        (
+            refusal("invalid_api_key", "Incorrect API key provided: sk-proj-abcdefghijklmnopqrst", 401),
+            UpstreamAccountRefused,
+        ),
         (refusal("rate_limit_exceeded", "slow down", 429, **{"retry-after": "7"}), UpstreamRateLimited),
-        (refusal("insufficient_quota", "no credit", 429), UpstreamRejected),
+        (refusal("insufficient_quota", "no credit", 429), UpstreamAccountRefused),
         (refusal("context_length_exceeded", "This model's maximum context length is 8192 tokens", 400), ContextTooLong),
         (refusal("content_filter", "filtered", 400), ContentRefused),
         (refusal("unknown", "no such field", 422), UpstreamRejected),
@@ -208,6 +212,7 @@ def test_nobody_at_the_address() -> None:
         (events(*openai_chunks("Hel", finish=None), break_off=True, done=False), UpstreamUnavailable),
         (
             events(*openai_chunks("Hel", finish=None), {"error": {"message": "boom", "type": "server_error"}}),
+            UpstreamAccountRefused,
             UpstreamError,
         ),
         (events(*openai_chunks("Hel", finish=None), hang=3, done=False), UpstreamTimeout),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,7 @@ async def _llm(call: Call, body: dict[str, Any]) -> Response:
     config, data = _parts(body)
     refuse_unknown(data, _LLM_DATA, "input_data")
     model = _model(call, config, "llm")
-    chat = chat_of(model, config.get("parameters") or {}, data, call.services.prompts)
+    chat = await asyncio.to_thread(chat_of, model, config.get("parameters") or {}, data, call.services.prompts)
     provider = text_field(config, "provider", "model_config") or None
     answer = await call.services.chat.complete(call.caller, chat, context_of(call, "execute"), provider=provider)
     return json_response(result_of(answer.reply, answer.meta), headers=answer_headers(answer.meta))
