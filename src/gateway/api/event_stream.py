@@ -15,6 +15,9 @@ from gateway.engine.states import RUN_ENDED
 from gateway.errors import ValidationFailed
 from gateway.tasks.views import event_view
 
+#: After these nothing more is told of the work.
+_LAST_OF_RUN = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
+_LAST_OF_TASK = frozenset({"task_completed", "task_failed", "task_cancelled"})
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -30,6 +33,8 @@ async def event_stream(call: Call, *, run_id: str | None = None, task_id: str | 
             if event is not None:
                 data = _ENCODER.encode(event_view(event))
                 yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.type.encode(), data)
+                if event.type in (_LAST_OF_TASK if task_id else _LAST_OF_RUN):
+                    return
             elif await asyncio.to_thread(_ended):
                 return
             else:
