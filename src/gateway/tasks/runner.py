@@ -52,7 +52,7 @@ class StepRunner:
         self._worker = worker
         self._executor: Executor | None = None
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="steps", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="steps", daemon=True)
         self._thread.start()
 
     def ring_with(self, executor: Executor) -> None:
@@ -86,9 +86,18 @@ class StepRunner:
         self._finish(run, task_id, end)
 
     def close(self) -> None:
-        """Stops the loop; running handlers are abandoned to the sweep."""
+        """Stops the loop; running handlers are cancelled, and left to the sweep."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
+
+    def _serve(self) -> None:
+        self._loop.run_forever()
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left))
+        self._loop.close()
 
     async def _attempt(self, run: RunRow, step: StepRow, pulse: Pulse) -> dict[str, Any]:
         beat = asyncio.create_task(pulse.beat())

@@ -1,0 +1,201 @@
+"""One attempt at a step: done, failed, refused, timed out or fenced, over a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from fixtures.engine_kit import TASK_TYPES, Bench
+from fixtures.house import House
+from fixtures.money_kit import open_database
+from gateway.clock import SECOND
+from gateway.engine.claim import RUN_LEASE
+from gateway.engine.recovery import sweep
+from gateway.errors import UpstreamOverloaded, ValidationFailed
+from gateway.tasks import runner as runner_module
+from gateway.tasks.inline import InlineExecutor
+from gateway.tasks.runner import StepRunner
+from gateway.tasks.step_context import ContextFactory
+from gateway.workflows.context import Handler, StepContext
+
+ONE = [{"step_id": "top", "task_type": "work", "retry": {"max_attempts": 2, "backoff": 0}}]
+
+
+class Works:
+    """The handler of every step: what the test puts in ``does``."""
+
+    def __init__(self) -> None:
+        self.does: Handler = self.nothing
+        self.seen: list[tuple[StepContext, dict[str, Any]]] = []
+
+    async def __call__(self, context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
+        self.seen.append((context, data))
+        return await self.does(context, data)
+
+    async def nothing(self, _context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        return {"n": 1}
+
+
+@pytest.fixture
+def works(monkeypatch: pytest.MonkeyPatch) -> Works:
+    made = Works()
+    monkeypatch.setattr(runner_module, "load_handler", lambda _name: made)
+    return made
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    database = open_database(f"sqlite:///{tmp_path / 'gateway.db'}")
+    yield Bench(database)
+    database.close()
+
+
+@pytest.fixture
+def runner(bench: Bench) -> Iterator[StepRunner]:
+    nobody = cast(Any, None)
+    contexts = ContextFactory(nobody, nobody, nobody, nobody, nobody, nobody)
+    made = StepRunner(bench.store, contexts, TASK_TYPES, bench.clock, worker="w1")
+    made.ring_with(bench)
+    yield made
+    made.close()
+
+
+def attempt(bench: Bench, runner: StepRunner, name: str = "top") -> None:
+    bell = bench.bell(name)
+    runner.run(bell.task_id, bell.token)
+
+
+def test_a_step_is_done_and_the_next_is_rung_for(bench: Bench, runner: StepRunner, works: Works) -> None:
+    steps = [*ONE, {"step_id": "next", "task_type": "work", "input_mapping": {"a": "step.top.n", "b": "input.x"}}]
+    run_id = bench.begin(steps, data={"x": 7})
+    attempt(bench, runner)
+    attempt(bench, runner, "next")
+    assert bench.run(run_id).status == "completed"
+    context, data = works.seen[1]
+    assert data == {"a": 1, "b": 7}
+    assert context.upstream == {"top": {"n": 1}}
+    assert context.cause == f"{context.task_id}:1"
+    assert bench.step("next", run_id).input == {"a": 1, "b": 7}
+
+
+def test_a_stale_doorbell_is_dropped(bench: Bench, runner: StepRunner, works: Works) -> None:
+    bench.begin(ONE)
+    attempt(bench, runner)
+    attempt(bench, runner)
+    runner.run("task_unknown", 1)
+    assert len(works.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "attempts"),
+    [
+        (ValidationFailed("no", param="a"), "validation_failed", 1),
+        (UpstreamOverloaded("busy"), "upstream_overloaded", 2),
+        (KeyError("secret thing"), "step_failed", 2),
+        (asyncio.CancelledError(), "step_failed", 1),
+    ],
+)
+def test_a_failure_is_kept_with_its_reason(
+    bench: Bench, runner: StepRunner, works: Works, error: BaseException, code: str, attempts: int
+) -> None:
+    async def fail(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        raise error
+
+    works.does = fail
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    for _ in range(attempts - 1):
+        bench.clock.pass_seconds(5)
+        sweep(bench.store, bench, bench.clock.now())
+        attempt(bench, runner)
+    step = bench.step("top", run_id)
+    if isinstance(error, asyncio.CancelledError):
+        assert step.state == "cancelled"
+        return
+    assert (step.state, step.attempts, (step.error or {})["code"]) == ("failed", attempts, code)
+    assert "secret thing" not in str(step.error)
+
+
+@pytest.mark.parametrize("output", [[1], None, {"n": object()}, {"n": "x" * 5_000_000}])
+def test_an_output_that_cannot_be_kept_is_a_failure(
+    bench: Bench, runner: StepRunner, works: Works, output: Any
+) -> None:
+    async def give(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        return cast(dict[str, Any], output)
+
+    works.does = give
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert (bench.step("top", run_id).error or {})["code"] == "step_failed"
+
+
+def test_a_step_that_takes_too_long_is_stopped(bench: Bench, runner: StepRunner, works: Works) -> None:
+    stopped = threading.Event()
+
+    async def linger(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+        return {}
+
+    works.does = linger
+    run_id = bench.begin([{"step_id": "top", "task_type": "work", "timeout": 0.2, "retry": {"max_attempts": 1}}])
+    attempt(bench, runner)
+    assert stopped.wait(2)
+    step = bench.step("top", run_id)
+    assert (step.state, (step.error or {})["code"]) == ("failed", "step_timeout")
+
+
+def test_a_result_that_comes_too_late_does_not_count(bench: Bench, runner: StepRunner, works: Works) -> None:
+    """The lease ran out while the worker slept; another did the step."""
+
+    async def sleep(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        bench.clock.pass_seconds(RUN_LEASE / SECOND + 1)
+        sweep(bench.store, bench, bench.clock.now())
+        bench.work("top", {"n": 2})
+        return {"n": 1}
+
+    works.does = sleep
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert bench.step("top", run_id).output == {"n": 2}
+    told = [event.type for event in bench.events.after(0, run_id=run_id)]
+    assert told.count("task_completed") == told.count("workflow_completed") == 1
+
+
+def test_progress_is_told_while_it_works(bench: Bench, runner: StepRunner, works: Works) -> None:
+    async def tell(context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        context.progress(0.4, "fitting")
+        await asyncio.to_thread(House.until, lambda: bench.events.after(0, types=["workflow_progress"]), bool)
+        return {"n": 1}
+
+    works.does = tell
+    run_id = bench.begin([*ONE, {"step_id": "next", "task_type": "work", "dependencies": ["top"]}])
+    attempt(bench, runner)
+    first = bench.events.after(0, run_id=run_id, types=["workflow_progress"])[0].payload
+    assert (first["step_progress"], first["note"], first["progress"]) == (0.4, "fitting", 0.2)
+
+
+def test_a_missing_input_is_named(bench: Bench, runner: StepRunner, works: Works) -> None:
+    run_id = bench.begin([{"step_id": "top", "task_type": "work", "input_mapping": {"a": "input.x.y"}}], data={"x": {}})
+    attempt(bench, runner)
+    assert (bench.step("top", run_id).error or {})["code"] == "validation_failed"
+    assert works.seen == []
+
+
+def test_where_there_is_no_broker_threads_do_the_work(bench: Bench, runner: StepRunner, works: Works) -> None:
+    executor = InlineExecutor(runner, threads=2)
+    runner.ring_with(executor)
+    steps = [{"step_id": f"s{at}", "task_type": "work"} for at in range(5)]
+    run_id = bench.begin(steps, ring=False)
+    sweep(bench.store, executor, bench.clock.now())
+    House.until(lambda: bench.run(run_id).status, lambda status: status == "completed")
+    executor.close()
+    assert len(works.seen) == 5
