@@ -11,7 +11,11 @@ from fixtures.house import ROOT_KEY, Answer, House
 from fixtures.upstream import answer, anthropic_answer, anthropic_events, events, openai_answer, openai_chunks
 
 PATH = "/v1/messages"
-HELLO = {"model": "claude-3-sonnet", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
+HELLO: dict[str, Any] = {
+    "model": "claude-3-sonnet",
+    "max_tokens": 50,
+    "messages": [{"role": "user", "content": "Hello"}],
+}
 
 
 def told(found: Answer) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from fixtures.upstream import (
 )
 
 PATH = "/v1/chat/completions"
-HELLO = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}]}
+HELLO: dict[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}]}
 
 
 def chunks(found: Answer) -> list[dict[str, Any]]:

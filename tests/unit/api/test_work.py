@@ -151,7 +151,7 @@ def test_a_run_without_its_input_is_refused_before_it_begins(house: House) -> No
     run = house.ask("POST", "/workflows/two_steps/runs", {"input": {}})
     assert run.status in (202, 422)
     assert house.ask("POST", "/workflows/nothing/runs", {"input": {}}).status == 404
-    wrong = {**FLOW, "steps": [{**FLOW["steps"][0], "when": "x"}]}  # type: ignore[dict-item, index]
+    wrong = {**FLOW, "steps": [{**FLOW["steps"][0], "when": "x"}]}  # type: ignore[dict-item]
     found = house.ask("POST", "/workflows", wrong)
     assert found.status == 422
     assert found.body["param"] == "steps[0].when"
