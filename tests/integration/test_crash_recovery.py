@@ -68,7 +68,7 @@ def end_of(gateway: GatewayProcess, run_id: str) -> dict[str, Any]:
     return run
 
 
-def check(gateway: GatewayProcess, run: dict[str, Any], upstream: Upstream) -> None:
+def check(gateway: GatewayProcess, run: dict[str, Any], upstream: Upstream, **environ: str) -> None:
     """Completed, each event once, and ledger and trail in order."""
     assert run["status"] == "completed", run
     assert [step["status"] for step in run["steps"]] == ["completed"] * 3
@@ -85,9 +85,9 @@ def check(gateway: GatewayProcess, run: dict[str, Any], upstream: Upstream) -> N
     assert len(done) == 3, "each step's call is charged once"
     assert len(upstream.sent) >= 3
     for what in ("ledger", "audit"):
-        environ = {**os.environ, "PYTHONPATH": str(SOURCE), "GATEWAY_DATA_DIR": str(gateway.data_dir)}
+        given = {**os.environ, "PYTHONPATH": str(SOURCE), "GATEWAY_DATA_DIR": str(gateway.data_dir), **environ}
         command = [sys.executable, "-m", "gateway.cli.main", what, "verify"]
-        proof = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        proof = subprocess.run(command, env=given, capture_output=True, text=True, timeout=60, check=False)
         assert proof.returncode == 0, proof.stdout + proof.stderr
 
 
@@ -129,3 +129,16 @@ def test_everything_is_killed_and_started_again(tmp_path: Path, upstream: Upstre
         assert run["steps"][1]["attempts"] == 2
     finally:
         again.stop()
+
+
+def test_the_same_on_postgresql(tmp_path: Path, upstream: Upstream, postgres_url: str) -> None:
+    good = answer(openai_answer())
+    upstream.play(Play(200, (), good.headers, 3.0), good)
+    gateway = start(tmp_path, upstream, DATABASE_URL=postgres_url)
+    try:
+        run_id = begin(gateway)
+        House.until(lambda: upstream.sent, bool)
+        os.kill(gateway.children()["worker"], signal.SIGKILL)
+        check(gateway, end_of(gateway, run_id), upstream, DATABASE_URL=postgres_url)
+    finally:
+        gateway.stop()

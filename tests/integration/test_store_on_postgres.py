@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.engine_suite import EngineSuite
 from fixtures.ledger_suite import LedgerSuite
+from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
 from gateway.store.engine import Database
 
@@ -26,3 +27,13 @@ class TestLedgerOnPostgres(LedgerSuite):
 
 class TestEngineOnPostgres(EngineSuite):
     """Runs, steps, events, webhooks."""
+
+
+class TestMigrationsOnPostgres(MigrationSuite):
+    """The schema itself."""
+
+    @pytest.fixture
+    def empty(self, postgres_url: str) -> Iterator[Database]:
+        database = Database(postgres_url)
+        yield database
+        database.close()
