@@ -1,4 +1,4 @@
-"""The dashboard's files, read from the package: one page, one stylesheet, one script, no build step.
+"""The dashboard's files, read from the package: one page, one stylesheet, plain modules, no build step.
 
 The policy allows nothing but these files: no inline script or style, no other host, no frame. What a
 model said is shown as text.
@@ -18,12 +18,12 @@ _HEADERS: Mapping[str, str] = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
-_FILES = {
-    "/dashboard": ("index.html", "text/html; charset=utf-8", "Dashboard"),
-    "/dashboard/app.js": ("app.js", "text/javascript; charset=utf-8", "Dashboard: script"),
-    "/dashboard/charts.js": ("charts.js", "text/javascript; charset=utf-8", "Dashboard: charts"),
-    "/dashboard/style.css": ("style.css", "text/css; charset=utf-8", "Dashboard: style"),
+_TYPES: Mapping[str, str] = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
 }
+_INDEX = "index.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,15 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """Every file of the dashboard."""
+    """Every file of the dashboard; the page itself stands at ``/dashboard``."""
     return [
-        Page(path, (_FOLDER / name).read_bytes(), media_type, summary, _HEADERS)
-        for path, (name, media_type, summary) in _FILES.items()
+        Page(
+            "/dashboard" if path.name == _INDEX else f"/dashboard/{path.name}",
+            path.read_bytes(),
+            _TYPES[path.suffix],
+            f"Dashboard: {path.name}",
+            _HEADERS,
+        )
+        for path in sorted(_FOLDER.iterdir())
+        if path.suffix in _TYPES
     ]
