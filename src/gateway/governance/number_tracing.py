@@ -54,7 +54,9 @@ def facts_of(upstream: Mapping[str, Mapping[str, Any]]) -> list[Fact]:
 
 def trace_numbers(text: str, facts: Iterable[Fact], prompt: str = "") -> list[TracedNumber]:
     """Each number of ``text`` in order, at most ``_MOST``. Numbers of the prompt count as given."""
+    facts = list(facts)
     values = [candidate for fact in facts for candidate in _values(fact)]
+    values += [(value, fact.source or fact.name) for fact in facts for value in _plain_numbers(fact.name)]
     values += [(value, "the prompt") for value in _plain_numbers(prompt)]
     dates = {str(fact.value)[:10]: fact.source or fact.name for fact in facts if _DATE.match(str(fact.value))}
     dates |= {match.group(0): "the prompt" for match in _DATE.finditer(prompt)}

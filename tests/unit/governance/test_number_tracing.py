@@ -48,6 +48,12 @@ def test_numbers_of_the_prompt_count_as_given() -> None:
     assert traced("with 95 % confidence", "Use 95 % confidence") == {"95 %": "the prompt"}
 
 
+def test_numbers_in_the_name_of_a_fact_count_as_given() -> None:
+    facts = [Fact("volatility of 63 days", 22.5, "%", "risk: volatility")]
+    found = trace_numbers("the volatility of the last 63 days is 22.5 %", facts)
+    assert [number.status for number in found] == ["traced", "traced"]
+
+
 def test_list_numbers_are_no_claims() -> None:
     assert traced("1. First\n2) Second, of 20 assets") == {"20": "data: assets"}
 

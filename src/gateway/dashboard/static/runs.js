@@ -60,6 +60,7 @@ export async function run(view, _query, id, say) {
   const head = h("div"), drawing = h("div", { class: "scroll" }), link = h("span", { class: "link" }), results = h("div");
   let current = null, waiting = null, chosen = null;
   const show = () => {
+    if (ENDED.includes(current.status)) link.textContent = "";
     head.replaceChildren(...header(current, reload));
     drawing.replaceChildren(graph(current.steps, (step) => { chosen = step; show(); document.getElementById(`step-${step}`)?.scrollIntoView({ behavior: "smooth" }); }));
     results.replaceChildren(...conclusions(current.steps).map((step) => outcome(step, step.step_id === chosen)));
