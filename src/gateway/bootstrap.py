@@ -218,11 +218,6 @@ def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
 # -- processes ------------------------------------------------------------------------------------
 
 
-def run_api(settings: Settings, descriptor: int) -> None:
-    """Serves HTTP on an inherited socket until told to stop."""
-    import_module("gateway.api_process").run(make_core(settings), descriptor)
-
-
 def run_worker(settings: Settings) -> None:
     """Runs steps that Celery names."""
     celery = import_module("gateway.tasks.celery_app")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from rich.console import Console
@@ -41,7 +42,12 @@ def tell_risk(out: Console, run: Mapping[str, Any]) -> None:
     chosen = _chosen(anomalies["anomalies"])
     for item in chosen:
         moves = "  ".join(f"{one['asset']} {100 * float(one['return']):+.1f}%" for one in item["assets"][:3])
-        table.add_row(item["date"], f"{float(item['score']):.1f}", moves, str(item["reasons"][0]).split(":")[0][:52])
+        table.add_row(
+            item["date"],
+            f"{float(item['score']):.1f}",
+            moves,
+            shorten(str(item["reasons"][0]).split(":")[0], 64, placeholder=" …"),
+        )
     out.print(table)
     level = risk["risk_level"]
     shown = f"[bold {_COLOURS[level]}]{level}[/]"

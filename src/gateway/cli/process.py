@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import types
+from importlib import import_module
 
 from gateway import bootstrap
 from gateway.cli.orphan import exit_with_parent
@@ -23,7 +24,8 @@ from gateway.settings import Settings, settings_from_process
 
 def api(settings: Settings, descriptor: int) -> None:
     """Serve HTTP on a listening socket inherited from the supervisor."""
-    bootstrap.run_api(settings, descriptor)
+    # Loaded by name: only this role pays for the web framework.
+    import_module("gateway.api_process").run(bootstrap.make_core(settings), descriptor)
 
 
 def worker(settings: Settings) -> None:

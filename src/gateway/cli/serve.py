@@ -52,7 +52,7 @@ def serve(
 
 
 def _greet(console: Console, settings: Settings, running: RunningService) -> None:
-    console.print(f"[bold]AI gateway[/] on [link={running.url}]{running.url}[/]   (dashboard: open it in a browser)")
+    console.print(f"[bold]AI gateway[/] on {running.url}   dashboard: [link]{running.url}/dashboard[/]")
     if running.admin_key:
         console.print(f"admin key for this start, shown once: [bold]{running.admin_key}[/]")
     for note in running.notes:

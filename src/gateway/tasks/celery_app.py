@@ -7,9 +7,11 @@ sweep, a repeated one is stale by its token.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from kombu.exceptions import OperationalError
 
 from gateway.engine.rows import Doorbell
@@ -55,6 +57,8 @@ class CeleryExecutor:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        # RabbitMQ takes high numbers first, the Redis transport low ones.
+        self._urgent_is_high = str(app.conf.broker_url).startswith("amqp")
 
     def ring(self, doorbells: Sequence[Doorbell]) -> None:
         for bell in doorbells:
@@ -63,7 +67,7 @@ class CeleryExecutor:
                     _TASK_OF_QUEUE[bell.queue],
                     args=(bell.task_id, bell.token),
                     queue=bell.queue,
-                    priority=10 - bell.priority,
+                    priority=bell.priority if self._urgent_is_high else 10 - bell.priority,
                     retry=False,
                 )
             except (OperationalError, OSError) as error:
@@ -74,6 +78,7 @@ class CeleryExecutor:
 def work(app: Celery, *, concurrency: int, queues: Sequence[str] = QUEUES, name: str = "") -> None:
     """Runs a worker with threads until it is told to stop."""
     arguments = [
+        "--quiet",
         "worker",
         "--pool=threads",
         f"--concurrency={concurrency}",
@@ -84,4 +89,6 @@ def work(app: Celery, *, concurrency: int, queues: Sequence[str] = QUEUES, name:
     arguments += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     if name:
         arguments += ["-n", name]
+    # Started as root in a container it would warn of pickle, which we do not accept.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app.worker_main(arguments)
