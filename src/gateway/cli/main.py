@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+import gateway
 from gateway.cli.exits import exit_code_for
 from gateway.errors import GatewayError
 
@@ -51,10 +53,18 @@ def make_app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
             app.command(name, help=f"{text}\n\n{(found.__doc__ or '').strip()}")(found)
 
     @app.callback(help="One door to every model: LLMs, ML models, durable workflows, exact cost.")
-    def root() -> None:
+    def root(
+        version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version)] = False,
+    ) -> None:
         """Keeps a single command a command of its own name."""
 
     return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ai-gateway {gateway.__version__}")
+        raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
