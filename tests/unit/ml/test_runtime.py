@@ -160,7 +160,7 @@ def test_threads_get_the_same_answers(classifier: TrainedModel, class_table: Tra
 def test_serving_needs_no_training_library() -> None:
     code = (
         "import sys, gateway.ml.runtime, gateway.ml.lightgbm_native as native; native._library();"
-        "print([name for name in ('sklearn', 'lightgbm', 'pandas', 'skl2onnx', 'scipy') if name in sys.modules])"
+        "print([name for name in ('sklearn', 'lightgbm', 'pandas', 'scipy') if name in sys.modules])"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={"PYTHONPATH": str(SOURCE)}
