@@ -93,6 +93,10 @@ async def stats(call: Call) -> Response:
                 "models": [{**row.group, "calls": row.calls, "cost": usd(row.cost)} for row in rows],
             },
             "failing_deployments": services.health.failures(),
+            "monitoring": {
+                "prometheus_url": services.settings.prometheus_url or None,
+                "interval_seconds": services.settings.metrics_interval,
+            },
         }
 
     return json_response(await asyncio.to_thread(read))

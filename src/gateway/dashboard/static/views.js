@@ -19,8 +19,8 @@ export async function overview(view) {
       ["Begun", (run) => when(run.created_at)], ["Took", (run) => took(run.started_at, run.completed_at), true], ["Cost", (run) => usd(run.cost), true],
     ], latest.runs) : empty("No run yet.", h("a", { href: "#/runs" }, "Start one"), ".")),
     card("Calls by model, today", stats.today.models.length ? bars(stats.today.models.map((row) => [row.model, row.calls, `${row.calls} · ${usd(row.cost)}`]), "calls") : empty("No model was called today.")),
-    card("", facts([["Version", stats.version], ["Configuration", h("code", {}, stats.config)], ...Object.entries(stats.queue_depth).map(([name, count]) => [`Queue ${name}`, String(count)])])));
-  const timer = setTimeout(() => location.hash.replace("#", "") in { "": 1, "/": 1 } && dispatchEvent(new HashChangeEvent("hashchange")), 15_000);
+    card("", facts([["Version", stats.version], ["Configuration", h("code", {}, stats.config)], ["Prometheus", stats.monitoring.prometheus_url ? h("a", { href: stats.monitoring.prometheus_url }, "open") : "not set"], ...Object.entries(stats.queue_depth).map(([name, count]) => [`Queue ${name}`, String(count)])])));
+  const timer = setTimeout(() => dispatchEvent(new HashChangeEvent("hashchange")), 1000 * stats.monitoring.interval_seconds);
   return () => clearTimeout(timer);
 }
 
@@ -105,7 +105,7 @@ export async function keys(view) {
   };
   const revoke = async (row) => {
     if (!confirm(`Revoke the key “${row.name}”? Whoever uses it is shut out within seconds.`)) return;
-    try { await api("DELETE", `/keys/${row.key_id}`); dispatchEvent(new HashChangeEvent("hashchange")); } catch (error) { told.textContent = error.message; }
+    try { await api("DELETE", `/keys/${row.id}`); dispatchEvent(new HashChangeEvent("hashchange")); } catch (error) { told.textContent = error.message; }
   };
   view.append(h("h1", {}, "Keys"), card("", page.keys.length ? table([
     ["Name", (row) => row.name], ["Role", (row) => row.role], ["Principal", (row) => row.principal], ["Ends in", (row) => h("code", {}, row.hint)],
