@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from gateway.cli.client import Json, Key, Url, connect, console, segment, show
@@ -57,7 +58,7 @@ def run(
 ) -> None:
     """Start a run. With ``--follow`` the exit status tells how it ended (10: not well)."""
     client = connect(url, key)
-    given = _json(input_file) if input_file is not None else json.loads(data) if data else {}
+    given = _json(input_file) if input_file is not None else _parsed(data, "--data") if data else {}
     started = client.post(f"/workflows/{segment(workflow_id)}/runs", {"input": given})
     if not follow:
         show(started) if as_json else console().print(f"[green]✓[/] {started['run_id']} is {started['status']}")
@@ -66,6 +67,7 @@ def run(
     if as_json:
         show(ended)
     if ended["status"] != "completed":
+        _say_why(ended)
         raise typer.Exit(FOLLOWED_FAILED)
 
 
@@ -101,8 +103,25 @@ def make_app() -> typer.Typer:
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise ValidationFailed(
-            f"{file.name} is not readable JSON ({type(error).__name__})", mend="check the file"
-        ) from None
+        raise ValidationFailed(f"{file.name} cannot be read ({type(error).__name__})", mend="check the file") from None
+    return _parsed(text, file.name)
+
+
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValidationFailed(f"{place} is not JSON: {error}", mend="write one JSON object") from None
+
+
+def _say_why(run: dict[str, Any]) -> None:
+    """The whole error of a run that ended badly: a table has no room for it."""
+    error = run.get("error") or {}
+    told = Console(stderr=True, highlight=False)
+    told.print(f"[bold red]{run['status']}[/]", end=" ")
+    step = f"{error['step_id']}: " if error.get("step_id") else ""
+    told.print(f"{step}{error.get('code', '')} – {error.get('message', 'no reason was left')}", markup=False)
+    if error.get("mend"):
+        told.print(f"mend  {error['mend']}", markup=False)

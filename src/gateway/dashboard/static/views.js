@@ -35,7 +35,7 @@ export async function tasks(view, query) {
       ["State", (task) => badge(task.status)], ["Of run", (task) => (task.workflow_id ? h("a", { href: `#/runs/${task.run_id}` }, task.workflow_id) : "–")],
       ["Attempts", (task) => task.attempts, true], ["Begun", (task) => when(task.created_at)], ["Took", (task) => took(task.started_at, task.completed_at), true],
       ["Cost", (task) => usd(task.cost), true], ["What went wrong", (task) => (task.error ? `${task.error.code}: ${task.error.message}` : "")],
-    ], page.tasks) : empty("No task here. Submit one with", h("code", {}, "ai-gateway tasks submit"), "."),
+    ], page.tasks) : empty("No task here. Submit one with", h("code", {}, "POST /tasks"), ", or start a workflow."),
     page.next_cursor ? h("a", { class: "button", href: `#/tasks?${new URLSearchParams({ ...(status ? { status } : {}), cursor: page.next_cursor })}` }, "Older") : null));
 }
 
@@ -83,7 +83,7 @@ export async function money(view) {
       ["For", (row) => `${row.scope} ${row.subject === "*" ? "" : row.subject}`], ["Window", (row) => row.window],
       ["Limit", (row) => usd(row.limit_usd), true], ["Spent", (row) => usd(row.spent_usd), true], ["Reserved", (row) => usd(row.reserved_usd), true],
       ["Used", (row) => meter(row)], ["Resets", (row) => when(row.resets_at)],
-    ], budgets.budgets.filter((row) => row.active)) : empty("No budget is set. An operator sets one with", h("code", {}, "ai-gateway budgets set"), ".")));
+    ], budgets.budgets.filter((row) => row.active)) : empty("No budget is set. An operator sets one with", h("code", {}, "ai-gateway budgets create"), ".")));
 }
 
 function meter(row) {
