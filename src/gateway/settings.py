@@ -140,6 +140,16 @@ class Settings:
         return rows
 
     def _check(self) -> None:
+        for variable, value in (
+            ("WEBHOOK_URL", self.webhook_url),
+            ("PROMETHEUS_URL", self.prometheus_url),
+            ("GATEWAY_JWKS_URL", self.jwks_url),
+        ):
+            parts = urlsplit(value)
+            if value and not (parts.scheme in ("http", "https") and parts.hostname):
+                raise ConfigurationInvalid(
+                    f"{variable} is not an http(s) address", mend="write it as https://host/path, or unset it"
+                )
         if self.dev:
             return
         for variable, value in (

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from fixtures.house import ROOT_KEY, House
+from fixtures.house import ROOT_KEY, House, running_house
 from fixtures.upstream import Upstream, answer, openai_answer, running_upstream
 from gateway.events.outbox import signature
 
@@ -249,6 +250,21 @@ def test_the_socket_refuses_pages_of_other_sites_and_other_peoples_runs(house: H
             return told
 
     assert asyncio.run(listen_in())["error"]["status"] == 404
+
+
+def test_the_operators_own_address_is_told_of_everything(tmp_path: Path, receiver: Upstream) -> None:
+    """Also outside development, where a caller's address on this machine is refused."""
+    own = receiver.url + "/alerts"
+    with running_house(tmp_path, dev=False, WEBHOOK_URL=own) as strict:
+        strict.upstream.play(answer(openai_answer("Done.")))
+        receiver.play(answer({}))
+        assert strict.ask("POST", "/tasks", {**TASK, "webhook_url": own}).status == 422
+        task_id = strict.ask("POST", "/tasks", TASK).body["task_id"]
+        strict.ended(f"/tasks/{task_id}")
+        assert strict.deliver() == 1
+        assert receiver.sent[0].body["task_id"] == task_id
+        stamp = receiver.sent[0].body["timestamp"]
+        assert stamp.endswith("Z")
 
 
 def test_a_webhook_is_delivered_signed_and_tried_again(house: House, receiver: Upstream) -> None:
