@@ -79,13 +79,17 @@ def _conduct(
     run = follow_run(client, started["run_id"], quiet=as_json, out=out)
     if as_json:
         sys.stdout.write(json.dumps(run, default=str) + "\n")
-    if run["status"] != "completed":
+    failed = run["status"] != "completed"
+    if not failed or case.tells_part:
+        case.tell(out, run)
+    if failed:
         error = run.get("error") or {}
-        out.print(f"[bold red]the run {run['status']}[/]: {error.get('message', '')}")
+        out.print(f"\n[bold red]the run {run['status']}[/]: {error.get('message', '')}")
         if error.get("mend"):
             out.print(f"[bold]mend[/]: {error['mend']}", soft_wrap=True)
+        if case.tells_part:
+            out.print(f"what was done until then: {_write_report(client, run, case, settings)}", soft_wrap=True)
         raise typer.Exit(FOLLOWED_FAILED)
-    case.tell(out, run)
     if name == "model_training":
         _roll_back(out, client, run)
     _costs(out, run)

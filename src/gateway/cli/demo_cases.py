@@ -24,6 +24,8 @@ class Case:
     input: dict[str, Any]
     models: tuple[str, ...]
     tell: Callable[[Console, Mapping[str, Any]], None]
+    #: Whether ``tell`` makes sense of a run that failed on its way.
+    tells_part: bool = False
 
 
 def results(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -32,9 +34,14 @@ def results(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def tell_risk(out: Console, run: Mapping[str, Any]) -> None:
-    """Unusual days, risk level, the model's text with its numbers marked."""
+    """Unusual days, risk level, the model's text with its numbers marked: each as far as the run came."""
     found = results(run)
-    anomalies, risk, text = found["anomaly_check"], found["risk_classify"], found["llm_analysis"]
+    for step_id, tell in (("anomaly_check", _anomalies), ("risk_classify", _level), ("llm_analysis", _text)):
+        if found[step_id]:
+            tell(out, found[step_id])
+
+
+def _anomalies(out: Console, anomalies: Mapping[str, Any]) -> None:
     out.print(f"\n[bold]Unusual days[/]  {anomalies['total']} above the threshold, the worst of them:")
     table = Table(box=None, header_style="dim", pad_edge=False)
     for name in ("day", "score", "assets that moved most", "why"):
@@ -46,9 +53,12 @@ def tell_risk(out: Console, run: Mapping[str, Any]) -> None:
             item["date"],
             f"{float(item['score']):.1f}",
             moves,
-            shorten(str(item["reasons"][0]).split(":")[0], 64, placeholder=" …"),
+            shorten(str(item["reasons"][0]).split(":")[0], 76, placeholder=" …"),
         )
     out.print(table)
+
+
+def _level(out: Console, risk: Mapping[str, Any]) -> None:
     level = risk["risk_level"]
     shown = f"[bold {_COLOURS[level]}]{level}[/]"
     out.print(f"\n[bold]Risk level[/] over the next 21 trading days, as of {risk['as_of']}: {shown}")
@@ -57,6 +67,9 @@ def tell_risk(out: Console, run: Mapping[str, Any]) -> None:
         out.print(f"  {name:<7} [{_COLOURS[name]}]{bar:<40}[/] {100 * float(share):5.1f} %")
     for reason in risk["reasons"][:3]:
         out.print(f"  · {reason['text']}", markup=False)
+
+
+def _text(out: Console, text: Mapping[str, Any]) -> None:
     out.print(f"\n[bold]What {text['model']} says[/] (green: the number stands in the inputs; yellow: it does not)")
     out.print(marked(text))
 
@@ -202,6 +215,7 @@ CASES: dict[str, Case] = {
         },
         ("market-anomaly", "risk-classifier"),
         tell_risk,
+        tells_part=True,
     ),
     "scenarios": Case(
         "Economic scenarios and what they put at risk",
