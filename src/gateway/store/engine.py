@@ -1,8 +1,8 @@
 """Which database, opened how: the one place that knows SQLite from PostgreSQL.
 
 SQLite runs in WAL mode with ``synchronous=FULL`` (an acknowledged commit survives power loss) and
-takes its write lock when a transaction begins, so that two writers wait for, and never deadlock,
-each other. On PostgreSQL any database error drops the connection instead of returning it to the
+takes its write lock when a transaction begins, so that two writers wait for (``turns.py``), and
+never deadlock, each other. On PostgreSQL any database error drops the connection instead of returning it to the
 pool: a connection whose state is unknown is worth less than a new one.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from gateway.errors import ConfigurationInvalid, Unavailable
+from gateway.store.turns import LONGEST_WAIT, WriterTurns
 
 
 class Database:
@@ -35,14 +36,17 @@ class Database:
             )
         if self._sqlite:
             file = make_url(url).database
-            if file and file != ":memory:":
-                Path(file).parent.mkdir(parents=True, exist_ok=True)
+            kept = Path(file) if file and file != ":memory:" else None
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+            self._turns: WriterTurns | None = WriterTurns(kept)
             self.engine = create_engine(
-                url, pool_size=pool_size, connect_args={"timeout": 30, "check_same_thread": False}
+                url, pool_size=pool_size, connect_args={"timeout": LONGEST_WAIT, "check_same_thread": False}
             )
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
         else:
+            self._turns = None
             self.engine = create_engine(
                 url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, connect_args={"connect_timeout": 5}
             )
@@ -55,7 +59,8 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """A read-write transaction: commits at the end, rolls back on any error. A database that
         cannot be reached raises ``Unavailable``."""
-        with _translated(), self.engine.connect() as connection:
+        turn = nullcontext() if self._turns is None else self._turns.turn()
+        with turn, _translated(), self.engine.connect() as connection:
             try:
                 with connection.begin():
                     yield connection
@@ -81,6 +86,8 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
 
 def next_value(connection: Connection, counter: str, count: int = 1) -> int:
