@@ -1,6 +1,7 @@
 // The gateway's own REST and WebSocket doors; the key stays in this tab.
 
 const STORE = "gateway-key";
+const UNAUTHENTICATED = 4401, FORBIDDEN = 4403;
 const MONEY = /(^|_)(cost|usd|total_cost)$/;
 
 export class ApiError extends Error {
@@ -9,6 +10,7 @@ export class ApiError extends Error {
     this.status = status;
     this.mend = body?.mend ?? "";
     this.requestId = body?.request_id ?? "";
+    this.body = body;
   }
 }
 
@@ -18,10 +20,24 @@ export const key = {
   clear: () => sessionStorage.removeItem(STORE),
 };
 
+/** What the key may do, as the gateway said at signing in: what it may not is not offered. */
+export const rights = new Set();
+
 /** JSON whose amounts of money stay the text that was sent: a float would lose digits. */
-function parse(text) {
+export function parse(text) {
   return JSON.parse(text, (name, value, context) =>
-    typeof value === "number" && MONEY.test(name) ? (context?.source ?? String(value)) : value);
+    typeof value === "number" && MONEY.test(name) ? unfold(context?.source ?? String(value)) : value);
+}
+
+/** A number's text without an exponent, digit by digit: 7.5E-7 is 0.00000075. */
+function unfold(text) {
+  const found = /^(-?)(\d+)\.?(\d*)[eE]([+-]?\d+)$/.exec(text);
+  if (!found) return text;
+  const [, sign, whole, part, power] = found;
+  const point = whole.length + Number(power);
+  const figures = (whole + part).padEnd(point, "0");
+  if (point <= 0) return `${sign}0.${"0".repeat(-point)}${figures}`;
+  return sign + figures.slice(0, point) + (figures.length > point ? `.${figures.slice(point)}` : "");
 }
 
 /** Asks the gateway; throws ApiError with its own words. */
@@ -44,7 +60,8 @@ export async function api(method, path, body) {
 
 export const get = (path) => api("GET", path);
 
-/** Events of a run, from `after` on; comes back by itself and misses none. Returns a function that ends it. */
+/** Events of a run or task, from the first; comes back by itself and misses none. Returns a function that ends it.
+ * A refusal is final: `onState(false, why)` says it, and nothing is tried again. */
 export function listen(subscription, onEvent, onState) {
   let last = subscription.last_event_id ?? 0;
   let socket = null;
@@ -59,13 +76,21 @@ export function listen(subscription, onEvent, onState) {
         socket.send(JSON.stringify({ ...subscription, type: "subscribe", last_event_id: last }));
         pause = 500;
         onState(true);
+      } else if (event.type === "error") {
+        over = true;
+        onState(false, event.error?.detail ?? "the gateway refused to tell events");
       } else if (event.id > last) {
         last = event.id;
         onEvent(event);
       }
     };
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
       if (over) return;
+      if (code === UNAUTHENTICATED || code === FORBIDDEN) {
+        over = true;
+        onState(false, "the key is no longer in force: sign in again");
+        return;
+      }
       onState(false);
       setTimeout(() => over || open(), pause);
       pause = Math.min(pause * 2, 10_000);

@@ -47,6 +47,22 @@ export function badge(state) {
   return h("span", { class: `badge ${state}` }, `${marks[state] ?? "·"} ${state}`);
 }
 
+/** What the gateway said of a failure: its words, what mends it, and the request to ask about. */
+export const trouble = (error) => [error.message, error.mend ? ` → ${error.mend}` : "",
+  error.requestId ? h("span", { class: "note" }, " Request ", h("code", {}, error.requestId)) : ""];
+
+/** The same, as a paragraph that is read out. */
+export const alarm = (error) => h("p", { class: "error", role: "alert" }, trouble(error));
+
+/** Links that narrow a list to one state. */
+export const filter = (view, states, wanted) => h("nav", { class: "filter", "aria-label": "state" }, ["", ...states].map((state) =>
+  h("a", { href: `#/${view}${state ? `?status=${state}` : ""}`, "aria-current": state === wanted ? "true" : null }, state || "all")));
+
+/** The way to the next page of a list, where there is one; and back to its start. */
+export const pages = (view, query, next) => h("p", { class: "pages" },
+  query.get("cursor") ? h("a", { class: "button", href: `#/${view}${query.get("status") ? `?status=${query.get("status")}` : ""}` }, "Newest") : null,
+  next ? h("a", { class: "button", href: `#/${view}?${new URLSearchParams({ ...(query.get("status") ? { status: query.get("status") } : {}), cursor: next })}` }, "Older") : null);
+
 /** A table of rows; columns are [heading, row => cell, isNumber]. */
 export function table(columns, rows, caption) {
   return h("div", { class: "scroll" }, h("table", {},
