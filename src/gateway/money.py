@@ -27,9 +27,15 @@ def units_ceil(usd: Decimal | str | int | float) -> int:
 
 
 def usd(amount: int) -> Decimal:
-    """Units → USD, exact, without trailing zeros or exponent."""
+    """Units → USD, exact, without trailing zeros. As text use ``plain``: ``str`` of a small Decimal
+    has an exponent."""
     value = (Decimal(amount) / _SCALE).normalize()
     return value.quantize(Decimal(1)) if value == value.to_integral_value() else value
+
+
+def plain(amount: Decimal | int) -> str:
+    """USD as plain digits, never ``7.5E-7``."""
+    return format(amount, "f") if isinstance(amount, Decimal) else str(amount)
 
 
 def format_usd(amount: int, places: int = 6) -> str:

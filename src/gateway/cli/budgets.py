@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.money import plain
 
 
 def create(
@@ -26,7 +27,7 @@ def create(
         show(made)
     else:
         console().print(
-            f"[green]✓[/] {made['id']}: {made['scope']} {made['subject']} ≤ ${made['limit_usd']} a {made['window']}"
+            f"[green]✓[/] {made['id']}: {made['scope']} {made['subject']} ≤ ${plain(made['limit_usd'])} a {made['window']}"
         )
 
 
@@ -38,7 +39,7 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
         return
     table = Table("id", "scope", "subject", "window", "limit", "spent", "reserved", box=None, header_style="bold")
     for item in found["budgets"]:
-        amounts = [f"${item[name]}" for name in ("limit_usd", "spent_usd", "reserved_usd")]
+        amounts = [f"${plain(item[name])}" for name in ("limit_usd", "spent_usd", "reserved_usd")]
         table.add_row(item["id"], item["scope"], item["subject"], item["window"], *amounts)
     console().print(table if found["budgets"] else "no budgets are set")
 

@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -31,6 +32,8 @@ from gateway.errors import (
     ValidationFailed,
 )
 from gateway.settings import settings_from_process
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 Url = Annotated[str | None, typer.Option("--url", help="The service (GATEWAY_URL).", envvar="GATEWAY_URL")]
 Key = Annotated[str | None, typer.Option("--key", help="API key (GATEWAY_API_KEY).", envvar="GATEWAY_API_KEY")]
@@ -110,9 +113,9 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def show(value: Any) -> None:
-    """Prints JSON for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+def show(value: Any, indent: int = 2) -> None:
+    """Prints JSON for programs; on one line with ``indent=0``. Decimals are exact numbers."""
+    sys.stdout.write(msgspec.json.format(_ENCODER.encode(value), indent=indent).decode() + "\n")
 
 
 def console() -> Console:

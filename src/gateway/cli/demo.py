@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 import types
 from collections.abc import Mapping
@@ -17,13 +16,14 @@ import typer
 from rich.console import Console
 
 import gateway
-from gateway.cli.client import Client, segment
+from gateway.cli.client import Client, segment, show
 from gateway.cli.demo_cases import CASES, Case
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
 from gateway.cli.report import report
 from gateway.cli.supervisor import ServiceOptions, Supervisor
 from gateway.errors import Unavailable, ValidationFailed
+from gateway.money import plain
 from gateway.settings import Settings, settings_from_process
 
 _TRAINING_SECONDS = 300.0
@@ -78,7 +78,7 @@ def _conduct(
     started = client.post(f"/workflows/{segment(name)}/runs", given)
     run = follow_run(client, started["run_id"], quiet=as_json, out=out)
     if as_json:
-        sys.stdout.write(json.dumps(run, default=str) + "\n")
+        show(run, indent=0)
     failed = run["status"] != "completed"
     if not failed or case.tells_part:
         case.tell(out, run)
@@ -139,8 +139,8 @@ def _roll_back(out: Console, client: Client, run: Mapping[str, Any]) -> None:
 
 
 def _costs(out: Console, run: Mapping[str, Any]) -> None:
-    parts = "   ".join(f"{step['step_id']} ${step['cost']}" for step in run["steps"])
-    out.print(f"\n[bold]Cost[/]  ${run['cost']} in all   [dim]{parts}[/]", soft_wrap=True)
+    parts = "   ".join(f"{step['step_id']} ${plain(step['cost'])}" for step in run["steps"])
+    out.print(f"\n[bold]Cost[/]  ${plain(run['cost'])} in all   [dim]{parts}[/]", soft_wrap=True)
 
 
 def _write_report(client: Client, run: Mapping[str, Any], case: Case, settings: Settings) -> Path:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from gateway.cli.client import Client, console, segment
 from gateway.errors import Unavailable
+from gateway.money import plain
 
 _ENDS = ("workflow_completed", "workflow_failed", "workflow_cancelled")
 _MARKS = {
@@ -92,7 +93,7 @@ class RunBoard:
                 ProgressBar(total=1.0, completed=step.progress, width=18),
                 "" if seconds is None else f"{seconds:5.1f} s",
                 str(step.tokens or ""),
-                f"${step.cost}" if step.status == "completed" else "",
+                f"${plain(step.cost)}" if step.status == "completed" else "",
                 Text(step.note[:60], "dim"),
             )
         head = Text.assemble((self.title, "bold"), f"   {self.status}   {time.monotonic() - self.began:.1f} s")

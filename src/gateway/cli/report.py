@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from gateway.cli.report_charts import chart
 from gateway.clock import SECOND, from_rfc3339
+from gateway.money import plain
 
 _FOLDER = Path(__file__).parent
 _NAMES = {
@@ -42,10 +43,10 @@ def report(run: Mapping[str, Any], models: Mapping[str, Any], *, title: str, ver
         "pieces": _pieces,
         "paragraphs": _paragraphs,
     }
-    plain = _plain(run)
-    steps = [step for step in plain["steps"] if step.get("result")]
+    told = _plain(run)
+    steps = [step for step in told["steps"] if step.get("result")]
     return environment.get_template("report.html.j2").render(
-        run=plain,
+        run=told,
         steps=sorted(steps, key=lambda step: step["step_id"] not in _FIRST),
         models=list(_versions(models)),
         names=_NAMES,
@@ -95,7 +96,7 @@ def _seconds(step: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     """Decimals, which the client keeps exact, as floats for drawing; costs as their text."""
     if isinstance(value, dict):
-        return {key: str(item) if key == "cost" else _plain(item) for key, item in value.items()}
+        return {key: plain(item) if key == "cost" else _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return float(value) if type(value).__name__ == "Decimal" else value

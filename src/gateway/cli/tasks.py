@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.money import plain
 
 Id = Annotated[str, typer.Argument(help="The task's id.")]
 
@@ -26,7 +27,7 @@ def listing(
         return
     table = Table("id", "type", "status", "attempts", "cost", "created", box=None, header_style="bold")
     for item in page["tasks"]:
-        cells = [item["task_id"], item["task_type"], item["status"], str(item["attempts"]), f"${item['cost']}"]
+        cells = [item["task_id"], item["task_type"], item["status"], str(item["attempts"]), f"${plain(item['cost'])}"]
         table.add_row(*cells, item["created_at"][:19])
     console().print(table if page["tasks"] else "no tasks")
 

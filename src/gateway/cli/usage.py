@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from gateway.cli.client import Json, Key, Url, connect, console, show
+from gateway.money import plain
 
 
 def usage(
@@ -26,7 +27,7 @@ def usage(
     table = Table(*names, "calls", "tokens in", "tokens out", "cost", box=None, header_style="bold")
     for row in found["rows"]:
         counts = [str(row[name]) for name in ("calls", "input_tokens", "output_tokens")]
-        table.add_row(*(str(row[name]) for name in names), *counts, f"${row['cost']}")
+        table.add_row(*(str(row[name]) for name in names), *counts, f"${plain(row['cost'])}")
     out = console()
     out.print(table)
-    out.print(f"total: {found['calls']} calls, ${found['total_cost']}")
+    out.print(f"total: {found['calls']} calls, ${plain(found['total_cost'])}")

@@ -14,6 +14,7 @@ from gateway.cli.client import Json, Key, Url, connect, console, segment, show
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
 from gateway.errors import ValidationFailed
+from gateway.money import plain
 
 InputFile = Annotated[Path | None, typer.Option("--input", help="A JSON file with the run's input.")]
 
@@ -84,10 +85,8 @@ def runs(
         return
     table = Table("id", "workflow", "status", "progress", "cost", "created", box=None, header_style="bold")
     for item in page["runs"]:
-        done = f"{float(item['progress']):.0%}"
-        table.add_row(
-            item["run_id"], item["workflow_id"], item["status"], done, f"${item['cost']}", item["created_at"][:19]
-        )
+        facts = [f"{float(item['progress']):.0%}", f"${plain(item['cost'])}", item["created_at"][:19]]
+        table.add_row(item["run_id"], item["workflow_id"], item["status"], *facts)
     console().print(table if page["runs"] else "no runs")
 
 

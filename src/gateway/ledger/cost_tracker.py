@@ -27,7 +27,7 @@ from gateway.ledger.journal import DEFAULT_TTL_SECONDS, Outcome
 from gateway.ledger.pricing import MOST_TOKENS, repaired
 from gateway.ledger.tally import Tally, TallyRow, add_exact, exact_usd, micros_of
 from gateway.models.llm_models import Usage
-from gateway.money import MAX_UNITS, units, usd
+from gateway.money import MAX_UNITS, plain, units, usd
 
 _log = logging.getLogger(__name__)
 #: The provider of a ``CostTracker``'s record that names none.
@@ -137,7 +137,8 @@ class Ledger:
         result, flags = _outcome(cost, usage, inference_micros, rows, outcome, basis, provider, upstream_model)
         if cost > hold.amount:
             flags = (*flags, "over_reservation")
-            _log.warning("hold %s cost %s USD, %s USD were reserved", hold.hold_id, usd(cost), usd(hold.amount))
+            told = (hold.hold_id, plain(usd(cost)), plain(usd(hold.amount)))
+            _log.warning("hold %s cost %s USD, %s USD were reserved", *told)
         settled = self._store.settle(
             hold.hold_id, new_id("entry"), result, self._clock.now(), threshold=self._threshold
         )
@@ -186,7 +187,7 @@ class Ledger:
             if settled is not None:
                 resolved += 1
                 _log.warning(
-                    "hold %s was never settled: charged %s USD as unresolved", hold_id, usd(settled.entry.cost)
+                    "hold %s was never settled: charged %s USD as unresolved", hold_id, plain(usd(settled.entry.cost))
                 )
         return resolved
 

@@ -13,7 +13,7 @@ from gateway.ledger.cost_tracker import Ledger
 from gateway.ledger.entry import Charge, Hold, Settled
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Usage
-from gateway.money import usd
+from gateway.money import plain, usd
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
@@ -106,7 +106,7 @@ class Accounts:
         spec = account.spec
         self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
         self._observer.alerts(account.caller, settled.alerts)
-        self._record(account, outcome, {"entry_id": settled.entry.entry_id, "cost_usd": str(usd(settled.entry.cost))})
+        self._record(account, outcome, {"entry_id": settled.entry.entry_id, "cost_usd": plain(usd(settled.entry.cost))})
         return settled
 
     def release(self, account: Account, code: str, micros: int) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from gateway.clock import SECOND
 from gateway.ledger.budgets import THRESHOLD_SCOPE
-from gateway.money import usd
+from gateway.money import plain, usd
 from gateway.store.tables import balance, budget, entry, hold, hold_budget, posting
 
 #: A hold that stands so long past its time means that nobody sweeps.
@@ -42,7 +42,7 @@ def _postings(connection: Connection) -> Iterator[str]:
         .limit(_MOST)
     )
     for row in connection.execute(query):
-        yield f"entry {row.entry_id}: its postings do not balance at its cost of {usd(row.cost)} USD"
+        yield f"entry {row.entry_id}: its postings do not balance at its cost of {plain(usd(row.cost))} USD"
     negative = select(entry.c.entry_id).where(entry.c.cost < 0, entry.c.kind != "correction").limit(_MOST)
     for row in connection.execute(negative):
         yield f"entry {row.entry_id}: a negative cost that is no correction"

@@ -7,7 +7,7 @@ doorbell rung. A bell that nobody hears is rung again by the orchestrator.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from gateway.clock import SECOND, Clock
 from gateway.engine.advance import cancel_run
@@ -15,7 +15,7 @@ from gateway.engine.claim import dispatch
 from gateway.engine.definition import RetryPolicy, StepDefinition, WorkflowDefinition, parse_definition
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import NewRun, NewStep, RunRow, StepRow
-from gateway.engine.states import RUN_ENDED
+from gateway.engine.states import RUN_ENDED, RunState
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import Conflict, NotFound, ValidationFailed
 from gateway.events.event import EVENT_TYPES, Event
@@ -177,6 +177,8 @@ class Desk:
     ) -> dict[str, Any]:
         """A page of workflow runs, newest first, without steps and output."""
         caller.require("workflows:read")
+        if status is not None and status not in get_args(RunState):
+            raise ValidationFailed(f"status: one of {', '.join(get_args(RunState))}", param="status")
         found = self._reader.runs(
             self._owner(caller), kind="workflow", status=status, workflow_id=workflow_id, before=cursor, limit=limit + 1
         )

@@ -105,6 +105,14 @@ def test_a_failure_is_told_with_its_reason(house: House) -> None:
     assert "no such field" in task["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/tasks", "/runs"])
+def test_an_unknown_status_is_refused_and_the_known_are_named(house: House, path: str) -> None:
+    refused = house.ask("GET", f"{path}?status=zz")
+    assert refused.status == 422
+    assert "completed" in refused.body["detail"]
+    assert house.ask("GET", f"{path}?status=completed").status == 200
+
+
 def test_the_same_key_and_body_give_the_same_task(house: House) -> None:
     house.upstream.play(answer(openai_answer()))
     headers = {"idempotency-key": "order-1"}

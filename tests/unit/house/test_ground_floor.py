@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.clock import rfc3339
 from gateway.errors import ConfigurationInvalid
 from gateway.ids import new_id
-from gateway.money import units, usd
+from gateway.money import plain, units, usd
 from gateway.settings import Settings, mask_url
 
 LONG = "k" * 40
@@ -80,6 +80,12 @@ def test_a_password_in_an_address_is_hidden() -> None:
 @given(st.decimals(0, 10**6, places=10))
 def test_money_comes_back_to_the_last_digit(amount: Decimal) -> None:
     assert usd(units(amount)) == amount
+
+
+def test_money_as_text_has_no_exponent() -> None:
+    assert plain(usd(1)) == "0.0000000001"
+    assert plain(usd(7_500)) == "0.00000075"
+    assert plain(usd(30_000_000_000)) == "3"
 
 
 def test_money_of_text_is_exact() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.money import usd
+from gateway.money import plain, usd
 from gateway.security.limits import LimitState
 from gateway.serving.answer import AnswerMeta
 
@@ -17,7 +17,7 @@ def answer_headers(meta: AnswerMeta, *, final: bool = True) -> dict[str, str]:
         "x-gateway-config": meta.config_epoch,
     }
     if final:
-        headers["x-gateway-cost-usd"] = str(usd(meta.cost))
+        headers["x-gateway-cost-usd"] = plain(usd(meta.cost))
     if meta.dropped_params:
         headers["x-gateway-dropped-params"] = ",".join(meta.dropped_params)
     if meta.limits is not None:
