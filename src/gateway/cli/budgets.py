@@ -26,9 +26,8 @@ def create(
     if as_json:
         show(made)
     else:
-        console().print(
-            f"[green]✓[/] {made['id']}: {made['scope']} {made['subject']} ≤ ${plain(made['limit_usd'])} a {made['window']}"
-        )
+        cap = f"${plain(made['limit_usd'])} a {made['window']}"
+        console().print(f"[green]✓[/] {made['id']}: {made['scope']} {made['subject']} ≤ {cap}")
 
 
 def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
