@@ -163,6 +163,7 @@ class _Exchange:
             cause=new_id("call"),
             door=door,
             traceparent=child_of(self.headers.get("traceparent", "")),
+            strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
         )
 
     async def json(self, body: Any, headers: dict[str, str], status: int = 200) -> None:

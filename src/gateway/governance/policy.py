@@ -17,7 +17,7 @@ def check_chat(chat: Chat) -> None:
         raise ValidationFailed(f"messages: at most {MOST_MESSAGES}", param="messages")
     if len(chat.tools) > MOST_TOOLS:
         raise ValidationFailed(f"tools: at most {MOST_TOOLS}", param="tools")
-    if not any(message.parts for message in chat.messages):
+    if not chat.native_only and not any(message.parts for message in chat.messages):
         raise ValidationFailed("messages: every message is empty", param="messages")
 
 
@@ -41,6 +41,8 @@ def input_tokens_bound(chat: Chat) -> int:
             else:
                 size += len(part.text.encode()) + len(part.signature)
     size += sum(len(str(tool.schema)) + len(tool.description.encode()) + len(tool.name) + 64 for tool in chat.tools)
+    if chat.native_only and chat.native is not None:
+        size += len(str(chat.native))  # parts that only the body itself has: documents, files, sound
     if chat.response_format is not None:
         size += len(str(chat.response_format.schema)) + 32
     return size

@@ -20,3 +20,5 @@ class CallContext(Struct, frozen=True):
     workflow_id: str | None = None
     traceparent: str = ""
     timeout: float | None = None
+    #: Refuse what the provider cannot carry, instead of naming it in the answer.
+    strict: bool = False

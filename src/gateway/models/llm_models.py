@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Literal, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 FinishReason = Literal["stop", "length", "tool_use", "content_filter"]
 Role = Literal["system", "user", "assistant", "tool"]
@@ -98,7 +98,11 @@ class Chat(Struct, frozen=True):
     """What is asked of a language model. ``None`` means: not said, the provider's default.
 
     ``model`` is the caller's name for it; the plan puts each deployment's own name in its place.
-    ``extra`` carries dialect fields that only a provider of the same ``dialect`` understands.
+    ``extra`` carries dialect fields that only a provider of the same ``dialect`` understands, and
+    ``native`` the caller's whole body: a provider of that dialect is sent it as it stands, but for
+    the model's name and what is said here beside it. Of that body, ``native_only`` names what no
+    other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
+    (reported elsewhere). Whoever changes ``messages`` or ``tools`` uses ``rewritten``.
     """
 
     model: str
@@ -118,6 +122,23 @@ class Chat(Struct, frozen=True):
     user: str = ""
     dialect: Literal["openai", "anthropic", "gateway"] = "gateway"
     extra: dict[str, Any] = field(default_factory=dict)
+    native: dict[str, Any] | None = None
+    native_only: tuple[str, ...] = ()
+    unmapped: tuple[str, ...] = ()
+
+    def rewritten(self, **changes: Any) -> Chat:
+        """The chat with other content; its ``native`` body is no longer what is asked."""
+        return structs.replace(self, native=None, **changes)
+
+
+class Native(Struct, frozen=True):
+    """An answer, or one event of a streamed one, as the provider wrote it, in its ``dialect``.
+
+    ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried.
+    """
+
+    dialect: str
+    event: dict[str, Any] | None
 
 
 class Usage(Struct, frozen=True):
@@ -160,6 +181,7 @@ class Reply(Struct, frozen=True):
     choices: tuple[Choice, ...]
     usage: Usage
     created: int = 0
+    native: Native | None = None
 
     def text(self) -> str:
         """The first choice's text."""
@@ -188,6 +210,11 @@ class Delta(Struct, frozen=True):
     usage: Usage | None = None
     id: str = ""
     model: str = ""
+    native: Native | None = None
+
+    def says(self) -> bool:
+        """Whether the caller would see or pay something: until then another deployment may still answer."""
+        return bool(self.text or self.thinking or self.signature or self.finish or self.tool_index is not None)
 
 
 class LanguageModel(Protocol):

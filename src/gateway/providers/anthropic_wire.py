@@ -14,6 +14,7 @@ from gateway.models.llm_models import (
     FinishReason,
     ImagePart,
     Message,
+    Native,
     Part,
     Reply,
     TextPart,
@@ -22,8 +23,13 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
+from gateway.providers.carrying import unmapped
 
 VERSION = "2023-06-01"
+#: The tool that stands for a response_format: forced on the way there, text on the way back.
+ANSWER_TOOL = "json_answer"
+#: Tokens of thinking for an effort: the same steps as other gateways and Google's own compatibility layer.
+_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -41,8 +47,16 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
     ``max_tokens`` is used where the chat names none (this dialect needs one). Raises
     ``NotSupported`` for what would change the answer's meaning.
     """
+    if chat.native is not None and chat.dialect == "anthropic":
+        return msgspec.json.encode(_native(chat, chat.native, upstream_model, stream)), ()
     _refuse(chat)
-    dropped = [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
+    dropped = unmapped(chat, "anthropic")
+    dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
+    parts = [part for message in chat.messages for part in message.parts]
+    if any(isinstance(part, ImagePart) and part.detail for part in parts):
+        dropped.append("image_url.detail")
+    if any(tool.strict for tool in chat.tools):
+        dropped.append("tools.strict")
     system = [part for message in chat.messages if message.role == "system" for part in message.parts]
     body: dict[str, Any] = {
         "model": upstream_model,
@@ -67,13 +81,29 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
             body["tool_choice"] = _tool_choice(chat)
     if chat.dialect == "anthropic":
         body |= chat.extra
-    else:
-        dropped += sorted(chat.extra)
-        if chat.reasoning_effort:
-            dropped.append("reasoning_effort")
+    if chat.reasoning_effort:
+        dropped += _think(chat, body)
+    if chat.response_format is not None and chat.response_format.kind == "json_schema":
+        schema = chat.response_format.schema or {"type": "object"}
+        body["tools"] = [{"name": ANSWER_TOOL, "description": "Gives the answer.", "input_schema": schema}]
+        body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
     if stream:
         body["stream"] = True
     return msgspec.json.encode(body), tuple(dropped)
+
+
+def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: bool) -> dict[str, Any]:
+    """The caller's own body, with the model's name and the model's own parameters where it names none."""
+    body = {**native, "model": upstream_model}
+    for name in ("temperature", "top_p", "max_tokens"):
+        value = getattr(chat, name)
+        if value is not None and (body.get(name) is None or name == "max_tokens"):
+            body[name] = value
+    if stream:
+        body["stream"] = True
+    else:
+        body.pop("stream", None)
+    return body
 
 
 def decode_reply(content: bytes) -> Reply:
@@ -82,8 +112,17 @@ def decode_reply(content: bytes) -> Reply:
         raw = msgspec.json.decode(content)
         parts = tuple(part for block in raw["content"] for part in _part(block))
         stop = str(raw.get("stop_reason") or "end_turn")
+        if any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):
+            parts = tuple(TextPart(part.arguments) if isinstance(part, ToolUsePart) else part for part in parts)
+            stop = "end_turn" if stop == "tool_use" else stop
         choice = Choice(parts, _FINISH.get(stop, "stop"), stop, raw.get("stop_sequence") or "")
-        return Reply(str(raw.get("id") or ""), str(raw.get("model") or ""), (choice,), decode_usage(raw.get("usage")))
+        return Reply(
+            id=str(raw.get("id") or ""),
+            model=str(raw.get("model") or ""),
+            choices=(choice,),
+            usage=decode_usage(raw.get("usage")),
+            native=Native("anthropic", raw),
+        )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
 
@@ -113,6 +152,7 @@ class StreamDecoder:
         self._id = ""
         self._model = ""
         self._tools: dict[int, int] = {}
+        self._answer: set[int] = set()
 
     def decode(self, raw: dict[str, Any]) -> list[Delta]:
         """The pieces in one event."""
@@ -124,6 +164,9 @@ class StreamDecoder:
             return [Delta(usage=self._usage, id=self._id, model=self._model)]
         if kind == "content_block_start":
             block = raw.get("content_block") or {}
+            if block.get("type") == "tool_use" and block.get("name") == ANSWER_TOOL:
+                self._answer.add(int(raw.get("index") or 0))
+                return []
             if block.get("type") == "tool_use":
                 index = self._tools.setdefault(int(raw.get("index") or 0), len(self._tools))
                 return [self._delta(tool_index=index, tool_id=block.get("id") or "", tool_name=block.get("name") or "")]
@@ -135,6 +178,8 @@ class StreamDecoder:
             self._usage = decode_usage(raw.get("usage"), self._usage)
             delta = raw.get("delta") or {}
             stop = delta.get("stop_reason")
+            if stop == "tool_use" and self._answer:
+                stop = "end_turn"
             if not stop:
                 return [self._delta(usage=self._usage)]
             return [
@@ -152,6 +197,8 @@ class StreamDecoder:
         kind = delta.get("type")
         if kind == "text_delta":
             return [self._delta(text=delta.get("text") or "")]
+        if kind == "input_json_delta" and int(raw.get("index") or 0) in self._answer:
+            return [self._delta(text=delta.get("partial_json") or "")]
         if kind == "input_json_delta":
             index = self._tools.get(int(raw.get("index") or 0), 0)
             return [self._delta(tool_index=index, arguments=delta.get("partial_json") or "")]
@@ -171,9 +218,29 @@ def _refuse(chat: Chat) -> None:
     if chat.temperature is not None and chat.temperature > 1:
         raise NotSupported("this model takes a temperature from 0 to 1", mend="lower it", param="temperature")
     if chat.response_format is not None and chat.response_format.kind != "text":
-        raise NotSupported(
-            "this model has no response_format", mend="ask for JSON by a tool's schema instead", param="response_format"
-        )
+        _refuse_format(chat)
+
+
+def _refuse_format(chat: Chat) -> None:
+    """A schema is held to by a forced tool, exactly where nothing else uses tools."""
+    if chat.response_format is not None and chat.response_format.kind == "json_object":
+        mend = "give a schema: response_format of type json_schema"
+        raise NotSupported("this model has no JSON mode without a schema", mend=mend, param="response_format")
+    if chat.tools or any(isinstance(part, ToolUsePart) for turn in chat.messages for part in turn.parts):
+        mend = "leave one of the two out"
+        raise NotSupported("this model takes a response_format or tools, not both", mend=mend, param="response_format")
+
+
+def _think(chat: Chat, body: dict[str, Any]) -> list[str]:
+    """Sets the thinking budget that stands for an effort; what thinking forbids is left out and named."""
+    budget = _BUDGETS.get(chat.reasoning_effort)
+    if budget is None:
+        return [] if chat.reasoning_effort == "none" else ["reasoning_effort"]
+    forced = chat.tool_choice is not None and chat.tool_choice.mode in ("required", "tool")
+    if forced or chat.response_format is not None or body["max_tokens"] <= budget:
+        return ["reasoning_effort"]
+    body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    return [name for name in ("temperature", "top_p") if body.pop(name, None) is not None]
 
 
 def _tool_choice(chat: Chat) -> dict[str, Any]:

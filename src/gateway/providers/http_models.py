@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.errors import StreamIncomplete, UpstreamError
-from gateway.models.llm_models import Chat, Delta, Reply
+from gateway.models.llm_models import Chat, Delta, Native, Reply
 from gateway.providers import anthropic_wire, openai_wire
 from gateway.providers.sse import SseDecoder
 from gateway.providers.transport import StreamedResponse, Transport
@@ -27,6 +27,8 @@ class Address(Struct, frozen=True):
 class Wire(Protocol):
     """A dialect."""
 
+    dialect: str
+
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]: ...
 
     def decode_reply(self, content: bytes) -> Reply: ...
@@ -35,7 +37,9 @@ class Wire(Protocol):
 
 
 class OpenAIWire:
-    """OpenAI's dialect for one upstream model. ``options`` are put into every request."""
+    """OpenAI's dialect for one upstream model."""
+
+    dialect = "openai"
 
     def __init__(self, upstream_model: str, *, official: bool) -> None:
         self._model = upstream_model
@@ -53,6 +57,8 @@ class OpenAIWire:
 
 class AnthropicWire:
     """Anthropic's dialect for one upstream model."""
+
+    dialect = "anthropic"
 
     def __init__(self, upstream_model: str, max_tokens: int) -> None:
         self._model = upstream_model
@@ -98,18 +104,20 @@ class HttpModel:
         body, _ = self._wire.encode(chat, stream=True)
         address = self._address()
         headers = _headers(address.headers, "text/event-stream")
+        own = chat.native is not None and chat.dialect == self._wire.dialect
         async with self._transport.stream(address.url, body, headers, self._timeouts) as response:
             if response.status != 200:
                 raise error_of(self._provider, response.status, response.headers, await response.read())
             finished = False
-            async for delta in self._deltas(response):
+            async for delta in self._deltas(response, own=own):
                 finished = finished or delta.finish is not None
                 yield delta
             if not finished:
                 raise StreamIncomplete(f"{self._provider}'s stream stopped without a finish reason", reached=True)
 
-    async def _deltas(self, response: StreamedResponse) -> AsyncIterator[Delta]:
-        """The pieces; malformed events are left out, for the rest may well complete."""
+    async def _deltas(self, response: StreamedResponse, *, own: bool) -> AsyncIterator[Delta]:
+        """The pieces, with the events themselves where the caller speaks this dialect (``own``); malformed
+        events are left out, for the rest may well complete."""
         decoder, decode = SseDecoder(), self._wire.decoder()
         chunks = response.chunks()
         ended = False
@@ -128,10 +136,21 @@ class HttpModel:
                     continue
                 if "error" in raw and (event.name == "error" or not raw.get("choices")):
                     raise event_error(self._provider, raw)
-                for delta in decode(raw):
+                deltas = decode(raw)
+                for delta in _with_event(deltas, self._wire.dialect, raw) if own else deltas:
                     yield delta
                 if raw.get("type") == "message_stop":
                     return
+
+
+def _with_event(deltas: list[Delta], dialect: str, raw: dict[str, Any]) -> list[Delta]:
+    """The first piece carries the event itself; an event that says nothing to us is a piece all the same."""
+    first, *rest = deltas or [Delta()]
+    covered = Native(dialect, None)
+    return [
+        structs.replace(first, native=Native(dialect, raw)),
+        *(structs.replace(delta, native=covered) for delta in rest),
+    ]
 
 
 def _object(data: bytes) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from gateway.models.llm_models import (
     FinishReason,
     ImagePart,
     Message,
+    Native,
     Part,
     Reply,
     TextPart,
@@ -22,6 +23,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
+from gateway.providers.carrying import unmapped
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -32,21 +34,27 @@ _FINISH: dict[str, FinishReason] = {
 }
 #: Models that name their bound ``max_completion_tokens`` and take no temperature.
 _REASONING = ("o1", "o3", "o4", "gpt-5")
+_NUMBERS = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
 
 
 def encode(chat: Chat, upstream_model: str, *, stream: bool, official: bool = True) -> tuple[bytes, tuple[str, ...]]:
     """The request body, and the names of what could not be carried.
 
-    ``official`` is OpenAI itself; other servers of the dialect get ``max_tokens`` always.
+    ``official`` is OpenAI itself; other servers of the dialect get ``max_tokens`` always, and no
+    developer turns. A body of this very dialect goes as it stands.
     """
+    if chat.native is not None and chat.dialect == "openai":
+        return msgspec.json.encode(_native(chat, chat.native, upstream_model, stream, official)), ()
+    dropped = unmapped(chat, "openai")
+    parts = [part for turn in chat.messages for part in turn.parts]
+    if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
+        dropped.append("thinking")
+    if any(isinstance(part, ToolResultPart) and part.is_error for part in parts):
+        dropped.append("tool_result.is_error")
     body: dict[str, Any] = {"model": upstream_model, "messages": _messages(chat.messages)}
-    dropped = (
-        ["thinking"] if any(isinstance(part, ThinkingPart) for turn in chat.messages for part in turn.parts) else []
-    )
     if chat.max_tokens is not None:
-        name = "max_completion_tokens" if official and upstream_model.startswith(_REASONING) else "max_tokens"
-        body[name] = chat.max_tokens
-    for name in ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"):
+        body[_bound_name(upstream_model, official)] = chat.max_tokens
+    for name in _NUMBERS:
         value = getattr(chat, name)
         if value is not None:
             body[name] = value
@@ -63,11 +71,35 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, official: bool = Tr
         body["response_format"] = _response_format(chat)
     if chat.dialect == "openai":
         body |= chat.extra
-    elif chat.extra:
-        dropped += sorted(chat.extra)
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return msgspec.json.encode(body), tuple(dropped)
+
+
+def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: bool, official: bool) -> dict[str, Any]:
+    body = {**native, "model": upstream_model}
+    for name in (*_NUMBERS, "n", "reasoning_effort"):
+        value = getattr(chat, name)
+        if value not in (None, "") and body.get(name) is None and not (name == "n" and value == 1):
+            body[name] = value
+    bound = _bound_name(upstream_model, official)
+    if chat.max_tokens is not None and body.get(bound) != chat.max_tokens:
+        body[bound] = chat.max_tokens
+    body.pop("max_tokens" if bound == "max_completion_tokens" else "max_completion_tokens", None)
+    if not official and any(turn.get("role") == "developer" for turn in body["messages"]):
+        body["messages"] = [
+            {**turn, "role": "system"} if turn.get("role") == "developer" else turn for turn in body["messages"]
+        ]
+    if stream:
+        body |= {"stream": True, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
+    else:
+        body.pop("stream", None)
+        body.pop("stream_options", None)
+    return body
+
+
+def _bound_name(upstream_model: str, official: bool) -> str:
+    return "max_completion_tokens" if official and upstream_model.startswith(_REASONING) else "max_tokens"
 
 
 def decode_reply(content: bytes) -> Reply:
@@ -83,6 +115,7 @@ def decode_reply(content: bytes) -> Reply:
             choices=choices,
             usage=decode_usage(raw.get("usage")),
             created=int(raw.get("created") or 0),
+            native=Native("openai", raw),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error

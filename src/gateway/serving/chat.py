@@ -121,21 +121,23 @@ class ChatService:
         )
 
     async def stream(self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None) -> ChatStream:
-        """Returns with the first piece in hand: what fails before it raises here, what fails after
-        it raises from the stream."""
+        """Returns with the first piece that says something in hand: what fails before it raises here,
+        what fails after it raises from the stream."""
 
-        async def send(attempt: Attempt) -> tuple[AsyncIterator[Delta], Delta]:
+        async def send(attempt: Attempt) -> tuple[AsyncIterator[Delta], list[Delta]]:
             pieces = attempt.model.stream(attempt.chat)
-            try:
-                return pieces, await anext(pieces)
-            except StopAsyncIteration:
-                raise UpstreamError("the provider's stream was empty", reached=True) from None
+            begun: list[Delta] = []
+            async for piece in pieces:
+                begun.append(piece)
+                if piece.says():
+                    return pieces, begun
+            raise UpstreamError("the provider's stream was empty", reached=True)
 
         catalogue = self._catalogue()
-        state, attempt, (pieces, first), tries = await self._through(catalogue, caller, chat, call, provider, send)
+        state, attempt, (pieces, begun), tries = await self._through(catalogue, caller, chat, call, provider, send)
         return ChatStream(
             pieces,
-            first,
+            begun,
             attempt.account,
             self._accounts,
             price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
@@ -214,6 +216,12 @@ class ChatService:
         ready = _with_defaults(chat, spec)
         model = self._deployments.language_model(provider, spec)
         dropped = model.dropped(ready)
+        if dropped and call.strict:
+            raise NotSupported(
+                f"the provider of {spec.name} has no {', '.join(dropped)}",
+                mend="leave it out, or do not ask for strictness",
+                param=dropped[0],
+            )
         card = card_for_llm(spec.name, provider.type, spec.upstream_model, spec.price, self._accounts.now())
         most = worst_case(
             card,

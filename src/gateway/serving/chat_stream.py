@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -22,7 +22,7 @@ class ChatStream:
     def __init__(
         self,
         pieces: AsyncIterator[Delta],
-        first: Delta,
+        begun: Sequence[Delta],
         account: Account,
         accounts: Accounts,
         *,
@@ -33,7 +33,7 @@ class ChatStream:
         settled: Callable[[Usage], object],
     ) -> None:
         self._pieces = pieces
-        self._first = first
+        self._begun = begun
         self._account = account
         self._accounts = accounts
         self._price = price
@@ -47,7 +47,8 @@ class ChatStream:
     async def __aiter__(self) -> AsyncIterator[Delta]:
         outcome = "cancelled"
         try:
-            yield self._seen(self._first)
+            for piece in self._begun:
+                yield self._seen(piece)
             async for piece in self._pieces:
                 yield self._seen(piece)
             outcome = "completed"

@@ -46,6 +46,53 @@ def test_an_answer_in_anthropics_words(house: House) -> None:
     assert sent["metadata"] == {"user_id": "u"}
 
 
+def test_what_only_anthropic_knows_goes_there_and_nowhere_else(house: House) -> None:
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "A fact."}}
+    cited = {"type": "text", "text": "A fact.", "citations": [{"type": "char_location", "cited_text": "A fact."}]}
+    content = [document | {"citations": {"enabled": True}}, {"type": "text", "text": "Which?"}]
+    asked = {
+        **HELLO,
+        "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": "user", "content": content}],
+        "tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 1}],
+    }
+    house.upstream.play(answer(anthropic_answer(content=[cited])))
+    found = house.ask("POST", PATH, asked)
+    assert found.body["content"] == [cited]
+    sent = house.upstream.sent[0].body
+    assert {name: sent[name] for name in asked if name != "model"} == {k: v for k, v in asked.items() if k != "model"}
+    refused = house.ask("POST", PATH, {**asked, "model": "gpt-4"})
+    assert refused.status == 400
+    assert "web_search_20250305" in refused.body["error"]["message"]
+    house.upstream.play(answer(openai_answer()))
+    hint = {**HELLO, "model": "gpt-4", "system": asked["system"]}
+    assert house.ask("POST", PATH, hint).headers["x-gateway-dropped-params"] == "cache_control"
+
+
+def test_an_answer_held_to_a_schema(house: House) -> None:
+    """Asked by OpenAI's field, answered by Anthropic's forced tool: text again at the door."""
+    schema = {"type": "object", "properties": {"risk": {"type": "string"}}, "required": ["risk"]}
+    use = {"type": "tool_use", "id": "toolu_1", "name": "json_answer", "input": {"risk": "low"}}
+    house.upstream.play(answer(anthropic_answer(content=[use], stop_reason="tool_use")))
+    form = {"type": "json_schema", "json_schema": {"name": "risk", "schema": schema, "strict": True}}
+    body = {"model": "claude-3-sonnet", "messages": HELLO["messages"], "response_format": form}
+    found = house.ask("POST", "/v1/chat/completions", body)
+    assert json.loads(found.body["choices"][0]["message"]["content"]) == {"risk": "low"}
+    assert found.body["choices"][0]["finish_reason"] == "stop"
+    assert house.upstream.sent[0].body["tool_choice"] == {"type": "tool", "name": "json_answer"}
+    start, piece = (
+        {"type": "content_block_start", "index": 0, "content_block": {**use, "input": {}}},
+        "input_json_delta",
+    )
+    pieces = [{"type": "content_block_delta", "index": 0, "delta": {"type": piece, "partial_json": '{"risk":"low"}'}}]
+    end = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 3}}
+    begun = anthropic_events(end=False)[0]
+    house.upstream.play(events(begun, start, *pieces, end, {"type": "message_stop"}, named=True))
+    streamed = house.ask("POST", "/v1/chat/completions", {**body, "stream": True}).raw.decode()
+    assert '"content":"{\\"risk\\":\\"low\\"}"' in streamed
+    assert '"finish_reason":"stop"' in streamed
+
+
 def test_events_in_their_order(house: House) -> None:
     house.upstream.play(events(*anthropic_events("Hel", "lo"), named=True))
     items = told(house.ask("POST", PATH, {**HELLO, "stream": True}))

@@ -37,7 +37,7 @@ def test_an_answer_in_openais_words(house: House) -> None:
     assert found.status == 200, found.body
     assert found.body["object"] == "chat.completion"
     assert found.body["model"] == "gpt-4"
-    assert found.body["choices"][0]["message"] == {"role": "assistant", "content": "Hello yourself.", "refusal": None}
+    assert found.body["choices"][0]["message"] == {"role": "assistant", "content": "Hello yourself."}
     assert found.body["choices"][0]["finish_reason"] == "stop"
     assert found.body["usage"]["total_tokens"] == 14
     assert found.body["usage"]["prompt_tokens_details"]["cached_tokens"] == 4
@@ -48,6 +48,50 @@ def test_an_answer_in_openais_words(house: House) -> None:
     assert sent.headers["authorization"].startswith("Bearer sk-test-openai")
     for header in ("x-request-id", "x-gateway-model", "x-gateway-provider", "x-gateway-cost-usd"):
         assert header in found.headers, found.headers
+
+
+def test_what_the_provider_says_in_this_dialect_goes_on_whole(house: House) -> None:
+    """Log probabilities, annotations, fingerprints: nothing that the gateway has no word for is lost."""
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": None, "refusal": "No.", "annotations": []},
+        "logprobs": {"content": [], "refusal": [{"token": "No", "logprob": -0.1, "bytes": None, "top_logprobs": []}]},
+        "finish_reason": "stop",
+    }
+    house.upstream.play(answer(openai_answer(choices=[choice], system_fingerprint="fp_1", service_tier="flex")))
+    asked = {**HELLO, "logprobs": True, "metadata": {"team": "risk"}, "user": "u"}
+    asked["messages"] = [{"role": "developer", "content": [{"type": "text", "text": "Be brief."}], "name": "ops"}]
+    found = house.ask("POST", PATH, asked)
+    assert found.body["choices"] == [choice]
+    assert (found.body["system_fingerprint"], found.body["service_tier"]) == ("fp_1", "flex")
+    assert found.body["model"] == "gpt-4", "the name that the caller knows"
+    sent = house.upstream.sent[0].body
+    assert {name: sent[name] for name in asked} == asked
+    assert "x-gateway-dropped-params" not in found.headers
+
+
+def test_a_streams_own_chunks_go_on_whole(house: House) -> None:
+    pieces = openai_chunks("Hel", "lo")
+    pieces[1]["choices"][0]["logprobs"] = {"content": [{"token": "Hel", "logprob": -0.5}]}
+    pieces[1]["system_fingerprint"] = "fp_1"
+    house.upstream.play(events(*pieces))
+    found = chunks(house.ask("POST", PATH, {**HELLO, "stream": True, "logprobs": True}))
+    assert [{**piece, "model": "gpt-4"} for piece in pieces if piece["choices"]] == [
+        {name: value for name, value in chunk.items() if name != "created"} for chunk in found
+    ]
+
+
+def test_what_the_answer_depends_on_is_refused_elsewhere(house: House) -> None:
+    house.upstream.play(answer(anthropic_answer()))
+    refused = house.ask("POST", PATH, {**HELLO, "model": "claude-3-sonnet", "logprobs": True})
+    assert refused.status == 400
+    assert refused.body["error"]["param"] == "logprobs"
+    assert not house.upstream.sent, "refused before any call"
+    told = house.ask("POST", PATH, {**HELLO, "model": "claude-3-sonnet", "store": True, "seed": 4})
+    assert told.headers["x-gateway-dropped-params"] == "store,seed"
+    strict = {"x-gateway-strict": "true"}
+    held = house.ask("POST", PATH, {**HELLO, "model": "claude-3-sonnet", "seed": 4}, headers=strict)
+    assert (held.status, held.body["error"]["param"]) == (400, "seed")
 
 
 def test_pieces_as_they_come(house: House) -> None:

@@ -166,7 +166,7 @@ def test_fields_of_the_same_dialect_are_carried_and_of_another_named() -> None:
     same = openai_wire.encode(changed(dialect="openai", extra=extra), "gpt-4", stream=False)
     assert sent(same)["logprobs"] is True
     other = anthropic_wire.encode(changed(dialect="openai", extra=extra, seed=1), "c", stream=False, max_tokens=9)
-    assert other[1] == ("seed", "logprobs")
+    assert other[1] == ("logprobs", "seed")
     thinking = Chat("m", (Message("assistant", (ThinkingPart("hm", "sig"), TextPart("a"))), *HELLO.messages))
     assert openai_wire.encode(thinking, "gpt-4", stream=False)[1] == ("thinking",)
 

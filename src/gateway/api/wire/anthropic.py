@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from gateway.models.llm_models import (
     Message,
     Part,
     Reply,
+    ResponseFormat,
     TextPart,
     ThinkingPart,
     Tool,
@@ -40,6 +41,13 @@ _READ = frozenset(
 )
 _EXTRA = frozenset(
     {"top_k", "thinking", "service_tier", "container", "mcp_servers", "context_management", "output_config"}
+    | {"cache_control", "inference_geo", "speed"}
+)
+#: Blocks that only Anthropic has: they go in the body as they stand; see ``Chat.native_only``.
+_NATIVE_BLOCKS = frozenset(
+    {"document", "search_result", "redacted_thinking", "server_tool_use", "container_upload", "mcp_tool_use"}
+    | {"web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "mcp_tool_result"}
+    | {"bash_code_execution_tool_result", "text_editor_code_execution_tool_result", "tool_search_tool_result"}
 )
 
 
@@ -79,15 +87,76 @@ def decode(body: Mapping[str, Any]) -> AnthropicRequest:
         stop=tuple(stops),
         tools=_tools(body.get("tools")),
         tool_choice=_tool_choice(body.get("tool_choice")),
+        response_format=_response_format(body.get("output_config")),
+        reasoning_effort=_effort(body.get("output_config")),
         user=str(metadata.get("user_id") or "") if isinstance(metadata, dict) else "",
         dialect="anthropic",
-        extra={name: value for name, value in body.items() if name in _EXTRA and value is not None},
+        extra={
+            name: value
+            for name, value in body.items()
+            if name in _EXTRA and value is not None and name != "output_config"
+        },
+        native=dict(body),
+        native_only=_native_only(body),
+        unmapped=_unmapped(body),
     )
     return AnthropicRequest(chat, stream)
 
 
+def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the answer depends on and no other dialect has."""
+    names = [name for name in ("container", "mcp_servers") if body.get(name)]
+    names += [str(item["type"]) for item in body.get("tools") or () if item.get("type") not in (None, "custom")]
+    for block, nested in _blocks(body):
+        if block.get("type") in _NATIVE_BLOCKS:
+            names.append(str(block["type"]))
+        elif nested and block.get("type") != "text":
+            names.append(f"tool_result.{block.get('type')}")
+    return tuple(dict.fromkeys(names))
+
+
+def _unmapped(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is only a hint: cache marks, citations of earlier answers."""
+    holders = [*(block for block, _ in _blocks(body)), *(body.get("tools") or ())]
+    names = [name for name in ("cache_control", "citations") if any(holder.get(name) for holder in holders)]
+    return tuple(name for name in names if name not in body)
+
+
+def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    """Every block of the conversation, and whether it stands within a tool's result."""
+    for content in (body.get("system"), *(turn.get("content") for turn in body["messages"])):
+        for block in content if isinstance(content, list) else ():
+            yield block, False
+            inner = block.get("content") if block.get("type") == "tool_result" else None
+            for nested in inner if isinstance(inner, list) else ():
+                yield nested, True
+
+
+def _response_format(raw: Any) -> ResponseFormat | None:
+    """``output_config.format``: an answer held to a JSON schema."""
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        raise ValidationFailed("output_config: an object is expected", param="output_config")
+    form = raw.get("format")
+    if form is None:
+        return None
+    if not isinstance(form, dict) or form.get("type") != "json_schema" or not isinstance(form.get("schema"), dict):
+        raise ValidationFailed(
+            "output_config.format: type json_schema with a schema is expected", param="output_config.format"
+        )
+    return ResponseFormat("json_schema", schema=form["schema"], strict=True)
+
+
+def _effort(raw: Any) -> str:
+    effort = raw.get("effort") if isinstance(raw, dict) else None
+    return effort if isinstance(effort, str) else ""
+
+
 def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
-    """A ``message``."""
+    """A ``message``. What a provider of this dialect answered goes on whole: citations, signatures, tiers."""
+    if reply.native is not None and reply.native.dialect == "anthropic" and reply.native.event is not None:
+        return {**reply.native.event, "model": model}
     choice = reply.choices[0]
     return {
         "id": reply.id or name,
@@ -120,6 +189,7 @@ class EventEncoder:
         self._begun = False
         self._index = -1
         self._open = ""
+        self._ended = False
         self._usage = Usage()
         self._stop: tuple[str, str | None] | None = None
 
@@ -128,6 +198,8 @@ class EventEncoder:
         events: list[dict[str, Any]] = []
         if delta.usage is not None:
             self._usage = delta.usage
+        if delta.native is not None and delta.native.dialect == "anthropic":
+            return [] if delta.native.event is None else self._own(delta.native.event)
         if delta.choice != 0:
             return events
         if not self._begun:
@@ -150,8 +222,19 @@ class EventEncoder:
             self._stop = (_stop(delta.finish, delta.raw_finish), delta.stop_sequence or None)
         return events
 
+    def _own(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """A provider's event of this dialect as it stands, but for the model's name."""
+        self._ended = self._ended or event.get("type") == "message_stop"
+        message = event.get("message")
+        if event.get("type") == "message_start" and isinstance(message, dict):
+            self._begun = True
+            return [{**event, "message": {**message, "model": self._model}}]
+        return [event] if isinstance(event.get("type"), str) else []
+
     def end(self, usage: Usage) -> list[dict[str, Any]]:
-        """What closes the message."""
+        """What closes the message, where the provider has not done so itself."""
+        if self._ended:
+            return []
         reason, sequence = self._stop or ("end_turn", None)
         counted = encode_usage(usage if self._usage.basis == "none" else self._usage)
         return [
@@ -229,11 +312,14 @@ def _parts(raw: Any, place: str) -> tuple[Part, ...]:
         return (TextPart(raw),) if raw else ()
     if not isinstance(raw, list):
         raise ValidationFailed(f"{place}: a text or a list of blocks is expected", param=place)
-    return tuple(_part(item, f"{place}[{at}]") for at, item in enumerate(raw))
+    parts = (_part(item, f"{place}[{at}]") for at, item in enumerate(raw))
+    return tuple(part for part in parts if part is not None)
 
 
-def _part(raw: Any, place: str) -> Part:
+def _part(raw: Any, place: str) -> Part | None:
     kind = raw.get("type") if isinstance(raw, dict) else None
+    if kind in _NATIVE_BLOCKS:
+        return None
     if kind == "text" and isinstance(raw.get("text"), str):
         return TextPart(raw["text"])
     if kind == "image" and isinstance(raw.get("source"), dict):
@@ -260,13 +346,13 @@ def _tools(raw: Any) -> tuple[Tool, ...]:
         raise ValidationFailed("tools: a list is expected", param="tools")
     tools = []
     for at, item in enumerate(raw or ()):
-        if (
-            not isinstance(item, dict)
-            or not isinstance(item.get("name"), str)
-            or item.get("type") not in (None, "custom")
-        ):
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise ValidationFailed(f"tools[{at}]: a tool with name and input_schema is expected", param=f"tools[{at}]")
-        tools.append(Tool(item["name"], item.get("description") or "", item.get("input_schema") or {}))
+        if item.get("type") not in (None, "custom"):
+            continue  # a tool that the provider runs itself: only its own dialect knows it
+        tools.append(
+            Tool(item["name"], item.get("description") or "", item.get("input_schema") or {}, item.get("strict"))
+        )
     return tuple(tools)
 
 

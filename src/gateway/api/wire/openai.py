@@ -40,12 +40,15 @@ _READ = frozenset(
     | {"presence_penalty", "frequency_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
     | {"reasoning_effort", "user", "stream", "stream_options"}
 )
-#: Fields that only an OpenAI-style provider understands: carried there, reported elsewhere.
+#: Fields that only an OpenAI-style provider understands: carried there, reported elsewhere, …
 _EXTRA = frozenset(
     {"logprobs", "top_logprobs", "logit_bias", "metadata", "store", "service_tier", "prediction", "modalities"}
     | {"audio", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity", "web_search_options"}
     | {"functions", "function_call"}
 )
+#: … but for those that the answer depends on: refused elsewhere.
+_NATIVE_PARTS = ("input_audio", "file")
+_NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "function_call")
 
 
 class OpenAIRequest(msgspec.Struct, frozen=True):
@@ -83,6 +86,9 @@ def decode(body: Mapping[str, Any]) -> OpenAIRequest:
         user=_text(body, "user"),
         dialect="openai",
         extra={name: value for name, value in body.items() if name in _EXTRA and value is not None},
+        native=dict(body),
+        native_only=_native_only(body),
+        unmapped=("messages.name",) if any("name" in turn for turn in body["messages"]) else (),
     )
     stream = body.get("stream") or False
     if not isinstance(stream, bool):
@@ -92,8 +98,26 @@ def decode(body: Mapping[str, Any]) -> OpenAIRequest:
     return OpenAIRequest(chat, stream, bool(options.get("include_usage")))
 
 
+def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
+    names = [name for name in _NATIVE_ONLY if body.get(name)]
+    if body.get("modalities") not in (None, ["text"]):
+        names.append("modalities")
+    for turn in body["messages"]:
+        content = turn.get("content")
+        for part in content if isinstance(content, list) else ():
+            if part.get("type") in _NATIVE_PARTS and part["type"] not in names:
+                names.append(part["type"])
+    return tuple(names)
+
+
 def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
-    """A ``chat.completion``. ``model`` as the caller named it, ``name`` our id where the provider gave none."""
+    """A ``chat.completion``. ``model`` as the caller named it, ``name`` our id where the provider gave none.
+
+    What a provider of this dialect answered goes on whole: log probabilities, refusals, annotations.
+    """
+    if reply.native is not None and reply.native.dialect == "openai" and reply.native.event is not None:
+        own = {"id": name, "object": "chat.completion", "created": int(time.time()), **reply.native.event}
+        return {**own, "model": model, "usage": own.get("usage") or encode_usage(reply.usage)}
     return {
         "id": reply.id or name,
         "object": "chat.completion",
@@ -135,6 +159,8 @@ class ChunkEncoder:
         """The chunks of one piece."""
         if delta.usage is not None:
             self._usage = delta.usage
+        if delta.native is not None and delta.native.dialect == "openai":
+            return [] if delta.native.event is None else self._own(delta.native.event)
         content: dict[str, Any] = {}
         if delta.text:
             content["content"] = delta.text
@@ -158,6 +184,18 @@ class ChunkEncoder:
         if delta.finish is not None:
             chunks.append(self._chunk([_delta(delta.choice, {}, _FINISH[delta.finish])]))
         return chunks
+
+    def _own(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """A provider's chunk of this dialect as it stands, but for the model's name; its usage comes at
+        the end, where it was asked for."""
+        chunk = {**event, "model": self._model}
+        chunk.setdefault("object", "chat.completion.chunk")
+        chunk.setdefault("created", self._created)
+        self._name = chunk.setdefault("id", self._name)
+        chunk.pop("usage", None)
+        if self._include_usage:
+            chunk["usage"] = None
+        return [chunk] if chunk.get("choices") else []
 
     def end(self, usage: Usage) -> list[dict[str, Any]]:
         """The chunk with the usage, where it was asked for."""
@@ -242,10 +280,14 @@ def _parts(raw: Any, place: str) -> tuple[Part, ...]:
         kind = item.get("type") if isinstance(item, dict) else None
         if kind in ("text", "refusal") and isinstance(item.get(kind), str):
             parts.append(TextPart(item[kind]))
+        elif kind in _NATIVE_PARTS and isinstance(item.get(kind), dict):
+            continue  # goes in the body as it stands; see Chat.native_only
         elif kind == "image_url" and isinstance(item.get("image_url"), dict):
             parts.append(_image(item["image_url"], where))
         else:
-            raise ValidationFailed(f"{where}: a part of type text or image_url is expected", param=where)
+            raise ValidationFailed(
+                f"{where}: a part of type text, image_url, input_audio or file is expected", param=where
+            )
     return tuple(parts)
 
 
