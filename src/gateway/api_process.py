@@ -84,6 +84,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock),
         catalogue=core.catalogue,
         chat=serving.chat,
+        embed=serving.embed,
         predict=serving.predict,
         desk=desk,
         registry=core.registry,

@@ -44,7 +44,9 @@ from gateway.security.identity import Identity, JwtSettings
 from gateway.security.limits import Limits
 from gateway.security.secret_files import secret_for
 from gateway.serving.accounts import Accounts
+from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
+from gateway.serving.embed import EmbedService
 from gateway.serving.predict import PredictService
 from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
@@ -101,6 +103,7 @@ class Serving:
     """Model calls from one event loop."""
 
     chat: ChatService
+    embed: EmbedService
     predict: PredictService
     transport: Transport
 
@@ -175,12 +178,14 @@ def make_core(settings: Settings) -> Core:
 def make_serving(core: Core) -> Serving:
     """Model calls for one event loop; its connections open there at first use."""
     transport = Transport()
-    directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir))
-    chat = ChatService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
+    directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
+    cache = AnswerCache(core.clock)
+    chat = ChatService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache)
+    embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
     )
-    return Serving(chat, predict, transport)
+    return Serving(chat, embed, predict, transport)
 
 
 def make_runner(core: Core) -> StepRunner:

@@ -1,4 +1,4 @@
-"""The hot doors, bare ASGI: ``/v1/chat/completions``, ``/v1/messages`` and ``/v1/models``.
+"""The hot doors, bare ASGI: everything under ``/v1``, in OpenAI's and Anthropic's dialects.
 
 No framework between the socket and the story: a body is decoded once, and pieces of a stream are
 written as they come. A client that leaves ends the upstream call, and its account is settled.
@@ -20,15 +20,15 @@ from gateway.api.body import read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error
 from gateway.api.services import Services
-from gateway.api.wire import anthropic, openai
+from gateway.api.wire import anthropic, embeddings, openai
 from gateway.api.wire.headers import answer_headers
-from gateway.errors import GatewayError, MethodNotAllowed
+from gateway.errors import GatewayError, MethodNotAllowed, ValidationFailed
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
 from gateway.security.access import Caller
-from gateway.serving.chat_stream import ChatStream
+from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.telemetry import logs
 from gateway.telemetry.traces import child_of
 
@@ -47,13 +47,15 @@ class _Pieces(Protocol):
 
 
 class DataPlane:
-    """The three doors and their methods."""
+    """The doors and their methods."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._doors: dict[str, tuple[str, str, Callable[[_Exchange], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", "llm:execute", self._chat_completions),
             "/v1/messages": ("POST", "llm:execute", self._messages),
+            "/v1/embeddings": ("POST", "llm:execute", self._embeddings),
+            "/v1/messages/count_tokens": ("POST", "llm:execute", self._count_tokens),
             "/v1/models": ("GET", "models:read", self._models),
         }
 
@@ -111,6 +113,17 @@ class DataPlane:
             stream, anthropic.EventEncoder(request.chat.model, name), _anthropic_line, b"", _anthropic_failure
         )
 
+    async def _embeddings(self, exchange: _Exchange) -> None:
+        request = embeddings.decode(await exchange.body())
+        answer = await self._services.embed.embed(exchange.caller, request, exchange.context("openai"))
+        body = embeddings.encode(answer.embeddings, request.encoding, request.model)
+        await exchange.json(body, answer_headers(answer.meta))
+
+    async def _count_tokens(self, exchange: _Exchange) -> None:
+        body = {"max_tokens": 1, **await exchange.body()}
+        count = await self._services.chat.count_tokens(exchange.caller, anthropic.decode(body).chat)
+        await exchange.json({"input_tokens": count.tokens}, {"x-gateway-count": count.basis})
+
     async def _models(self, exchange: _Exchange) -> None:
         models = self._services.catalogue.current.models
         usable = [name for name, spec in models.items() if spec.type == "llm" and exchange.caller.may_use_model(name)]
@@ -164,6 +177,8 @@ class _Exchange:
             door=door,
             traceparent=child_of(self.headers.get("traceparent", "")),
             strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
+            cache_seconds=_cache_seconds(self.headers.get("x-gateway-cache", "")),
+            session=self.headers.get("x-gateway-session", "")[:200],
         )
 
     async def json(self, body: Any, headers: dict[str, str], status: int = 200) -> None:
@@ -184,7 +199,7 @@ class _Exchange:
 
     async def stream(
         self,
-        stream: ChatStream,
+        stream: ChatStream | KeptStream,
         pieces: _Pieces,
         line: Callable[[dict[str, Any]], bytes],
         last: bytes,
@@ -232,7 +247,7 @@ class _Exchange:
             continue
 
 
-async def _with_pings(stream: ChatStream, gone: asyncio.Task[None]) -> AsyncIterator[Delta | None]:
+async def _with_pings(stream: ChatStream | KeptStream, gone: asyncio.Task[None]) -> AsyncIterator[Delta | None]:
     """The pieces, ``None`` after each silence, and the end at once where the client has left."""
     pieces = aiter(stream)
     coming: asyncio.Future[Delta] | None = None
@@ -258,6 +273,17 @@ async def _with_pings(stream: ChatStream, gone: asyncio.Task[None]) -> AsyncIter
             with contextlib.suppress(asyncio.CancelledError, GatewayError, StopAsyncIteration):  # hung up on purpose
                 await coming
         await pieces.aclose()  # type: ignore[attr-defined]  # an async generator: closing it settles the call
+
+
+def _cache_seconds(given: str) -> int | None:
+    """``x-gateway-cache``: seconds, or ``off``."""
+    if not given:
+        return None
+    if given == "off":
+        return 0
+    if not given.isdecimal() or len(given) > 5:
+        raise ValidationFailed("x-gateway-cache: seconds or off is expected", param="x-gateway-cache")
+    return int(given)
 
 
 def _openai_line(chunk: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ from gateway.routing.health import Health
 from gateway.security.audit import AuditLog
 from gateway.security.identity import Identity
 from gateway.serving.chat import ChatService
+from gateway.serving.embed import EmbedService
 from gateway.serving.predict import PredictService
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
@@ -37,6 +38,7 @@ class Services:
     budgets: BudgetService
     catalogue: CatalogueHolder
     chat: ChatService
+    embed: EmbedService
     predict: PredictService
     desk: Desk
     registry: ModelRegistry

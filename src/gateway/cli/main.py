@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "workflows": ("workflows", "make_app", "Run and watch workflows."),
     "tasks": ("tasks", "make_app", "Watch and cancel tasks."),
     "models": ("models", "make_app", "Models, versions, promotion and rollback."),
+    "route": ("route", "make_app", "Which deployment answers for a model, and why."),
     "prompts": ("prompts", "make_app", "Prompt templates."),
     "keys": ("keys", "make_app", "API keys."),
     "budgets": ("budgets", "make_app", "Spending limits."),

@@ -39,6 +39,7 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
         "openrouter": "openrouter",
         "perplexity": "perplexity",
         "cerebras": "cerebras",
+        "x-ai": "x-ai",
     }
 )
 _KEYS = (

@@ -22,3 +22,7 @@ class CallContext(Struct, frozen=True):
     timeout: float | None = None
     #: Refuse what the provider cannot carry, instead of naming it in the answer.
     strict: bool = False
+    #: Calls of one session may stick to one deployment; see ``models.route``.
+    session: str = ""
+    #: How long the answer may be kept and given again; ``None``: as the model's row says, 0: not at all.
+    cache_seconds: int | None = None

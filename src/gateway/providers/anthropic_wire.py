@@ -28,6 +28,11 @@ from gateway.providers.carrying import unmapped
 VERSION = "2023-06-01"
 #: The tool that stands for a response_format: forced on the way there, text on the way back.
 ANSWER_TOOL = "json_answer"
+#: What a count of tokens depends on.
+_COUNTED = frozenset(
+    {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "mcp_servers"}
+    | {"cache_control", "context_management"}
+)
 #: Tokens of thinking for an effort: the same steps as other gateways and Google's own compatibility layer.
 _BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576}
 _FINISH: dict[str, FinishReason] = {
@@ -90,6 +95,20 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
     if stream:
         body["stream"] = True
     return msgspec.json.encode(body), tuple(dropped)
+
+
+def encode_count(chat: Chat, upstream_model: str) -> bytes:
+    """The body of ``/v1/messages/count_tokens``: what is asked, without how it is to be answered."""
+    body = msgspec.json.decode(encode(chat, upstream_model, stream=False, max_tokens=chat.max_tokens or 1)[0])
+    return msgspec.json.encode({name: value for name, value in body.items() if name in _COUNTED})
+
+
+def decode_count(content: bytes) -> int:
+    """Tokens of the input. ``UpstreamError`` for an answer that is not of this shape."""
+    try:
+        return int(msgspec.json.decode(content)["input_tokens"])
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: bool) -> dict[str, Any]:

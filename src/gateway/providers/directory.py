@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
+from urllib.parse import quote
 
+from gateway.clock import Clock
 from gateway.errors import NotBuilt, ProviderNotConfigured
 from gateway.models.custom_models import load_language_model
+from gateway.models.embedding_models import EmbeddingModel
 from gateway.models.llm_models import Chat, LanguageModel
 from gateway.providers import anthropic_wire
-from gateway.providers.http_models import Address, AnthropicWire, HttpModel, OpenAIWire
+from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
+from gateway.providers.google_token import GoogleToken
+from gateway.providers.http_models import (
+    AnthropicWire,
+    BedrockWire,
+    Counter,
+    GeminiWire,
+    HttpEmbeddings,
+    HttpModel,
+    OpenAIWire,
+    Wire,
+)
 from gateway.providers.local_llm import LocalServerNote
+from gateway.providers.sigv4 import Credentials
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import ModelSpec, ProviderSpec
 
 _DEFAULT_MAX_TOKENS = 4096
+#: The version of Azure's API that is asked for unless the row names another (the newest that is not a preview).
+_AZURE_VERSION = "2024-10-21"
 
 
 class Deployed(LanguageModel, Protocol):
@@ -21,24 +39,22 @@ class Deployed(LanguageModel, Protocol):
 
     def dropped(self, chat: Chat) -> tuple[str, ...]: ...
 
+    async def count_tokens(self, chat: Chat) -> int | None: ...
+
 
 class ProviderDirectory:
     """Language models by catalogue row; made once for each and kept. Belongs to one event loop."""
 
-    def __init__(self, transport: Transport, local: LocalServerNote) -> None:
+    def __init__(self, transport: Transport, local: LocalServerNote, clock: Clock) -> None:
         self._transport = transport
         self._local = local
+        self._clock = clock
+        self._google: dict[str, GoogleToken] = {}
         self._made: dict[tuple[str, str], tuple[ProviderSpec, ModelSpec, Deployed]] = {}
 
     def language_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
         """What answers for ``model`` at ``provider``. ``ProviderNotConfigured`` without its credential."""
-        if not provider.configured:
-            raise ProviderNotConfigured(
-                f"the provider {provider.name!r} of {model.name!r} has no credential here",
-                mend=f"set {' and '.join(provider.missing)} for the gateway, or use another model such as smollm2",
-                provider=provider.name,
-                missing=list(provider.missing),
-            )
+        _check_configured(provider, model)
         kept = self._made.get((provider.name, model.name))
         if kept is not None and kept[0] is provider and kept[1] is model:
             return kept[2]
@@ -46,26 +62,113 @@ class ProviderDirectory:
         self._made[provider.name, model.name] = (provider, model, made)
         return made
 
-    def _make(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
+    def embedding_model(self, provider: ProviderSpec, model: ModelSpec) -> EmbeddingModel:
+        """What embeds for ``model`` at ``provider``; ``NotBuilt`` where its API has no such thing."""
+        _check_configured(provider, model)
         upstream = model.upstream_model or model.name
         if provider.type in ("openai", "openai_compatible"):
-            wire = OpenAIWire(upstream, official=provider.type == "openai")
-            bearer = {"authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}
-            address = Address(f"{provider.base_url}/chat/completions", {**bearer, **provider.headers})
-            return HttpModel(provider.name, wire, lambda: address, self._transport, provider.timeouts)
-        if provider.type == "anthropic":
-            headers = {"x-api-key": provider.api_key, "anthropic-version": anthropic_wire.VERSION, **provider.headers}
-            address = Address(f"{provider.base_url}/v1/messages", headers)
-            limit = model.max_output_tokens or _DEFAULT_MAX_TOKENS
-            return HttpModel(
-                provider.name, AnthropicWire(upstream, limit), lambda: address, self._transport, provider.timeouts
-            )
-        if provider.type == "llama_cpp":
-            wire = OpenAIWire(upstream, official=False)
-            return HttpModel(provider.name, wire, self._local.address, self._transport, provider.timeouts)
+            endpoint = FixedEndpoint(f"{provider.base_url}/embeddings", _bearer(provider))
+        elif provider.type == "azure_openai":
+            endpoint = self._azure_endpoint(provider, upstream, "embeddings")
+        elif provider.type == "gemini":  # by Google's own layer of OpenAI's dialect
+            headers = {"authorization": f"Bearer {provider.api_key}", **provider.headers}
+            endpoint = FixedEndpoint(f"{provider.base_url}/openai/embeddings", headers)
+        else:
+            raise NotBuilt(f"a provider of type {provider.type!r} serves no embeddings here")
+        return HttpEmbeddings(provider.name, upstream, endpoint, self._transport, provider.timeouts)
+
+    def _make(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
         if provider.type == "python":
-            return _Custom(load_language_model(upstream, model.options))
-        raise NotBuilt(f"a provider of type {provider.type!r} serves no language models here")
+            return _Custom(load_language_model(model.upstream_model or model.name, model.options))
+        makers: Mapping[str, Callable[[ProviderSpec, ModelSpec], tuple[Wire, Endpoint]]] = {
+            "openai": self._openai,
+            "openai_compatible": self._openai,
+            "azure_openai": self._azure,
+            "anthropic": self._anthropic,
+            "gemini": self._gemini,
+            "vertex": self._gemini,
+            "bedrock": self._bedrock,
+            "llama_cpp": self._embedded,
+        }
+        make = makers.get(provider.type)
+        if make is None:
+            raise NotBuilt(f"a provider of type {provider.type!r} serves no language models here")
+        wire, endpoint = make(provider, model)
+        counter = self._counter(provider, model)
+        return HttpModel(provider.name, wire, endpoint, self._transport, provider.timeouts, counter)
+
+    def _counter(self, provider: ProviderSpec, model: ModelSpec) -> Counter | None:
+        upstream = model.upstream_model or model.name
+        if provider.type == "anthropic":
+            url = f"{provider.base_url}/v1/messages/count_tokens"
+            return Counter(FixedEndpoint(url, _anthropic_headers(provider)), upstream)
+        if provider.type == "llama_cpp":
+            return Counter(MovingEndpoint(self._local.counting), upstream)
+        return None
+
+    def _openai(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
+        wire = OpenAIWire(model.upstream_model or model.name, official=provider.type == "openai")
+        return wire, FixedEndpoint(f"{provider.base_url}/chat/completions", _bearer(provider))
+
+    def _azure(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
+        deployment = model.upstream_model or model.name
+        wire = OpenAIWire(deployment, official=True)
+        return wire, self._azure_endpoint(provider, deployment, "chat/completions")
+
+    @staticmethod
+    def _azure_endpoint(provider: ProviderSpec, deployment: str, operation: str) -> FixedEndpoint:
+        version = str(provider.options.get("api_version") or _AZURE_VERSION)
+        path = f"/openai/deployments/{quote(deployment, safe='')}/{operation}?api-version={quote(version)}"
+        return FixedEndpoint(provider.base_url + path, {"api-key": provider.api_key, **provider.headers})
+
+    def _anthropic(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
+        wire = AnthropicWire(model.upstream_model or model.name, model.max_output_tokens or _DEFAULT_MAX_TOKENS)
+        return wire, FixedEndpoint(f"{provider.base_url}/v1/messages", _anthropic_headers(provider))
+
+    def _gemini(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
+        name = model.upstream_model or model.name
+        if provider.type == "gemini":
+            headers = {"x-goog-api-key": provider.api_key, **provider.headers}
+            return GeminiWire(), GeminiEndpoint(provider.base_url, name, headers)
+        path = str(provider.options["credentials_file"])
+        tokens = self._google.setdefault(path, GoogleToken(path, self._transport, self._clock))
+        return GeminiWire(), GeminiEndpoint(provider.base_url, name, provider.headers, tokens)
+
+    def _bedrock(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
+        options = provider.options
+        key = str(options.get("access_key_id") or "")
+        session = str(options.get("session_token") or "")
+        endpoint = BedrockEndpoint(
+            provider.base_url,
+            model.upstream_model or model.name,
+            str(options["region"]),
+            self._clock,
+            credentials=Credentials(key, provider.api_key, session) if key else None,
+            bearer="" if key else provider.api_key,
+            headers=provider.headers,
+        )
+        return BedrockWire(), endpoint
+
+    def _embedded(self, _provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
+        return OpenAIWire(model.upstream_model or model.name, official=False), MovingEndpoint(self._local.address)
+
+
+def _check_configured(provider: ProviderSpec, model: ModelSpec) -> None:
+    if not provider.configured:
+        raise ProviderNotConfigured(
+            f"the provider {provider.name!r} of {model.name!r} has no credential here",
+            mend=f"set {' and '.join(provider.missing)} for the gateway, or use another model such as smollm2",
+            provider=provider.name,
+            missing=list(provider.missing),
+        )
+
+
+def _anthropic_headers(provider: ProviderSpec) -> dict[str, str]:
+    return {"x-api-key": provider.api_key, "anthropic-version": anthropic_wire.VERSION, **provider.headers}
+
+
+def _bearer(provider: ProviderSpec) -> dict[str, str]:
+    return {**({"authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}), **provider.headers}
 
 
 class _Custom:
@@ -77,3 +180,6 @@ class _Custom:
 
     def dropped(self, _chat: Chat) -> tuple[str, ...]:
         return ()
+
+    async def count_tokens(self, _chat: Chat) -> int | None:
+        return None

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gateway.errors import ConfigurationInvalid, ModelNotReady
-from gateway.providers.http_models import Address
+from gateway.providers.endpoints import Address
 
 MODEL = "SmolLM2-135M-Instruct"
 #: Tokens of context a request has.
@@ -49,6 +49,11 @@ class LocalServerNote:
                 retry_after=2.0,
             ) from None
         return self._address
+
+    def counting(self) -> Address:
+        """Where its tokens are counted."""
+        address = self.address()
+        return Address(address.url.removesuffix("/chat/completions") + "/messages/count_tokens", address.headers)
 
 
 def note_file(data_dir: Path) -> Path:

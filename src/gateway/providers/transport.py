@@ -1,7 +1,8 @@
 """HTTP to providers: one pool of connections, four timeouts, no environment proxies, no redirects.
 
-Errors are ``errors.Upstream*``; ``reached`` tells whether the provider may have begun to work (then
-the call may have cost something).
+URLs are sent as they are written: a signed path may not be spelt otherwise. Errors are
+``errors.Upstream*``; ``reached`` tells whether the provider may have begun to work (then the call may
+have cost something).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 from msgspec import Struct
+from yarl import URL
 
 from gateway.errors import UpstreamTimeout, UpstreamUnavailable
 from gateway.registry.catalogue import Timeouts
@@ -65,7 +67,7 @@ class Transport:
         )
         with _translated(reached=False) as state:
             async with self._sessions().post(
-                url, data=body, headers=headers, timeout=limits, allow_redirects=False
+                URL(url, encoded=True), data=body, headers=headers, timeout=limits, allow_redirects=False
             ) as response:
                 state.reached = True
                 content = await response.content.read(_LARGEST_ANSWER + 1)
@@ -84,7 +86,7 @@ class Transport:
         with _translated(reached=False):
             async with asyncio.timeout(timeouts.first_byte):
                 response = await self._sessions().post(
-                    url, data=body, headers=headers, timeout=limits, allow_redirects=False
+                    URL(url, encoded=True), data=body, headers=headers, timeout=limits, allow_redirects=False
                 )
         try:
             yield StreamedResponse(response, timeouts.idle)

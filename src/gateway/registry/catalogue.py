@@ -9,6 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from gateway.errors import ConfigurationInvalid, ModelNotFound
+from gateway.models.route import Route
 
 ModelType = Literal[
     "llm", "embedding", "classification", "regression", "anomaly_detection", "time_series", "clustering", "risk_module"
@@ -18,12 +19,16 @@ MODEL_TYPES: tuple[str, ...] = ModelType.__args__  # type: ignore[attr-defined]
 PROVIDER_TYPES: Mapping[str, str] = {
     "openai": "the OpenAI API",
     "anthropic": "the Anthropic API",
+    "azure_openai": "Azure OpenAI: upstream_model names the deployment",
+    "gemini": "Google's Gemini API (generateContent)",
+    "vertex": "Gemini on Vertex AI, by a service account",
+    "bedrock": "AWS Bedrock's Converse API",
     "openai_compatible": "a server with OpenAI's chat completions: vLLM, Ollama, llama.cpp, …",
     "llama_cpp": "the embedded language model",
     "local": "our own predictive models",
     "python": "models of an installed Python package (entry points)",
 }
-LLM_PROVIDER_TYPES = frozenset({"openai", "anthropic", "openai_compatible", "llama_cpp", "python"})
+LLM_PROVIDER_TYPES = frozenset(PROVIDER_TYPES) - {"local"}
 ML_PROVIDER_TYPES = frozenset({"local", "python"})
 
 
@@ -48,6 +53,13 @@ class ProviderSpec(Struct, frozen=True):
     max_attempts: int = 3
     missing: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    #: Whose public prices count, by the price book's name; the type's own where it is empty.
+    prices: str = ""
+
+    @property
+    def price_list(self) -> str:
+        """The price book's name for this provider."""
+        return self.prices or self.type
 
     @property
     def configured(self) -> bool:
@@ -56,7 +68,10 @@ class ProviderSpec(Struct, frozen=True):
 
 
 class ModelSpec(Struct, frozen=True):
-    """A row of ``models.yaml``: a name that callers use, and what stands behind it."""
+    """A row of ``models.yaml``: a name that callers use, and what stands behind it.
+
+    With a ``route`` it is no deployment itself; its provider is then that of the first one of the route.
+    """
 
     name: str
     type: str
@@ -68,6 +83,11 @@ class ModelSpec(Struct, frozen=True):
     context_window: int | None = None
     max_output_tokens: int | None = None
     fallbacks: tuple[str, ...] = ()
+    #: Fallbacks of a class of error, by its code: instead of the others.
+    fallbacks_on: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    route: Route | None = None
+    #: How long an answer is kept for equal questions of the same tenant; 0: not at all.
+    cache_seconds: int = 0
     description: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -6,10 +6,11 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from gateway.errors import ConfigurationInvalid
+from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
 from gateway.registry.catalogue import (
     LLM_PROVIDER_TYPES,
     ML_PROVIDER_TYPES,
@@ -23,12 +24,20 @@ from gateway.registry.catalogue import (
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
 
 FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
-_PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options"}
+_PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options", "prices"}
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
-    "fallbacks", "description", "options",
+    "fallbacks", "route", "cache_seconds", "description", "options",
 }  # fmt: skip
-_NEEDS_URL = frozenset({"openai", "anthropic", "openai_compatible"})
+#: Classes of errors that may have fallbacks of their own, by the error's code.
+FALLBACK_CLASSES = ("context_too_long", "content_refused")
+_NEEDS_URL = frozenset({"openai", "anthropic", "openai_compatible", "azure_openai", "gemini", "vertex", "bedrock"})
+#: Options without which a type cannot be called, and those it may have; secrets in them as ``${NAME}``.
+_OPTIONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "azure_openai": (frozenset(), frozenset({"api_version"})),
+    "bedrock": (frozenset({"region"}), frozenset({"access_key_id", "session_token"})),
+    "vertex": (frozenset({"credentials_file"}), frozenset()),
+}
 
 
 def load_catalogue(config_dir: Path, environ: Mapping[str, str]) -> Catalogue:
@@ -102,12 +111,13 @@ def _providers(document: Document, environ: Mapping[str, str]) -> dict[str, Prov
         api_key = _text(document, (*path, "api_key"), expand(raw.get("api_key", ""), environ, missing))
         if kind in _NEEDS_URL and not missing:
             _check_url(document, (*path, "base_url"), base_url)
-            if not api_key:
+            if not api_key and kind != "vertex":
                 raise document.wrong(
                     (*path, "api_key"), "is needed", 'write "${NAME}", or none for a server without keys'
                 )
         headers = raw.get("headers", {})
         _object(document, (*path, "headers"), headers, None)
+        options = _options(document, (*path, "options"), raw.get("options", {}), kind, environ, missing)
         providers[name] = ProviderSpec(
             name=name,
             type=kind,
@@ -117,9 +127,24 @@ def _providers(document: Document, environ: Mapping[str, str]) -> dict[str, Prov
             timeouts=_timeouts(document, (*path, "timeouts"), raw.get("timeouts", {})),
             max_attempts=_whole(document, (*path, "max_attempts"), raw.get("max_attempts", 3), 1, 6),
             missing=tuple(dict.fromkeys(missing)),
-            options=_object(document, (*path, "options"), raw.get("options", {}), None),
+            options=options,
+            prices=_text(document, (*path, "prices"), raw.get("prices", "")),
         )
     return providers
+
+
+def _options(
+    document: Document, path: Path_, raw: Any, kind: str, environ: Mapping[str, str], missing: list[str]
+) -> dict[str, Any]:
+    known = _OPTIONS.get(kind)
+    _object(document, path, raw, None if known is None else set(known[0] | known[1]))
+    for name in sorted(known[0]) if known is not None else ():
+        if not raw.get(name):
+            raise document.wrong((*path, name), f"a provider of type {kind} needs it")
+    if known is None:
+        return dict(raw)
+    unset: list[str] = []
+    return {name: expand(value, environ, unset if name == "session_token" else missing) for name, value in raw.items()}
 
 
 def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[dict[str, ModelSpec], dict[str, str]]:
@@ -129,6 +154,9 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
         path: Path_ = ("models", name)
         _object(document, path, raw, _MODEL_FIELDS)
         kind, provider = raw.get("type"), raw.get("provider")
+        route = _route(document, path, raw, rows)
+        if route is not None:
+            provider = rows[route.deployments[0].model].get("provider")
         if kind not in MODEL_TYPES:
             raise document.wrong((*path, "type"), "no such type of model", f"known types: {', '.join(MODEL_TYPES)}")
         if provider not in providers:
@@ -138,9 +166,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             raise document.wrong(
                 (*path, "provider"), f"a provider of type {providers[provider].type} serves no {kind} model"
             )
-        fallbacks = raw.get("fallbacks", [])
-        if not isinstance(fallbacks, list):
-            raise document.wrong((*path, "fallbacks"), "a list of model names")
+        fallbacks, fallbacks_on = _fallbacks(document, (*path, "fallbacks"), raw.get("fallbacks", []))
         models[name] = ModelSpec(
             name=name,
             type=kind,
@@ -151,12 +177,15 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             price=None if raw.get("price") is None else _object(document, (*path, "price"), raw["price"], None),
             context_window=_optional(document, (*path, "context_window"), raw.get("context_window")),
             max_output_tokens=_optional(document, (*path, "max_output_tokens"), raw.get("max_output_tokens")),
-            fallbacks=tuple(str(item) for item in fallbacks),
+            fallbacks=fallbacks,
+            fallbacks_on=fallbacks_on,
+            route=route,
+            cache_seconds=_whole(document, (*path, "cache_seconds"), raw.get("cache_seconds", 0), 0, 86_400),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_object(document, (*path, "options"), raw.get("options", {}), None),
         )
     for name, spec in models.items():
-        for fallback in spec.fallbacks:
+        for fallback in (*spec.fallbacks, *(item for names in spec.fallbacks_on.values() for item in names)):
             if fallback not in models or models[fallback].type != spec.type or fallback == name:
                 raise document.wrong(
                     ("models", name, "fallbacks"),
@@ -169,6 +198,68 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
         if model not in models:
             raise document.wrong(("defaults", task), "no such model", f"models.yaml has: {', '.join(models)}")
     return models, {str(task): str(model) for task, model in defaults.items()}
+
+
+def _route(document: Document, model: Path_, raw: Mapping[str, Any], rows: Mapping[str, Any]) -> Route | None:
+    """``route`` of a row: deployments are other rows of the same type, none of them a route itself."""
+    if "route" not in raw:
+        return None
+    path: Path_ = (*model, "route")
+    given = _object(document, path, raw["route"], {"deployments", "strategy", "sticky", "stream", "hedge_after"})
+    for name in ("provider", "upstream_model"):
+        if name in raw:
+            raise document.wrong((*model, name), "a model with a route has its deployments' own", "leave it out")
+    if raw.get("type") != "llm":
+        raise document.wrong((*model, "type"), "only a language model has a route")
+    listed = given.get("deployments")
+    if not isinstance(listed, list) or not listed:
+        raise document.wrong((*path, "deployments"), "a list of at least one model is expected here")
+    deployments = [_deployment(document, (*path, "deployments"), item) for item in listed]
+    for item in deployments:
+        row = rows.get(item.model)
+        if not isinstance(row, dict) or "route" in row or row.get("type") != raw["type"]:
+            what = f"{item.model!r} is no deployment of the same type"
+            raise document.wrong((*path, "deployments"), what, "name a model without a route")
+    if len({item.model for item in deployments}) < len(deployments):
+        raise document.wrong((*path, "deployments"), "a model stands here twice", "give it a weight instead")
+    hedge = given.get("hedge_after")
+    if hedge is not None and (isinstance(hedge, bool) or not isinstance(hedge, (int, float)) or not 0 < hedge <= 600):
+        raise document.wrong((*path, "hedge_after"), "seconds from 0 to 600 are expected here")
+    return Route(
+        deployments=tuple(deployments),
+        strategy=cast(Strategy, _word(document, path, given, "strategy", STRATEGIES)),
+        sticky=cast(Any, _word(document, path, given, "sticky", ("none", "session", "prefix"))),
+        stream=cast(Any, _word(document, path, given, "stream", ("live", "atomic"))),
+        hedge_after=None if hedge is None else float(hedge),
+    )
+
+
+def _deployment(document: Document, path: Path_, raw: Any) -> Deployment:
+    if isinstance(raw, str):
+        return Deployment(raw)
+    given = _object(document, path, raw, {"model", "weight"})
+    weight = given.get("weight", 1)
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight <= 1_000_000:
+        raise document.wrong(path, "weight: a number above 0 is expected")
+    return Deployment(str(given.get("model")), float(weight))
+
+
+def _word(document: Document, path: Path_, given: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
+    """One of the ``known`` words; the first where nothing is said."""
+    word = given.get(name, known[0])
+    if word not in known:
+        raise document.wrong((*path, name), "no such word", f"known here: {', '.join(known)}")
+    return str(word)
+
+
+def _fallbacks(document: Document, path: Path_, raw: Any) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """A list of models; or such a list for ``any`` error and for classes of errors, by their code."""
+    by_class = {"any": raw} if isinstance(raw, list) else _object(document, path, raw, {"any", *FALLBACK_CLASSES})
+    for name, models in by_class.items():
+        if not isinstance(models, list):
+            raise document.wrong((*path, name), "a list of model names")
+    listed = {name: tuple(str(item) for item in models) for name, models in by_class.items()}
+    return listed.pop("any", ()), listed
 
 
 def _workflows(document: Document) -> tuple[dict[str, Any], ...]:

@@ -1,4 +1,8 @@
-"""Whether a deployment is worth trying: a breaker that opens after failures in a row, one probe at a time."""
+"""What this process knows of each deployment: whether it is worth trying, how busy and how quick it is.
+
+A breaker opens after failures in a row. When its pause is over it is half open: one call at a time
+is let through as the probe, and its outcome closes the breaker or opens it again.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,17 @@ from gateway.clock import Clock
 #: Failures in a row that open the breaker, and how long it stays open, in seconds.
 FAILURES = 5
 OPEN_SECONDS = 10.0
+#: The share of the newest measurement in the moving average of latency.
+_NEWEST = 0.2
 
 
 @dataclass(slots=True)
 class _State:
     failures: int = 0
     open_until: float = 0.0
+    probing: bool = False
+    busy: int = 0
+    latency: float | None = None
 
 
 class Health:
@@ -27,25 +36,60 @@ class Health:
         self._lock = threading.Lock()
 
     def is_healthy(self, name: str) -> bool:
-        """False while its breaker is open; once the pause is over, the next call is the probe."""
+        """False while its breaker is open, or half open with a probe under way."""
         with self._lock:
             state = self._states.get(name)
-            return state is None or state.failures < FAILURES or self._clock.monotonic() >= state.open_until
+            if state is None or state.failures < FAILURES:
+                return True
+            return self._clock.monotonic() >= state.open_until and not state.probing
+
+    def busy(self, name: str) -> int:
+        """Calls under way."""
+        with self._lock:
+            state = self._states.get(name)
+            return 0 if state is None else state.busy
+
+    def latency(self, name: str) -> float | None:
+        """Seconds to the first token (or the whole answer), a moving average; ``None``: never measured."""
+        with self._lock:
+            state = self._states.get(name)
+            return None if state is None else state.latency
+
+    def entered(self, name: str) -> None:
+        """A call begins; the first after an open breaker's pause is its probe."""
+        with self._lock:
+            state = self._states.setdefault(name, _State())
+            state.busy += 1
+            if state.failures >= FAILURES and self._clock.monotonic() >= state.open_until:
+                state.probing = True
+
+    def left(self, name: str, seconds: float | None = None) -> None:
+        """A call has ended; ``seconds`` to its first token where it had one."""
+        with self._lock:
+            state = self._states.setdefault(name, _State())
+            state.busy = max(state.busy - 1, 0)
+            state.probing = False
+            if seconds is not None:
+                known = state.latency
+                state.latency = seconds if known is None else known + _NEWEST * (seconds - known)
 
     def succeeded(self, name: str) -> None:
         """It answered (an answer that refuses the request is an answer)."""
         with self._lock:
-            self._states.pop(name, None)
+            state = self._states.get(name)
+            if state is not None:
+                state.failures, state.open_until, state.probing = 0, 0.0, False
 
     def failed(self, name: str) -> None:
         """It did not."""
         with self._lock:
             state = self._states.setdefault(name, _State())
             state.failures += 1
+            state.probing = False
             if state.failures >= FAILURES:
                 state.open_until = self._clock.monotonic() + OPEN_SECONDS
 
     def failures(self) -> dict[str, int]:
         """Failures in a row by name, for those that have any."""
         with self._lock:
-            return {name: state.failures for name, state in self._states.items()}
+            return {name: state.failures for name, state in self._states.items() if state.failures}

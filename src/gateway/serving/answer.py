@@ -28,6 +28,8 @@ class AnswerMeta(Struct, frozen=True):
     latency_micros: int = 0
     limits: LimitState | None = None
     flags: tuple[str, ...] = ()
+    #: Why this deployment answered.
+    route: str = ""
 
 
 class Observer(Protocol):

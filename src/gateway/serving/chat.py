@@ -8,43 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import GatewayError, NotSupported, UpstreamError, ValidationFailed
-from gateway.governance.policy import check_chat, input_tokens_bound, output_tokens_bound
-from gateway.ledger.price_card import PriceCard
-from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
+from gateway.errors import NotSupported, ValidationFailed
+from gateway.governance.policy import check_chat
+from gateway.ledger.entry import Settled
+from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Delta, LanguageModel, Reply, Usage
-from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
+from gateway.models.llm_models import Chat, Delta, Reply, Usage, UsageBasis
+from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.routing.health import Health
-from gateway.routing.retry import judge
-from gateway.routing.router import plan
+from gateway.routing.router import Plan
 from gateway.security.access import Caller
-from gateway.security.limits import Limits, LimitState
-from gateway.serving.accounts import Account, Accounts
+from gateway.security.limits import Limits
+from gateway.serving.accounts import Accounts
 from gateway.serving.answer import AnswerMeta
-from gateway.serving.chat_stream import ChatStream
+from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key
+from gateway.serving.chat_order import (
+    Answered,
+    Attempt,
+    Order,
+    Streamed,
+    answer_meta,
+    asked,
+    begin,
+    estimate,
+    estimated,
+)
+from gateway.serving.chat_path import ChatPath, Deployments
+from gateway.serving.chat_stream import ChatStream, KeptStream
 
-_PARAMETERS = (
-    "temperature", "top_p", "max_tokens", "seed", "n", "presence_penalty", "frequency_penalty", "reasoning_effort"
-)  # fmt: skip
-
-
-class Deployed(LanguageModel, Protocol):
-    """A language model that can say beforehand what of a chat it cannot carry."""
-
-    def dropped(self, chat: Chat) -> tuple[str, ...]: ...
-
-
-class Deployments(Protocol):
-    """Language models by their rows; see ``providers.directory``."""
-
-    def language_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed: ...
+#: Ways of ending that make an answer worth keeping.
+_KEPT = frozenset({"stop", "tool_use", "length"})
 
 
 class ChatAnswer(Struct, frozen=True):
@@ -54,17 +53,11 @@ class ChatAnswer(Struct, frozen=True):
     meta: AnswerMeta
 
 
-class Attempt(Struct, frozen=True):
-    """One try at one deployment, ready to be sent: everything is checked and reserved."""
+class TokenCount(Struct, frozen=True):
+    """Tokens of an input, and whether the provider counted them or we estimate."""
 
-    spec: ModelSpec
-    model: Deployed
-    chat: Chat
-    card: PriceCard
-    account: Account
-    dropped: tuple[str, ...]
-    started: int
-    input_estimate: int
+    tokens: int
+    basis: UsageBasis
 
 
 class ChatService:
@@ -77,24 +70,62 @@ class ChatService:
         accounts: Accounts,
         limits: Limits,
         health: Health,
+        cache: AnswerCache,
     ) -> None:
         self._catalogue = catalogue
-        self._deployments = deployments
+        self._path = ChatPath(deployments, accounts, health)
         self._accounts = accounts
         self._limits = limits
         self._health = health
+        self._cache = cache
 
     async def complete(
         self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None
     ) -> ChatAnswer:
         """The whole answer. Raises what the plan's last error was."""
+        order = self._order(caller, chat, call, provider)
+        ticket = await self._ticket(order, stream=False)
+        if isinstance(ticket, Kept) and isinstance(ticket.value, Reply):
+            return ChatAnswer(ticket.value, await self._replayed(order, ticket))
+        if not isinstance(ticket, Ticket):
+            return await self._complete(order)
+        try:
+            answer = await self._complete(order)
+            if all(choice.finish in _KEPT for choice in answer.reply.choices):
+                meta = answer.meta
+                ticket.keep(Kept(answer.reply, meta.model, meta.provider, meta.upstream_model))
+            return answer
+        finally:
+            ticket.give_up()
 
+    async def stream(
+        self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None
+    ) -> ChatStream | KeptStream:
+        """Returns with the first piece that says something in hand: what fails before it raises here,
+        what fails after it raises from the stream."""
+        order = self._order(caller, chat, call, provider)
+        ticket = await self._ticket(order, stream=True)
+        if isinstance(ticket, Kept) and isinstance(ticket.value, tuple):
+            return KeptStream(ticket.value, await self._replayed(order, ticket))
+        held = ticket if isinstance(ticket, Ticket) else None
+        try:
+            return await self._stream(order, held)
+        except BaseException:
+            if held is not None:
+                held.give_up()
+            raise
+
+    async def _complete(self, order: Order) -> ChatAnswer:
         async def send(attempt: Attempt) -> Reply:
             return await attempt.model.complete(attempt.chat)
 
-        catalogue = self._catalogue()
-        state, attempt, reply, tries = await self._through(catalogue, caller, chat, call, provider, send)
-        usage = reply.usage if reply.usage.basis != "none" else _estimated(attempt.input_estimate, len(reply.text()))
+        async def lose(attempt: Attempt, reply: Reply) -> None:
+            micros = (time.perf_counter_ns() - attempt.started) // 1000
+            await asyncio.to_thread(self._path.settle_lost, attempt, reply.usage, micros)
+
+        found = await self._path.through(order, send, lose)
+        attempt, reply = found.attempt, found.sent
+        usage = reply.usage if reply.usage.basis != "none" else estimated(attempt.input_estimate, len(reply.text()))
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = await asyncio.shield(
             asyncio.to_thread(
@@ -106,8 +137,8 @@ class ChatService:
                 upstream_model=reply.model or None,
             )
         )
-        self._limits.settle(caller, attempt.input_estimate + _asked(attempt), usage.total_tokens)
-        meta = _meta(catalogue, attempt, call, tries, state)
+        self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+        meta = answer_meta(order, found)
         return ChatAnswer(
             msgspec.structs.replace(reply, usage=usage),
             msgspec.structs.replace(
@@ -120,74 +151,100 @@ class ChatService:
             ),
         )
 
-    async def stream(self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None) -> ChatStream:
-        """Returns with the first piece that says something in hand: what fails before it raises here,
-        what fails after it raises from the stream."""
+    async def _stream(self, order: Order, ticket: Ticket[Kept] | None) -> ChatStream:
+        async def send(attempt: Attempt) -> Streamed:
+            first_token = order.catalogue.provider(attempt.spec.provider).timeouts.first_byte
+            whole = _is_atomic(order)
+            return await begin(attempt.model.stream(attempt.chat), first_token, whole=whole)
 
-        async def send(attempt: Attempt) -> tuple[AsyncIterator[Delta], list[Delta]]:
-            pieces = attempt.model.stream(attempt.chat)
-            begun: list[Delta] = []
-            async for piece in pieces:
-                begun.append(piece)
-                if piece.says():
-                    return pieces, begun
-            raise UpstreamError("the provider's stream was empty", reached=True)
+        async def lose(attempt: Attempt, lost: Streamed) -> None:
+            close = getattr(lost.pieces, "aclose", None)
+            if close is not None:
+                await close()
+            micros = (time.perf_counter_ns() - attempt.started) // 1000
+            usage = next((piece.usage for piece in reversed(lost.begun) if piece.usage is not None), Usage())
+            await asyncio.to_thread(self._path.settle_lost, attempt, usage, micros)
 
-        catalogue = self._catalogue()
-        state, attempt, (pieces, begun), tries = await self._through(catalogue, caller, chat, call, provider, send)
+        found = await self._path.through(order, send, lose)
+        attempt = found.attempt
+        self._health.entered(attempt.spec.name)
+
+        def settled(usage: Usage) -> None:
+            self._health.left(attempt.spec.name)
+            self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+
         return ChatStream(
-            pieces,
-            begun,
+            found.sent.pieces,
+            found.sent.begun,
             attempt.account,
             self._accounts,
             price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
-            meta=_meta(catalogue, attempt, call, tries, state),
+            meta=answer_meta(order, found),
             started=attempt.started,
             input_estimate=attempt.input_estimate,
-            settled=lambda usage: self._limits.settle(
-                caller, attempt.input_estimate + _asked(attempt), usage.total_tokens
-            ),
+            settled=settled,
+            keep=None if ticket is None else _keeper(ticket, order, found),
         )
+
+    async def count_tokens(self, caller: Caller, chat: Chat) -> TokenCount:
+        """Tokens of the input, by the provider's own counter where it has one. Costs nothing."""
+        catalogue = self._catalogue()
+        self._limits.take(caller, model=self._admit(catalogue, caller, chat, None).name, tokens=0)
+        chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
+        model = self._path.deployments.language_model(catalogue.provider(chosen.provider), chosen)
+        counted = await model.count_tokens(chat)
+        return TokenCount(estimate(chat), "estimated") if counted is None else TokenCount(counted, "provider")
+
+    def explain(self, caller: Caller, model: str, chat: Chat | None = None, *, draw: float | None = None) -> Plan:
+        """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance."""
+        caller.require_model(model)
+        return self._path.explain(self._catalogue(), caller, model, chat, draw=draw)
 
     # -- parts ------------------------------------------------------------------------------------
 
-    async def _through(
-        self,
-        catalogue: Catalogue,
-        caller: Caller,
-        chat: Chat,
-        call: CallContext,
-        provider: str | None,
-        send: Callable[[Attempt], Any],
-    ) -> tuple[LimitState, Attempt, Any, int]:
-        """Follows the plan until an attempt is answered: (limits, attempt, answer, number of tries)."""
+    def _order(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
+        """Admits the call: permission, the shape of the chat, rate limits."""
+        catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, provider)
-        state = self._limits.take(caller, model=spec.name, tokens=_estimate(chat) + (chat.max_tokens or 0))
-        route = plan(spec.name, catalogue.models, caller.may_use_model, self._health.is_healthy)
-        total = 0
-        problem: GatewayError | None = None
-        for name in route.models:
-            here = 0
-            while True:
-                here, total = here + 1, total + 1
-                try:
-                    attempt = await self._open(catalogue, catalogue.models[name], caller, chat, call, total)
-                    answer = await self._send(attempt, send)
-                except GatewayError as error:
-                    most = catalogue.provider(catalogue.models[name].provider).max_attempts
-                    verdict = judge(error, attempt=here, total=total, most_here=most)
-                    problem = error
-                    if verdict.counts:
-                        self._health.failed(name)
-                    if verdict.what == "stop":
-                        raise
-                    if verdict.what == "next":
-                        break
-                    await asyncio.sleep(verdict.pause)
-                else:
-                    self._health.succeeded(name)
-                    return state, attempt, answer, total
-        raise problem if problem is not None else NotSupported("no deployment can answer this")
+        state = self._limits.take(caller, model=spec.name, tokens=estimate(chat) + (chat.max_tokens or 0))
+        return Order(catalogue, spec, caller, chat, call, state)
+
+    async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket[Kept] | None:
+        """The kept answer, or the ticket to produce one; ``None`` where nothing is to be kept."""
+        wanted = order.call.cache_seconds
+        ttl = order.spec.cache_seconds if wanted is None else wanted
+        if not ttl:
+            return None
+        key = cache_key(order.caller, order.chat, order.catalogue.epoch, stream=stream)
+        return await self._cache.join(key, min(ttl, LONGEST))
+
+    async def _replayed(self, order: Order, kept: Kept) -> AnswerMeta:
+        """An answer from the cache has its entry too, at nothing."""
+        spec = order.catalogue.models.get(kept.model, order.spec)
+        call, started = order.call, time.perf_counter_ns()
+
+        def record() -> Settled:
+            account = self._accounts.open(
+                order.caller, call, order.catalogue, spec, "llm", 0, "from the cache, not charged"
+            )
+            micros = (time.perf_counter_ns() - started) // 1000
+            return self._accounts.settle(account, cost=0, micros=micros, upstream_model=kept.upstream_model)
+
+        settled = await asyncio.shield(asyncio.to_thread(record))
+        self._limits.settle(order.caller, estimate(order.chat) + (order.chat.max_tokens or 0), 0)
+        return AnswerMeta(
+            request_id=call.request_id,
+            model=kept.model,
+            provider=kept.provider,
+            upstream_model=kept.upstream_model,
+            cost=0,
+            cache="hit",
+            attempts=0,
+            config_epoch=order.catalogue.epoch,
+            entry_id=settled.entry.entry_id,
+            latency_micros=(time.perf_counter_ns() - started) // 1000,
+            limits=order.limits,
+        )
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:
         caller.require("llm:execute")
@@ -199,7 +256,7 @@ class ChatService:
                 mend="send it to /execute/ml" if spec.type != "embedding" else "",
                 param="model",
             )
-        if provider is not None and provider != spec.provider:
+        if provider is not None and provider != spec.provider and spec.route is None:
             raise ValidationFailed(
                 f"{spec.name} is served by the provider {spec.provider!r}",
                 mend=f'leave provider out, or write "{spec.provider}"',
@@ -208,103 +265,20 @@ class ChatService:
         check_chat(chat)
         return spec
 
-    async def _open(
-        self, catalogue: Catalogue, spec: ModelSpec, caller: Caller, chat: Chat, call: CallContext, number: int
-    ) -> Attempt:
-        """Checks that the deployment can carry the chat, then reserves its worst case."""
-        provider = catalogue.provider(spec.provider)
-        ready = _with_defaults(chat, spec)
-        model = self._deployments.language_model(provider, spec)
-        dropped = model.dropped(ready)
-        if dropped and call.strict:
-            raise NotSupported(
-                f"the provider of {spec.name} has no {', '.join(dropped)}",
-                mend="leave it out, or do not ask for strictness",
-                param=dropped[0],
-            )
-        card = card_for_llm(spec.name, provider.type, spec.upstream_model, spec.price, self._accounts.now())
-        most = worst_case(
-            card,
-            input_tokens=input_tokens_bound(ready),
-            max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
-            n=ready.n,
-            max_seconds=provider.timeouts.total,
-        )
-        if ready.max_tokens is None and most > 0:
-            # What is reserved must bound what can come: a priced call always names its bound.
-            ready = msgspec.structs.replace(ready, max_tokens=output_tokens_bound(None, spec.max_output_tokens))
-        cause = call.cause if number == 1 else f"{call.cause}#{number}"
-        account = await asyncio.to_thread(
-            self._accounts.open,
-            caller,
-            msgspec.structs.replace(call, cause=cause),
-            catalogue,
-            spec,
-            "llm",
-            most,
-            card.name,
-            ttl_seconds=int(provider.timeouts.total) + 60,
-        )
-        return Attempt(spec, model, ready, card, account, dropped, time.perf_counter_ns(), _estimate(ready))
 
-    async def _send(self, attempt: Attempt, send: Callable[[Attempt], Any]) -> Any:
-        try:
-            return await send(attempt)
-        except BaseException as error:
-            micros = (time.perf_counter_ns() - attempt.started) // 1000
-            await asyncio.shield(asyncio.to_thread(self._close_failed, attempt, error, micros))
-            if isinstance(error, Exception) and not isinstance(error, GatewayError):
-                raise UpstreamError(f"the call to {attempt.spec.name} failed ({type(error).__name__})") from error
-            raise
+def _keeper(ticket: Ticket[Kept], order: Order, found: Answered[Any]) -> Callable[[tuple[Delta, ...] | None], None]:
+    """What a stream calls at its end, with its pieces where it ended well."""
+    spec = found.attempt.spec
 
-    def _close_failed(self, attempt: Attempt, error: BaseException, micros: int) -> None:
-        """Releases, or charges by estimate where the provider may have worked without telling."""
-        code = error.code if isinstance(error, GatewayError) else "cancelled"
-        answered = isinstance(error, GatewayError) and "upstream_status" in error.details
-        reached = not isinstance(error, GatewayError) or bool(error.details.get("reached"))
-        if answered or not reached:
-            self._accounts.release(attempt.account, code, micros)
-            return
-        usage = _estimated(attempt.input_estimate, 0)
-        cost = cost_llm(attempt.card, usage, seconds_micros=micros)
-        self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=usage, outcome=code)
+    def keep(pieces: tuple[Delta, ...] | None) -> None:
+        finishes = [piece.finish for piece in pieces or () if piece.finish is not None]
+        if pieces is not None and finishes and all(finish in _KEPT for finish in finishes):
+            ticket.keep(Kept(pieces, spec.name, spec.provider, spec.upstream_model or spec.name))
+        ticket.give_up()
+
+    return keep
 
 
-def _with_defaults(chat: Chat, spec: ModelSpec) -> Chat:
-    """The chat with the model's own parameters where the caller named none."""
-    changes: dict[str, Any] = {
-        name: spec.parameters[name]
-        for name in _PARAMETERS
-        if spec.parameters.get(name) is not None and getattr(chat, name) in (None, "")
-    }
-    most = changes.get("max_tokens", chat.max_tokens)
-    if most is not None and spec.max_output_tokens is not None:
-        changes["max_tokens"] = min(most, spec.max_output_tokens)
-    return msgspec.structs.replace(chat, **changes) if changes else chat
-
-
-def _estimate(chat: Chat) -> int:
-    """About how many tokens the input has: for rate limits and, where a provider tells none, the ledger."""
-    return max(1, input_tokens_bound(chat) // 4)
-
-
-def _asked(attempt: Attempt) -> int:
-    return attempt.chat.max_tokens or 0
-
-
-def _estimated(input_tokens: int, characters: int) -> Usage:
-    return Usage(input_tokens=input_tokens, output_tokens=(characters + 3) // 4, basis="estimated")
-
-
-def _meta(catalogue: Catalogue, attempt: Attempt, call: CallContext, tries: int, state: LimitState) -> AnswerMeta:
-    return AnswerMeta(
-        request_id=call.request_id,
-        model=attempt.spec.name,
-        provider=attempt.spec.provider,
-        upstream_model=attempt.spec.upstream_model or attempt.spec.name,
-        cost=0,
-        attempts=tries,
-        config_epoch=catalogue.epoch,
-        dropped_params=attempt.dropped,
-        limits=state,
-    )
+def _is_atomic(order: Order) -> bool:
+    route = order.spec.route
+    return route is not None and route.stream == "atomic"

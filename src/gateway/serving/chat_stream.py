@@ -31,7 +31,10 @@ class ChatStream:
         started: int,
         input_estimate: int,
         settled: Callable[[Usage], object],
+        keep: Callable[[tuple[Delta, ...] | None], None] | None = None,
     ) -> None:
+        self._keep = keep
+        self._seen_pieces: list[Delta] = []
         self._pieces = pieces
         self._begun = begun
         self._account = account
@@ -66,6 +69,8 @@ class ChatStream:
         await self._close("cancelled")
 
     def _seen(self, piece: Delta) -> Delta:
+        if self._keep is not None:
+            self._seen_pieces.append(piece)
         self._characters += len(piece.text) + len(piece.thinking) + len(piece.arguments)
         if piece.usage is not None:
             self.usage = piece.usage
@@ -77,6 +82,8 @@ class ChatStream:
         if self._account.closed:
             return
         self._account.closed = True
+        if self._keep is not None:
+            self._keep(tuple(self._seen_pieces) if outcome == "completed" else None)
         closing = asyncio.ensure_future(self._settle(outcome))
         try:
             await asyncio.shield(closing)
@@ -111,3 +118,19 @@ class ChatStream:
             latency_micros=micros,
             flags=settled.flags,
         )
+
+
+class KeptStream:
+    """A streamed answer from the cache: the same pieces again; its account is closed already."""
+
+    def __init__(self, pieces: tuple[Delta, ...], meta: AnswerMeta) -> None:
+        self._pieces = pieces
+        self.meta = meta
+        self.usage = next((piece.usage for piece in reversed(pieces) if piece.usage is not None), Usage())
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        for piece in self._pieces:
+            yield piece
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

@@ -21,6 +21,7 @@ from fixtures.upstream import (
     openai_chunks,
     running_upstream,
 )
+from gateway.clock import SystemClock
 from gateway.errors import (
     ContentRefused,
     ContextTooLong,
@@ -66,9 +67,8 @@ def with_model(
         transport = Transport()
         try:
             model = ModelSpec("mine", "llm", "them", upstream_model)
-            return await work(
-                ProviderDirectory(transport, LocalServerNote(Path("/nonexistent"))).language_model(spec, model)
-            )
+            directory = ProviderDirectory(transport, LocalServerNote(Path("/nonexistent")), SystemClock())
+            return await work(directory.language_model(spec, model))
         finally:
             await transport.close()
 

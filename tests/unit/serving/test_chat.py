@@ -31,6 +31,7 @@ from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Message, TextPart, Usage
 from gateway.registry.catalogue import Catalogue, Timeouts
 from gateway.security.access import Caller, caller_for
+from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 
 HELLO = Chat("gpt-4", (Message("user", (TextPart("Hello"),)),))
@@ -197,10 +198,11 @@ def with_catalogue(house: House, catalogue: Catalogue, caller: Caller, chat: Cha
         serving = make_serving(house.core)
         service = ChatService(
             lambda: catalogue,
-            serving.chat._deployments,
+            serving.chat._path.deployments,
             house.core.accounts,
             house.core.limits,
             house.core.health,
+            AnswerCache(house.core.clock),
         )
         try:
             return await service.complete(caller, chat, circumstances())

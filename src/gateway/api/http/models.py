@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.clock import rfc3339
-from gateway.errors import ModelNotFound, ValidationFailed
+from gateway.errors import ModelNotFound, NotSupported, ValidationFailed
 from gateway.events.event import EventDraft
 from gateway.governance.validators import refuse_unknown, text_field, whole_field
 from gateway.models.ml_models import ModelVersion
@@ -70,6 +70,46 @@ async def rollback(call: Call) -> Response:
 def _tell(call: Call, moved: Alias) -> None:
     payload = {"model": moved.model, "alias": moved.alias, "version": moved.version, "previous": moved.previous}
     call.services.events.add([EventDraft("model_promoted", call.caller.principal, payload=payload)], moved.updated_at)
+
+
+async def route(call: Call) -> Response:
+    """The plan of a call now; ``draw`` (0 to 1) stands for chance. Nothing is sent."""
+    catalogue = call.services.catalogue.current
+    spec = _spec(call, catalogue)
+    if spec.type != "llm":
+        raise NotSupported(f"{spec.name} is a {spec.type} model: it has no route", param="name")
+    plan = call.services.chat.explain(call.caller, spec.name, draw=_draw(call))
+    health = call.services.health
+    failures = health.failures()
+    steps = [
+        {
+            "model": name,
+            "provider": catalogue.models[name].provider,
+            "configured": catalogue.provider(catalogue.models[name].provider).configured,
+            "reason": reason.removeprefix(f"{name}: "),
+            "healthy": health.is_healthy(name),
+            "failures": failures.get(name, 0),
+            "calls_under_way": health.busy(name),
+            "latency_seconds": health.latency(name),
+        }
+        for name, reason in zip(plan.models, plan.reasons, strict=True)
+    ]
+    strategy = "one deployment" if spec.route is None else spec.route.strategy
+    body = {"model": spec.name, "strategy": strategy, "config_epoch": catalogue.epoch, "plan": steps}
+    return json_response(body)
+
+
+def _draw(call: Call) -> float | None:
+    given = call.request.query_params.get("draw")
+    if given is None:
+        return None
+    try:
+        draw = float(given)
+    except ValueError:
+        draw = -1.0
+    if not 0 <= draw <= 1:
+        raise ValidationFailed("draw: a number from 0 to 1 is expected", param="draw")
+    return draw
 
 
 def _spec(call: Call, catalogue: Catalogue) -> ModelSpec:
@@ -137,6 +177,7 @@ def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add("GET", "/models", "models:read", listing, summary="Every model you may use")
     doors.add("GET", "/models/{name}", "models:read", show, summary="A model, its versions and input schema")
+    doors.add("GET", "/models/{name}/route", "models:read", route, summary="Which deployments answer now, and why")
     doors.add(
         "POST",
         "/models/{name}/promote",

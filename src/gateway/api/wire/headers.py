@@ -16,6 +16,8 @@ def answer_headers(meta: AnswerMeta, *, final: bool = True) -> dict[str, str]:
         "x-gateway-attempts": str(meta.attempts),
         "x-gateway-config": meta.config_epoch,
     }
+    if meta.route:
+        headers["x-gateway-route"] = meta.route
     if final:
         headers["x-gateway-cost-usd"] = plain(usd(meta.cost))
     if meta.dropped_params:

@@ -1,0 +1,232 @@
+"""Bedrock's Converse as bytes: encode a ``Chat``, decode a ``Reply`` and a stream. Pure.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import NotSupported, UpstreamError
+from gateway.models.llm_models import (
+    Chat,
+    Choice,
+    Delta,
+    FinishReason,
+    ImagePart,
+    Message,
+    Part,
+    Reply,
+    TextPart,
+    ThinkingPart,
+    ToolResultPart,
+    ToolUsePart,
+    Usage,
+)
+from gateway.providers.carrying import unmapped
+
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_use",
+    "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
+}
+_FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
+
+
+def encode(chat: Chat) -> tuple[bytes, tuple[str, ...]]:
+    """The request body, streamed or not, and the names of what could not be carried.
+
+    Raises ``NotSupported`` for what would change the answer's meaning.
+    """
+    _refuse(chat)
+    dropped = [name for name in unmapped(chat, "bedrock") if name != "top_k"]
+    dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
+    dropped += [name for name in ("reasoning_effort", "user") if getattr(chat, name)]
+    parts = [part for message in chat.messages for part in message.parts]
+    if any(isinstance(part, ImagePart) and part.detail for part in parts):
+        dropped.append("image_url.detail")
+    if any(tool.strict for tool in chat.tools):
+        dropped.append("tools.strict")
+    body: dict[str, Any] = {"messages": _messages(chat.messages)}
+    system = [part for message in chat.messages if message.role == "system" for part in message.parts]
+    if system:
+        body["system"] = [{"text": part.text} for part in system if isinstance(part, TextPart)]
+    config: dict[str, Any] = {}
+    for name, theirs in (("max_tokens", "maxTokens"), ("temperature", "temperature"), ("top_p", "topP")):
+        if getattr(chat, name) is not None:
+            config[theirs] = getattr(chat, name)
+    if chat.stop:
+        config["stopSequences"] = list(chat.stop)
+    if config:
+        body["inferenceConfig"] = config
+    _tools(chat, body)
+    if chat.dialect == "anthropic" and chat.extra.get("top_k") is not None:
+        body["additionalModelRequestFields"] = {"top_k": chat.extra["top_k"]}
+    return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
+
+
+def decode_reply(content: bytes) -> Reply:
+    """The whole answer. ``UpstreamError`` for one that is not of this shape."""
+    try:
+        raw = msgspec.json.decode(content)
+        parts = tuple(part for block in raw["output"]["message"]["content"] for part in _part(block))
+        stop = str(raw.get("stopReason") or "end_turn")
+        return Reply("", "", (Choice(parts, _FINISH.get(stop, "stop"), stop),), decode_usage(raw.get("usage")))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+
+
+def decode_usage(raw: Any) -> Usage:
+    """Usage as Bedrock counts: input without cache."""
+    if not isinstance(raw, dict):
+        return Usage()
+    read, written = int(raw.get("cacheReadInputTokens") or 0), int(raw.get("cacheWriteInputTokens") or 0)
+    return Usage(
+        input_tokens=int(raw.get("inputTokens") or 0) + read + written,
+        output_tokens=int(raw.get("outputTokens") or 0),
+        cached_tokens=read,
+        cache_write_tokens=written,
+        basis="provider",
+    )
+
+
+class StreamDecoder:
+    """Turns the events of one stream into deltas."""
+
+    def __init__(self) -> None:
+        self._tools: dict[int, int] = {}
+
+    def decode(self, event: str, raw: dict[str, Any]) -> list[Delta]:
+        """The pieces in one event."""
+        block = int(raw.get("contentBlockIndex") or 0)
+        if event == "contentBlockStart":
+            use = (raw.get("start") or {}).get("toolUse")
+            if not isinstance(use, dict):
+                return []
+            index = self._tools.setdefault(block, len(self._tools))
+            return [Delta(tool_index=index, tool_id=use.get("toolUseId") or "", tool_name=use.get("name") or "")]
+        if event == "contentBlockDelta":
+            return self._block_delta(block, raw.get("delta") or {})
+        if event == "messageStop":
+            stop = str(raw.get("stopReason") or "end_turn")
+            return [Delta(finish=_FINISH.get(stop, "stop"), raw_finish=stop)]
+        if event == "metadata":
+            return [Delta(usage=decode_usage(raw.get("usage")))]
+        return []
+
+    def _block_delta(self, block: int, delta: dict[str, Any]) -> list[Delta]:
+        if delta.get("text"):
+            return [Delta(text=delta["text"])]
+        if isinstance(delta.get("toolUse"), dict):
+            return [Delta(tool_index=self._tools.get(block, 0), arguments=delta["toolUse"].get("input") or "")]
+        thought = delta.get("reasoningContent")
+        if isinstance(thought, dict):
+            return [Delta(thinking=thought.get("text") or "", signature=thought.get("signature") or "")]
+        return []
+
+
+def _refuse(chat: Chat) -> None:
+    if chat.n != 1:
+        raise NotSupported("this model gives one answer a call", mend="leave n out, or send several calls", param="n")
+    if chat.response_format is not None and chat.response_format.kind != "text":
+        mend = "ask for JSON by a tool's schema instead"
+        raise NotSupported("this provider has no response_format", mend=mend, param="response_format")
+    choice = chat.tool_choice
+    if choice is not None and choice.parallel is False and chat.tools:
+        mend = "leave parallel_tool_calls out"
+        raise NotSupported("this provider cannot forbid parallel tool calls", mend=mend, param="parallel_tool_calls")
+    used = any(isinstance(part, (ToolUsePart, ToolResultPart)) for turn in chat.messages for part in turn.parts)
+    if choice is not None and choice.mode == "none" and chat.tools and used:
+        mend = "leave tool_choice out"
+        raise NotSupported("this provider cannot forbid tools once they were used", mend=mend, param="tool_choice")
+
+
+def _tools(chat: Chat, body: dict[str, Any]) -> None:
+    choice = chat.tool_choice
+    if not chat.tools or (choice is not None and choice.mode == "none"):
+        return
+    config: dict[str, Any] = {
+        "tools": [
+            {
+                "toolSpec": {
+                    "name": tool.name,
+                    **({"description": tool.description} if tool.description else {}),
+                    "inputSchema": {"json": tool.schema or {"type": "object"}},
+                }
+            }
+            for tool in chat.tools
+        ]
+    }
+    if choice is not None:
+        config["toolChoice"] = {
+            "auto": {"auto": {}},
+            "required": {"any": {}},
+            "tool": {"tool": {"name": choice.name}},
+            "none": {},
+        }[choice.mode]
+    body["toolConfig"] = config
+
+
+def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+    """User and assistant turns; results of tools are the user's, and equal roles in a row become one."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = [_block(part) for part in message.parts]
+        if not blocks:
+            continue
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _block(part: Part) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"text": part.text}
+    if isinstance(part, ImagePart):
+        return _image(part)
+    if isinstance(part, ToolUsePart):
+        try:
+            arguments = msgspec.json.decode(part.arguments or "{}")
+        except msgspec.DecodeError:
+            raise NotSupported(
+                "an earlier tool call's arguments are not JSON", mend="send the arguments as the model wrote them"
+            ) from None
+        return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments}}
+    if isinstance(part, ToolResultPart):
+        result: dict[str, Any] = {"toolUseId": part.id, "content": [{"text": part.content}]}
+        return {"toolResult": result | ({"status": "error"} if part.is_error else {})}
+    text = {"text": part.text, **({"signature": part.signature} if part.signature else {})}
+    return {"reasoningContent": {"reasoningText": text}}
+
+
+def _image(part: ImagePart) -> dict[str, Any]:
+    form = part.media_type.removeprefix("image/").replace("jpg", "jpeg")
+    if part.url:
+        mend = "send the image as base64"
+        raise NotSupported("this provider fetches no images by URL", mend=mend, param="messages")
+    if form not in _FORMATS:
+        raise NotSupported("this provider takes png, jpeg, gif and webp", mend="convert the image", param="messages")
+    return {"image": {"format": form, "source": {"bytes": part.data}}}
+
+
+def _part(block: dict[str, Any]) -> list[Part]:
+    if "text" in block:
+        return [TextPart(block["text"])]
+    if "toolUse" in block:
+        use = block["toolUse"]
+        return [ToolUsePart(use["toolUseId"], use["name"], msgspec.json.encode(use.get("input") or {}).decode())]
+    if "reasoningContent" in block:
+        text = block["reasoningContent"].get("reasoningText") or {}
+        return [ThinkingPart(text.get("text") or "", text.get("signature") or "")]
+    return []

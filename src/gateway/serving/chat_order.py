@@ -1,0 +1,153 @@
+"""One chat on its way: the admitted order, an attempt at a deployment, and what an attempt gave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from gateway.errors import UpstreamError, UpstreamTimeout
+from gateway.governance.policy import input_tokens_bound
+from gateway.ledger.price_card import PriceCard
+from gateway.models.call import CallContext
+from gateway.models.llm_models import Chat, Delta, LanguageModel, Usage
+from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.security.access import Caller
+from gateway.security.limits import LimitState
+from gateway.serving.accounts import Account
+from gateway.serving.answer import AnswerMeta
+
+Sent = TypeVar("Sent")
+_PARAMETERS = (
+    "temperature", "top_p", "max_tokens", "seed", "n", "presence_penalty", "frequency_penalty", "reasoning_effort"
+)  # fmt: skip
+
+
+#: Characters of the first turn by which a prompt sticks to a deployment.
+_PREFIX = 2_000
+
+
+class Deployed(LanguageModel, Protocol):
+    """A language model that can say beforehand what of a chat it cannot carry."""
+
+    def dropped(self, chat: Chat) -> tuple[str, ...]: ...
+
+    async def count_tokens(self, chat: Chat) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An admitted call, and the configuration that decides it from first to last."""
+
+    catalogue: Catalogue
+    spec: ModelSpec
+    caller: Caller
+    chat: Chat
+    call: CallContext
+    limits: LimitState
+
+
+class Attempt(Struct, frozen=True):
+    """One try at one deployment, ready to be sent: everything is checked and reserved."""
+
+    spec: ModelSpec
+    model: Deployed
+    chat: Chat
+    card: PriceCard
+    account: Account
+    dropped: tuple[str, ...]
+    started: int
+    input_estimate: int
+
+
+class Streamed(Struct, frozen=True):
+    """A stream that has begun to say something, and the pieces so far."""
+
+    pieces: AsyncIterator[Delta]
+    begun: list[Delta]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[Sent]):
+    """The attempt that was answered, after how many tries, and why it was tried."""
+
+    attempt: Attempt
+    sent: Sent
+    tries: int
+    reason: str
+
+
+def with_defaults(chat: Chat, spec: ModelSpec) -> Chat:
+    """The chat with the model's own parameters where the caller named none."""
+    changes: dict[str, Any] = {
+        name: spec.parameters[name]
+        for name in _PARAMETERS
+        if spec.parameters.get(name) is not None and getattr(chat, name) in (None, "")
+    }
+    most = changes.get("max_tokens", chat.max_tokens)
+    if most is not None and spec.max_output_tokens is not None:
+        changes["max_tokens"] = min(most, spec.max_output_tokens)
+    return msgspec.structs.replace(chat, **changes) if changes else chat
+
+
+def estimate(chat: Chat) -> int:
+    """About how many tokens the input has: for rate limits and, where a provider tells none, the ledger."""
+    return max(1, input_tokens_bound(chat) // 4)
+
+
+def asked(attempt: Attempt) -> int:
+    return attempt.chat.max_tokens or 0
+
+
+def estimated(input_tokens: int, characters: int) -> Usage:
+    return Usage(input_tokens=input_tokens, output_tokens=(characters + 3) // 4, basis="estimated")
+
+
+def sticky_key(sticky: str, chat: Chat, call: CallContext) -> str:
+    """What equal calls have in common: their session, or the beginning of their prompt."""
+    if sticky == "session":
+        return call.session or str(chat.extra.get("prompt_cache_key") or "") or chat.user
+    if sticky == "prefix" and chat.messages:
+        system = "".join(message.text() for message in chat.messages if message.role == "system")
+        first = next((message.text() for message in chat.messages if message.role != "system"), "")
+        return f"{[tool.name for tool in chat.tools]}{system}{first[:_PREFIX]}"
+    return ""
+
+
+async def begin(pieces: AsyncIterator[Delta], first_token: float, *, whole: bool) -> Streamed:
+    """Reads until a piece says something, or (``whole``) to the end; ``UpstreamTimeout`` without a first token."""
+    begun: list[Delta] = []
+    try:
+        async with asyncio.timeout(None if whole else first_token):
+            async for piece in pieces:
+                begun.append(piece)
+                if piece.says() and not whole:
+                    return Streamed(pieces, begun)
+    except TimeoutError:
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
+        raise UpstreamTimeout("the provider gave no first token in time", reached=True) from None
+    if not any(piece.says() for piece in begun):
+        raise UpstreamError("the provider's stream was empty", reached=True)
+    return Streamed(pieces, begun)
+
+
+def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
+    attempt = found.attempt
+    return AnswerMeta(
+        request_id=order.call.request_id,
+        model=attempt.spec.name,
+        provider=attempt.spec.provider,
+        upstream_model=attempt.spec.upstream_model or attempt.spec.name,
+        cost=0,
+        attempts=found.tries,
+        config_epoch=order.catalogue.epoch,
+        dropped_params=attempt.dropped,
+        limits=order.limits,
+        route=found.reason,
+    )

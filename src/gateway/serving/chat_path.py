@@ -1,0 +1,182 @@
+"""The way of a chat to its answer: plan, reservation, provider, and the account of what failed or came too late."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from gateway.errors import GatewayError, NotSupported, UpstreamError
+from gateway.governance.policy import input_tokens_bound, output_tokens_bound
+from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
+from gateway.models.call import CallContext
+from gateway.models.llm_models import Chat, Usage
+from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
+from gateway.routing.health import Health
+from gateway.routing.router import Ask, Plan, plan
+from gateway.security.access import Caller
+from gateway.serving.accounts import Accounts
+from gateway.serving.chat_order import (
+    Answered,
+    Attempt,
+    Deployed,
+    Order,
+    Sent,
+    estimate,
+    estimated,
+    sticky_key,
+    with_defaults,
+)
+from gateway.serving.failover import Tries, follow, race
+
+#: Tokens that an answer is taken to have where nobody says, when prices are compared.
+_USUAL_OUTPUT = 256
+
+
+class Deployments(Protocol):
+    """Language models by their rows; see ``providers.directory``."""
+
+    def language_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed: ...
+
+
+class ChatPath:
+    """Takes admitted orders to an answer; one instance an event loop."""
+
+    def __init__(self, deployments: Deployments, accounts: Accounts, health: Health) -> None:
+        self.deployments = deployments
+        self._accounts = accounts
+        self._health = health
+
+    async def through(
+        self,
+        order: Order,
+        send: Callable[[Attempt], Awaitable[Sent]],
+        lose: Callable[[Attempt, Sent], Awaitable[None]],
+    ) -> Answered[Sent]:
+        """Follows the plan until an attempt is answered."""
+        catalogue, spec, caller, chat, call = order.catalogue, order.spec, order.caller, order.chat, order.call
+        route = plan(spec.name, catalogue.models, caller.may_use_model, self._health, self._ask(catalogue, chat, call))
+        reasons = dict(zip(route.models, route.reasons, strict=True))
+        tries = Tries()
+
+        async def attempt(name: str, number: int) -> tuple[Attempt, Sent]:
+            opened = await self._open(catalogue, catalogue.models[name], caller, chat, call, number)
+            return opened, await self._send(opened, send)
+
+        async def run(names: Sequence[str]) -> tuple[Attempt, Sent]:
+            return await follow(
+                names,
+                attempt,
+                asked=spec,
+                catalogue=catalogue,
+                allowed=caller.may_use_model,
+                health=self._health,
+                tries=tries,
+            )
+
+        hedge = None if spec.route is None else spec.route.hedge_after
+        if hedge is None or len(route.models) < 2:
+            opened, sent = await run(route.models)
+        else:
+            opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+        name = opened.spec.name
+        return Answered(opened, sent, tries.count, reasons.get(name) or f"{name}: fallback of {spec.name}")
+
+    def explain(
+        self, catalogue: Catalogue, caller: Caller, model: str, chat: Chat | None = None, *, draw: float | None = None
+    ) -> Plan:
+        """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance."""
+        spec = catalogue.model(model)
+        asked = Chat(model, ()) if chat is None else chat
+        ask = self._ask(catalogue, asked, CallContext("explain", "explain"))
+        ask = ask if draw is None else msgspec.structs.replace(ask, draw=draw)
+        return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
+
+    def _ask(self, catalogue: Catalogue, chat: Chat, call: CallContext) -> Ask:
+        """What of this chat decides its plan."""
+        route = catalogue.models[chat.model].route
+        if route is None:
+            return Ask()
+        usage = Usage(estimate(chat), chat.max_tokens or _USUAL_OUTPUT)
+
+        def price(name: str) -> int | None:
+            spec = catalogue.models[name]
+            list_name = catalogue.provider(spec.provider).price_list
+            try:
+                card = card_for_llm(name, list_name, spec.upstream_model, spec.price, self._accounts.now())
+            except GatewayError:
+                return None
+            return cost_llm(card, usage)
+
+        return Ask(random.random(), sticky_key(route.sticky, chat, call), price)
+
+    async def _open(
+        self, catalogue: Catalogue, spec: ModelSpec, caller: Caller, chat: Chat, call: CallContext, number: int
+    ) -> Attempt:
+        """Checks that the deployment can carry the chat, then reserves its worst case."""
+        provider = catalogue.provider(spec.provider)
+        ready = with_defaults(chat, spec)
+        model = self.deployments.language_model(provider, spec)
+        dropped = model.dropped(ready)
+        if dropped and call.strict:
+            raise NotSupported(
+                f"the provider of {spec.name} has no {', '.join(dropped)}",
+                mend="leave it out, or do not ask for strictness",
+                param=dropped[0],
+            )
+        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
+        most = worst_case(
+            card,
+            input_tokens=input_tokens_bound(ready),
+            max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
+            n=ready.n,
+            max_seconds=provider.timeouts.total,
+        )
+        if ready.max_tokens is None and most > 0:
+            # What is reserved must bound what can come: a priced call always names its bound.
+            ready = msgspec.structs.replace(ready, max_tokens=output_tokens_bound(None, spec.max_output_tokens))
+        cause = call.cause if number == 1 else f"{call.cause}#{number}"
+        account = await asyncio.to_thread(
+            self._accounts.open,
+            caller,
+            msgspec.structs.replace(call, cause=cause),
+            catalogue,
+            spec,
+            "llm",
+            most,
+            card.name,
+            ttl_seconds=int(provider.timeouts.total) + 60,
+        )
+        return Attempt(spec, model, ready, card, account, dropped, time.perf_counter_ns(), estimate(ready))
+
+    async def _send(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[Sent]]) -> Sent:
+        try:
+            return await send(attempt)
+        except BaseException as error:
+            micros = (time.perf_counter_ns() - attempt.started) // 1000
+            await asyncio.shield(asyncio.to_thread(self._close_failed, attempt, error, micros))
+            if isinstance(error, Exception) and not isinstance(error, GatewayError):
+                raise UpstreamError(f"the call to {attempt.spec.name} failed ({type(error).__name__})") from error
+            raise
+
+    def settle_lost(self, attempt: Attempt, usage: Usage, micros: int) -> None:
+        """Charges an answer that came too late for a race: it was worked on all the same."""
+        counted = usage if usage.basis != "none" else estimated(attempt.input_estimate, 0)
+        cost = cost_llm(attempt.card, counted, seconds_micros=micros)
+        self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=counted, outcome="cancelled")
+
+    def _close_failed(self, attempt: Attempt, error: BaseException, micros: int) -> None:
+        """Releases, or charges by estimate where the provider may have worked without telling."""
+        code = error.code if isinstance(error, GatewayError) else "cancelled"
+        answered = isinstance(error, GatewayError) and "upstream_status" in error.details
+        reached = not isinstance(error, GatewayError) or bool(error.details.get("reached"))
+        if answered or not reached:
+            self._accounts.release(attempt.account, code, micros)
+            return
+        usage = estimated(attempt.input_estimate, 0)
+        cost = cost_llm(attempt.card, usage, seconds_micros=micros)
+        self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=usage, outcome=code)

@@ -1,0 +1,176 @@
+"""The story of an embedding: the same path as a chat's, to one deployment.
+
+There are no fallbacks: vectors of two models do not live in one space, so an answer of another model
+would be wrong, not late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from gateway.errors import GatewayError, NotSupported, UpstreamError, ValidationFailed
+from gateway.ledger.price_card import PriceCard
+from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
+from gateway.models.call import CallContext
+from gateway.models.embedding_models import EmbeddingModel, Embeddings, EmbedRequest
+from gateway.models.llm_models import Usage
+from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
+from gateway.routing.health import Health
+from gateway.routing.retry import judge
+from gateway.security.access import Caller
+from gateway.security.limits import Limits
+from gateway.serving.accounts import Account, Accounts
+from gateway.serving.answer import AnswerMeta
+
+MOST_INPUTS = 2_048
+
+
+class EmbeddingDeployments(Protocol):
+    """Embedding models by their rows; see ``providers.directory``."""
+
+    def embedding_model(self, provider: ProviderSpec, model: ModelSpec) -> EmbeddingModel: ...
+
+
+class EmbedAnswer(Struct, frozen=True):
+    """The vectors and the facts of the call."""
+
+    embeddings: Embeddings
+    meta: AnswerMeta
+
+
+class EmbedService:
+    """Answers ``EmbedRequest``s; one instance an event loop."""
+
+    def __init__(
+        self,
+        catalogue: Callable[[], Catalogue],
+        deployments: EmbeddingDeployments,
+        accounts: Accounts,
+        limits: Limits,
+        health: Health,
+    ) -> None:
+        self._catalogue = catalogue
+        self._deployments = deployments
+        self._accounts = accounts
+        self._limits = limits
+        self._health = health
+
+    async def embed(self, caller: Caller, request: EmbedRequest, call: CallContext) -> EmbedAnswer:
+        """A vector for each input. Raises what the last attempt's error was."""
+        catalogue = self._catalogue()
+        spec = _admit(catalogue, caller, request)
+        provider = catalogue.provider(spec.provider)
+        bound = _bound(request)
+        state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
+        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
+        number = 0
+        while True:
+            number += 1
+            model = self._deployments.embedding_model(provider, spec)
+            cause = call.cause if number == 1 else f"{call.cause}#{number}"
+            account = await asyncio.to_thread(
+                self._accounts.open,
+                caller,
+                msgspec.structs.replace(call, cause=cause),
+                catalogue,
+                spec,
+                "llm",
+                worst_case(card, input_tokens=bound, max_output_tokens=0, max_seconds=provider.timeouts.total),
+                card.name,
+                ttl_seconds=int(provider.timeouts.total) + 60,
+            )
+            started = time.perf_counter_ns()
+            try:
+                embeddings = await self._send(model, request, account, card, bound, started)
+            except GatewayError as error:
+                verdict = judge(error, attempt=number, total=number, most_here=provider.max_attempts)
+                if verdict.counts:
+                    self._health.failed(spec.name)
+                if verdict.what != "again":
+                    raise
+                await asyncio.sleep(verdict.pause)
+                continue
+            self._health.succeeded(spec.name)
+            usage = embeddings.usage if embeddings.usage.basis != "none" else _estimated(bound)
+            micros = _micros(started)
+            settled = await asyncio.shield(
+                asyncio.to_thread(
+                    self._accounts.settle,
+                    account,
+                    cost=cost_llm(card, usage, seconds_micros=micros),
+                    micros=micros,
+                    usage=usage,
+                    upstream_model=embeddings.model or None,
+                )
+            )
+            self._limits.settle(caller, bound // 4, usage.total_tokens)
+            meta = AnswerMeta(
+                request_id=call.request_id,
+                model=spec.name,
+                provider=spec.provider,
+                upstream_model=embeddings.model or spec.upstream_model or spec.name,
+                cost=settled.entry.cost,
+                attempts=number,
+                config_epoch=catalogue.epoch,
+                entry_id=settled.entry.entry_id,
+                latency_micros=micros,
+                limits=state,
+                flags=settled.flags,
+            )
+            return EmbedAnswer(msgspec.structs.replace(embeddings, usage=usage), meta)
+
+    async def _send(
+        self, model: EmbeddingModel, request: EmbedRequest, account: Account, card: PriceCard, bound: int, started: int
+    ) -> Embeddings:
+        try:
+            return await model.embed(request)
+        except BaseException as error:
+            await asyncio.shield(asyncio.to_thread(self._close_failed, account, error, card, bound, _micros(started)))
+            if isinstance(error, Exception) and not isinstance(error, GatewayError):
+                raise UpstreamError(f"the call to {request.model} failed ({type(error).__name__})") from error
+            raise
+
+    def _close_failed(self, account: Account, error: BaseException, card: PriceCard, bound: int, micros: int) -> None:
+        code = error.code if isinstance(error, GatewayError) else "cancelled"
+        answered = isinstance(error, GatewayError) and "upstream_status" in error.details
+        reached = not isinstance(error, GatewayError) or bool(error.details.get("reached"))
+        if answered or not reached:
+            self._accounts.release(account, code, micros)
+            return
+        usage = _estimated(bound)
+        cost = cost_llm(card, usage, seconds_micros=micros)
+        self._accounts.settle(account, cost=cost, micros=micros, usage=usage, outcome=code)
+
+
+def _admit(catalogue: Catalogue, caller: Caller, request: EmbedRequest) -> ModelSpec:
+    caller.require("llm:execute")
+    caller.require_model(request.model)
+    spec = catalogue.model(request.model)
+    if spec.type != "embedding":
+        raise NotSupported(
+            f"{spec.name} is a {spec.type} model, not an embedding model",
+            mend="GET /models?type=embedding lists those that are",
+            param="model",
+        )
+    if len(request.inputs) > MOST_INPUTS:
+        raise ValidationFailed(f"input: at most {MOST_INPUTS} items a call", mend="send several calls", param="input")
+    return spec
+
+
+def _bound(request: EmbedRequest) -> int:
+    """A number of tokens that the input surely does not pass: a token is at least one byte."""
+    return sum(len(item.encode()) if isinstance(item, str) else len(item) for item in request.inputs) + 8
+
+
+def _estimated(bound: int) -> Usage:
+    return Usage(input_tokens=max(bound // 4, 1), basis="estimated")
+
+
+def _micros(started: int) -> int:
+    return (time.perf_counter_ns() - started) // 1000

@@ -1,0 +1,118 @@
+"""Follows a plan until one deployment answers: tries again, goes on to the next, or races two."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from gateway.errors import ContextTooLong, GatewayError, NotSupported
+from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.routing.health import Health
+from gateway.routing.retry import judge
+
+Answer = TypeVar("Answer")
+
+
+class Tries:
+    """How often one call was sent, over all deployments and both sides of a race."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+async def follow(
+    names: Sequence[str],
+    attempt: Callable[[str, int], Awaitable[Answer]],
+    *,
+    asked: ModelSpec,
+    catalogue: Catalogue,
+    allowed: Callable[[str], bool],
+    health: Health,
+    tries: Tries,
+) -> Answer:
+    """The first answer of ``names`` in their order. Raises what the last error was.
+
+    ``attempt(name, number)`` sends one try; ``number`` counts all of them.
+    """
+    problem: GatewayError | None = None
+    rest = list(names)
+    while rest:
+        name, here = rest.pop(0), 0
+        while True:
+            here, tries.count = here + 1, tries.count + 1
+            health.entered(name)
+            began = time.monotonic()
+            try:
+                answer = await attempt(name, tries.count)
+            except GatewayError as error:
+                health.left(name)
+                problem = error
+                most = catalogue.provider(catalogue.models[name].provider).max_attempts
+                verdict = judge(error, attempt=here, total=tries.count, most_here=most)
+                if verdict.counts:
+                    health.failed(name)
+                other = _of_class(error, asked, allowed)
+                if other is not None:
+                    rest = [item for item in other if item != name]
+                    break
+                if verdict.what == "stop":
+                    raise
+                if verdict.what == "next":
+                    if isinstance(error, ContextTooLong):
+                        rest = [item for item in rest if _is_larger(catalogue.models[item], catalogue.models[name])]
+                    break
+                await asyncio.sleep(verdict.pause)
+            except BaseException:
+                health.left(name)
+                raise
+            else:
+                health.left(name, time.monotonic() - began)
+                health.succeeded(name)
+                return answer
+    raise problem if problem is not None else NotSupported("no deployment can answer this")
+
+
+async def race(
+    names: Sequence[str],
+    hedge_after: float,
+    run: Callable[[Sequence[str]], Awaitable[Answer]],
+    lose: Callable[[Answer], Awaitable[None]],
+) -> Answer:
+    """Follows the plan, and from its second deployment on a second time where the first is silent for
+    ``hedge_after`` seconds. The loser is cancelled; one that answered all the same goes to ``lose``.
+    A second runner that cannot begin (no budget for both) leaves the first alone."""
+    first = asyncio.ensure_future(run(names))
+    runners = [first]
+    try:
+        await asyncio.wait(runners, timeout=hedge_after)
+        if not first.done():
+            runners.append(asyncio.ensure_future(run(names[1:])))
+        pending = set(runners)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.exception() is None:
+                    runners.remove(task)
+                    return task.result()
+        return first.result()
+    finally:
+        for task in runners:
+            task.cancel()
+        for task in runners:
+            with contextlib.suppress(asyncio.CancelledError, GatewayError):
+                await lose(await task)
+
+
+def _of_class(error: GatewayError, asked: ModelSpec, allowed: Callable[[str], bool]) -> list[str] | None:
+    """The fallbacks that the asked model names for this class of error; ``None`` where it names none."""
+    names = asked.fallbacks_on.get(error.code)
+    return None if names is None else [name for name in names if allowed(name)]
+
+
+def _is_larger(candidate: ModelSpec, than: ModelSpec) -> bool:
+    if candidate.context_window is None or than.context_window is None:
+        return True
+    return candidate.context_window > than.context_window
