@@ -41,7 +41,7 @@ _READ = frozenset(
 )
 _EXTRA = frozenset(
     {"top_k", "thinking", "service_tier", "container", "mcp_servers", "context_management", "output_config"}
-    | {"cache_control", "inference_geo", "speed"}
+    | {"cache_control", "inference_geo", "speed", "diagnostics", "user_profile_id", "workspace_id"}
 )
 #: Blocks that only Anthropic has: they go in the body as they stand; see ``Chat.native_only``.
 _NATIVE_BLOCKS = frozenset(

@@ -44,11 +44,11 @@ _READ = frozenset(
 _EXTRA = frozenset(
     {"logprobs", "top_logprobs", "logit_bias", "metadata", "store", "service_tier", "prediction", "modalities"}
     | {"audio", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity", "web_search_options"}
-    | {"functions", "function_call"}
+    | {"functions", "function_call", "moderation", "prompt_cache_options"}
 )
-#: … but for those that the answer depends on: refused elsewhere.
+#: … but for those, and those parts of a turn, that the answer depends on: refused elsewhere.
+_NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "moderation")
 _NATIVE_PARTS = ("input_audio", "file")
-_NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "function_call")
 
 
 class OpenAIRequest(msgspec.Struct, frozen=True):
@@ -99,15 +99,13 @@ def decode(body: Mapping[str, Any]) -> OpenAIRequest:
 
 
 def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
-    names = [name for name in _NATIVE_ONLY if body.get(name)]
-    if body.get("modalities") not in (None, ["text"]):
-        names.append("modalities")
+    names = [name for name in _NATIVE_ONLY if body.get(name) not in (None, False)]
+    names += ["modalities"] if body.get("modalities") not in (None, ["text"]) else []
     for turn in body["messages"]:
         content = turn.get("content")
-        for part in content if isinstance(content, list) else ():
-            if part.get("type") in _NATIVE_PARTS and part["type"] not in names:
-                names.append(part["type"])
-    return tuple(names)
+        parts = content if isinstance(content, list) else ()
+        names += [part["type"] for part in parts if part.get("type") in _NATIVE_PARTS]
+    return tuple(dict.fromkeys(names))
 
 
 def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""Nothing is dropped in silence: every field of the public APIs, as the official SDKs declare them, at every backend.
+
+A field is carried (the provider's body changes), named in the answer, or refused; there is no fourth way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from anthropic.types.message_create_params import MessageCreateParamsBase
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+
+from gateway.api.wire import anthropic, openai
+from gateway.errors import NotSupported, ValidationFailed
+from gateway.models.llm_models import Chat
+from gateway.providers import anthropic_wire, bedrock_wire, gemini_wire, openai_wire
+
+Encode = Callable[[Chat], tuple[bytes, tuple[str, ...]]]
+BACKENDS: dict[str, Encode] = {
+    "openai": lambda chat: openai_wire.encode(chat, "up", stream=False),
+    "anthropic": lambda chat: anthropic_wire.encode(chat, "up", stream=False, max_tokens=99),
+    "gemini": lambda chat: gemini_wire.encode(chat, stream=False),
+    "bedrock": bedrock_wire.encode,
+}
+FUNCTION = {"name": "f", "description": "F", "parameters": {"type": "object"}}
+TOOL = {"type": "function", "function": FUNCTION}
+#: A value for each field that means something; a field stands with what it needs beside it.
+OPENAI: dict[str, Any] = {
+    "audio": {"voice": "alloy", "format": "mp3"},
+    "frequency_penalty": 0.5,
+    "function_call": "auto",
+    "functions": [FUNCTION],
+    "logit_bias": {"5": 1},
+    "logprobs": True,
+    "max_completion_tokens": 30_000,
+    "max_tokens": 30_000,
+    "messages": [{"role": "user", "content": "Another question"}],
+    "metadata": {"team": "risk"},
+    "modalities": ["text", "audio"],
+    "model": "another",
+    "moderation": {"model": "omni-moderation-latest"},
+    "n": 2,
+    "parallel_tool_calls": False,
+    "prediction": {"type": "content", "content": "x"},
+    "presence_penalty": 0.5,
+    "prompt_cache_key": "k",
+    "prompt_cache_options": {"mode": "explicit"},
+    "prompt_cache_retention": "24h",
+    "reasoning_effort": "low",
+    "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
+    "safety_identifier": "u",
+    "seed": 3,
+    "service_tier": "flex",
+    "stop": ["END"],
+    "store": True,
+    "stream_options": {"include_usage": True},
+    "temperature": 0.5,
+    "tool_choice": "required",
+    "tools": [TOOL],
+    "top_logprobs": 2,
+    "top_p": 0.5,
+    "user": "u",
+    "verbosity": "low",
+    "web_search_options": {},
+}
+ANTHROPIC: dict[str, Any] = {
+    "cache_control": {"type": "ephemeral"},
+    "container": "c1",
+    "diagnostics": {"previous_message_id": "m"},
+    "inference_geo": "eu",
+    "max_tokens": 30_000,
+    "messages": [{"role": "user", "content": "Another question"}],
+    "metadata": {"user_id": "u"},
+    "model": "another",
+    "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "low"},
+    "service_tier": "auto",
+    "speed": "fast",
+    "stop_sequences": ["END"],
+    "system": "Be brief.",
+    "temperature": 0.5,
+    "thinking": {"type": "enabled", "budget_tokens": 1024},
+    "tool_choice": {"type": "any"},
+    "tools": [{"name": "f", "description": "F", "input_schema": {"type": "object"}}],
+    "top_k": 5,
+    "top_p": 0.5,
+    "user_profile_id": "p",
+    "workspace_id": "w",
+}
+#: The model's name is the route's; how a stream is told is the door's own matter.
+DOORS_OWN = {"model", "stream_options"}
+#: Fields that say nothing without another one.
+BESIDE = {
+    "tool_choice": "tools",
+    "parallel_tool_calls": "tools",
+    "top_logprobs": "logprobs",
+    "function_call": "functions",
+}
+#: Fields that are named by the word of our own model of a chat.
+NAMED_AS = {"metadata": ("metadata", "user")}
+
+
+def told(decode: Any, base: dict[str, Any], name: str, value: Any, encode: Encode) -> str:
+    """How the field fares: ``carried``, ``named``, ``refused``, or nothing."""
+    try:
+        before, _ = encode(decode(base).chat)
+        after, named = encode(decode({**base, name: value}).chat)
+    except (NotSupported, ValidationFailed) as refused:
+        return "refused" if refused.param else ""
+    if after != before:
+        return "carried"
+    words = NAMED_AS.get(name, (name,))
+    return "named" if any(item.split(".")[0] in words for item in named) else ""
+
+
+def test_every_field_of_the_public_apis_is_here() -> None:
+    assert set(CompletionCreateParamsBase.__annotations__) <= set(OPENAI)
+    assert set(MessageCreateParamsBase.__annotations__) <= set(ANTHROPIC)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", sorted(set(OPENAI) - DOORS_OWN))
+def test_no_field_of_openai_is_lost(name: str, backend: str) -> None:
+    base: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+    beside = BESIDE.get(name)
+    base |= {beside: OPENAI[beside]} if beside else {}
+    if backend == "openai":
+        assert told(openai.decode, base, name, OPENAI[name], BACKENDS[backend]) == "carried"
+    elif name not in ("top_logprobs", "function_call"):  # what they need is refused already
+        assert told(openai.decode, base, name, OPENAI[name], BACKENDS[backend])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", sorted(set(ANTHROPIC) - DOORS_OWN))
+def test_no_field_of_anthropic_is_lost(name: str, backend: str) -> None:
+    base: dict[str, Any] = {"model": "m", "max_tokens": 9_000, "messages": [{"role": "user", "content": "Hello"}]}
+    beside = BESIDE.get(name)
+    base |= {beside: ANTHROPIC[beside]} if beside else {}
+    found = told(anthropic.decode, base, name, ANTHROPIC[name], BACKENDS[backend])
+    assert found == "carried" if backend == "anthropic" else found
