@@ -20,9 +20,9 @@ from gateway.api.body import read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error
 from gateway.api.services import Services
-from gateway.api.wire import anthropic, embeddings, openai
+from gateway.api.wire import anthropic, embeddings, openai, responses, responses_answer
 from gateway.api.wire.headers import answer_headers
-from gateway.errors import GatewayError, MethodNotAllowed, ValidationFailed
+from gateway.errors import GatewayError, MethodNotAllowed, NotBuilt, ValidationFailed
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
@@ -53,6 +53,7 @@ class DataPlane:
         self._services = services
         self._doors: dict[str, tuple[str, str, Callable[[_Exchange], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", "llm:execute", self._chat_completions),
+            "/v1/responses": ("POST", "llm:execute", self._responses),
             "/v1/messages": ("POST", "llm:execute", self._messages),
             "/v1/embeddings": ("POST", "llm:execute", self._embeddings),
             "/v1/messages/count_tokens": ("POST", "llm:execute", self._count_tokens),
@@ -99,6 +100,29 @@ class DataPlane:
         stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
         pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage)
         await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
+
+    async def _responses(self, exchange: _Exchange) -> None:
+        """Stateless: nothing is stored, and a response says so."""
+        body = await exchange.body()
+        if body.get("previous_response_id"):
+            raise NotBuilt(
+                "responses are not stored", mend="send the whole conversation as input", param="previous_response_id"
+            )
+        request = responses.decode({**body, "store": False})
+        name, created = new_id("resp"), int(time.time())
+        context = exchange.context("openai")
+        if not request.stream:
+            answer = await self._services.chat.complete(exchange.caller, request.chat, context)
+            told = responses_answer.encode_reply(answer.reply, request, request.chat.model, name, created)
+            await exchange.json(told, answer_headers(answer.meta))
+            return
+        stream = await self._services.chat.stream(exchange.caller, request.chat, context)
+        pieces = responses_answer.EventEncoder(request, request.chat.model, name, created)
+
+        def failure(error: GatewayError, _request_id: str) -> bytes:
+            return _anthropic_line(pieces.failed(error.message, error.code))
+
+        await exchange.stream(stream, pieces, _anthropic_line, b"", failure)
 
     async def _messages(self, exchange: _Exchange) -> None:
         request = anthropic.decode(await exchange.body())
