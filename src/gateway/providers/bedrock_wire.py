@@ -36,6 +36,7 @@ _FINISH: dict[str, FinishReason] = {
     "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter",
 }
+_BROKEN = frozenset({"malformed_model_output", "malformed_tool_use"})
 _FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
 
 
@@ -56,7 +57,7 @@ def encode(chat: Chat) -> tuple[bytes, tuple[str, ...]]:
     body: dict[str, Any] = {"messages": _messages(chat.messages)}
     system = [part for message in chat.messages if message.role == "system" for part in message.parts]
     if system:
-        body["system"] = [{"text": part.text} for part in system if isinstance(part, TextPart)]
+        body["system"] = [{"text": part.text} for part in system if isinstance(part, TextPart) and part.text.strip()]
     config: dict[str, Any] = {}
     for name, theirs in (("max_tokens", "maxTokens"), ("temperature", "temperature"), ("top_p", "topP")):
         if getattr(chat, name) is not None:
@@ -76,7 +77,7 @@ def decode_reply(content: bytes) -> Reply:
     try:
         raw = msgspec.json.decode(content)
         parts = tuple(part for block in raw["output"]["message"]["content"] for part in _part(block))
-        stop = str(raw.get("stopReason") or "end_turn")
+        stop = _stop(raw.get("stopReason"))
         return Reply("", "", (Choice(parts, _FINISH.get(stop, "stop"), stop),), decode_usage(raw.get("usage")))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
@@ -114,7 +115,7 @@ class StreamDecoder:
         if event == "contentBlockDelta":
             return self._block_delta(block, raw.get("delta") or {})
         if event == "messageStop":
-            stop = str(raw.get("stopReason") or "end_turn")
+            stop = _stop(raw.get("stopReason"))
             return [Delta(finish=_FINISH.get(stop, "stop"), raw_finish=stop)]
         if event == "metadata":
             return [Delta(usage=decode_usage(raw.get("usage")))]
@@ -142,6 +143,11 @@ def _refuse(chat: Chat) -> None:
         mend = "leave parallel_tool_calls out"
         raise NotSupported("this provider cannot forbid parallel tool calls", mend=mend, param="parallel_tool_calls")
     used = any(isinstance(part, (ToolUsePart, ToolResultPart)) for turn in chat.messages for part in turn.parts)
+    if used and not chat.tools:
+        mend = "send the tools that the conversation has used"
+        raise NotSupported("this provider needs the tools of earlier tool calls", mend=mend, param="tools")
+    if any(isinstance(part, ImagePart) for turn in chat.messages if turn.role == "system" for part in turn.parts):
+        raise NotSupported("this provider takes no images in system turns", mend="move them", param="messages")
     if choice is not None and choice.mode == "none" and chat.tools and used:
         mend = "leave tool_choice out"
         raise NotSupported("this provider cannot forbid tools once they were used", mend=mend, param="tool_choice")
@@ -180,7 +186,9 @@ def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         if message.role == "system":
             continue
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = [_block(part) for part in message.parts]
+        # Blank texts are refused there, and say nothing.
+        said = (part for part in message.parts if not isinstance(part, TextPart) or part.text.strip())
+        blocks = [_block(part) for part in said]
         if not blocks:
             continue
         if turns and turns[-1]["role"] == role:
@@ -202,6 +210,9 @@ def _block(part: Part) -> dict[str, Any]:
             raise NotSupported(
                 "an earlier tool call's arguments are not JSON", mend="send the arguments as the model wrote them"
             ) from None
+        if not isinstance(arguments, dict):
+            mend = "send the arguments as the model wrote them"
+            raise NotSupported("an earlier tool call's arguments are no JSON object", mend=mend, param="messages")
         return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments}}
     if isinstance(part, ToolResultPart):
         result: dict[str, Any] = {"toolUseId": part.id, "content": [{"text": part.content}]}
@@ -228,5 +239,15 @@ def _part(block: dict[str, Any]) -> list[Part]:
         return [ToolUsePart(use["toolUseId"], use["name"], msgspec.json.encode(use.get("input") or {}).decode())]
     if "reasoningContent" in block:
         text = block["reasoningContent"].get("reasoningText") or {}
-        return [ThinkingPart(text.get("text") or "", text.get("signature") or "")]
+        return [ThinkingPart(text["text"], text.get("signature") or "")] if text.get("text") else []
+    if "citationsContent" in block:
+        return [TextPart("".join(item.get("text") or "" for item in block["citationsContent"].get("content") or ()))]
     return []
+
+
+def _stop(raw: Any) -> str:
+    """Why the answer ended. ``UpstreamError`` for one that the model did not bring to its end."""
+    stop = str(raw or "end_turn")
+    if stop in _BROKEN:
+        raise UpstreamError("the model's output was malformed", mend="send it again", reached=True)
+    return stop

@@ -143,7 +143,7 @@ def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
     for choice in raw.get("choices") or ():
         index = int(choice.get("index") or 0)
         delta = choice.get("delta") or {}
-        text = delta.get("content")
+        text = delta.get("content") or delta.get("refusal")
         thinking = delta.get("reasoning_content")
         if text or thinking:
             deltas.append(Delta(choice=index, text=text or "", thinking=thinking or "", id=name, model=model))

@@ -46,7 +46,8 @@ def sign(
     if credentials.session_token:
         added["x-amz-security-token"] = credentials.session_token
     signed = {name.lower(): " ".join(value.split()) for name, value in {**headers, **added}.items()}
-    signed["host"] = parts.netloc
+    default = ":443" if parts.scheme == "https" else ":80"
+    signed["host"] = parts.netloc.lower().removesuffix(default)
     names = ";".join(sorted(signed))
     canonical = "\n".join(
         [

@@ -84,6 +84,9 @@ def test_a_request_of_every_field() -> None:
     ("fields", "param"),
     [
         ({"n": 2}, "n"),
+        ({"tools": (), "tool_choice": None}, "tools"),
+        ({"messages": (Message("system", (ImagePart(data="aGk=", media_type="image/png"),)),)}, "messages"),
+        ({"messages": (Message("assistant", (ToolUsePart("t1", "weather", "[1]"),)),)}, "messages"),
         ({"response_format": ResponseFormat("json_object")}, "response_format"),
         ({"tool_choice": ToolChoice("auto", parallel=False)}, "parallel_tool_calls"),
         ({"tool_choice": ToolChoice("none")}, "tool_choice"),
@@ -126,6 +129,22 @@ def test_an_answer() -> None:
 def test_an_answer_of_another_shape_is_an_error(content: bytes) -> None:
     with pytest.raises(UpstreamError):
         bedrock_wire.decode_reply(content)
+
+
+def test_blank_texts_are_left_out() -> None:
+    turns = (Message("user", (TextPart("Hi"), TextPart(" "))), Message("assistant", (TextPart(""),)))
+    body = json.loads(bedrock_wire.encode(Chat("m", turns))[0])
+    assert body["messages"] == [{"role": "user", "content": [{"text": "Hi"}]}]
+
+
+def test_cited_text_is_text_and_a_malformed_answer_is_an_error() -> None:
+    cited = {"citationsContent": {"content": [{"text": "A fact."}], "citations": []}}
+    raw = {"output": {"message": {"content": [cited]}}, "stopReason": "end_turn"}
+    assert bedrock_wire.decode_reply(json.dumps(raw).encode()).text() == "A fact."
+    with pytest.raises(UpstreamError):
+        bedrock_wire.decode_reply(json.dumps({**raw, "stopReason": "malformed_tool_use"}).encode())
+    with pytest.raises(UpstreamError):
+        bedrock_wire.StreamDecoder().decode("messageStop", {"stopReason": "malformed_model_output"})
 
 
 def test_a_stream_with_a_tool() -> None:
