@@ -13,7 +13,6 @@ from gateway.models.llm_models import (
     Delta,
     FinishReason,
     ImagePart,
-    Message,
     Native,
     Part,
     Reply,
@@ -23,7 +22,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import unmapped
+from gateway.providers.carrying import arguments_of, turns_of, unmapped
 
 VERSION = "2023-06-01"
 #: The tool that stands for a response_format: forced on the way there, text on the way back.
@@ -66,7 +65,7 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
     body: dict[str, Any] = {
         "model": upstream_model,
         "max_tokens": chat.max_tokens or max_tokens,
-        "messages": _messages(chat.messages),
+        "messages": turns_of(chat.messages, lambda turn: [_block(part) for part in turn.parts]),
     }
     if system:
         body["system"] = "\n\n".join(part.text for part in system if isinstance(part, TextPart))
@@ -274,23 +273,6 @@ def _tool_choice(chat: Chat) -> dict[str, Any]:
     return made
 
 
-def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """User and assistant turns; results of tools are the user's, and equal roles in a row become one."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message.role == "system":
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = [_block(part) for part in message.parts]
-        if not blocks:
-            continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
-    return turns
-
-
 def _block(part: Part) -> dict[str, Any]:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
@@ -299,12 +281,7 @@ def _block(part: Part) -> dict[str, Any]:
             return {"type": "image", "source": {"type": "url", "url": part.url}}
         return {"type": "image", "source": {"type": "base64", "media_type": part.media_type, "data": part.data}}
     if isinstance(part, ToolUsePart):
-        try:
-            arguments = msgspec.json.decode(part.arguments or "{}")
-        except msgspec.DecodeError:
-            raise NotSupported(
-                "an earlier tool call's arguments are not JSON", mend="send the arguments as the model wrote them"
-            ) from None
+        arguments = arguments_of(part)
         return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
     if isinstance(part, ToolResultPart):
         block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id, "content": part.content}

@@ -25,7 +25,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import unmapped
+from gateway.providers.carrying import arguments_of, turns_of, unmapped
 
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -54,7 +54,7 @@ def encode(chat: Chat) -> tuple[bytes, tuple[str, ...]]:
         dropped.append("image_url.detail")
     if any(tool.strict for tool in chat.tools):
         dropped.append("tools.strict")
-    body: dict[str, Any] = {"messages": _messages(chat.messages)}
+    body: dict[str, Any] = {"messages": turns_of(chat.messages, _blocks)}
     system = [part for message in chat.messages if message.role == "system" for part in message.parts]
     if system:
         body["system"] = [{"text": part.text} for part in system if isinstance(part, TextPart) and part.text.strip()]
@@ -179,23 +179,9 @@ def _tools(chat: Chat, body: dict[str, Any]) -> None:
     body["toolConfig"] = config
 
 
-def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """User and assistant turns; results of tools are the user's, and equal roles in a row become one."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message.role == "system":
-            continue
-        role = "assistant" if message.role == "assistant" else "user"
-        # Blank texts are refused there, and say nothing.
-        said = (part for part in message.parts if not isinstance(part, TextPart) or part.text.strip())
-        blocks = [_block(part) for part in said]
-        if not blocks:
-            continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
-    return turns
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    """Blank texts are refused there, and say nothing."""
+    return [_block(part) for part in message.parts if not isinstance(part, TextPart) or part.text.strip()]
 
 
 def _block(part: Part) -> dict[str, Any]:
@@ -204,12 +190,7 @@ def _block(part: Part) -> dict[str, Any]:
     if isinstance(part, ImagePart):
         return _image(part)
     if isinstance(part, ToolUsePart):
-        try:
-            arguments = msgspec.json.decode(part.arguments or "{}")
-        except msgspec.DecodeError:
-            raise NotSupported(
-                "an earlier tool call's arguments are not JSON", mend="send the arguments as the model wrote them"
-            ) from None
+        arguments = arguments_of(part)
         if not isinstance(arguments, dict):
             mend = "send the arguments as the model wrote them"
             raise NotSupported("an earlier tool call's arguments are no JSON object", mend=mend, param="messages")

@@ -1,9 +1,14 @@
-"""What of a caller's own dialect another one cannot say: refused where the answer depends on it, else named."""
+"""What the wires of other dialects than OpenAI's have in common: what cannot be carried, and turns in blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
 from gateway.errors import NotSupported
-from gateway.models.llm_models import Chat
+from gateway.models.llm_models import Chat, Message, ToolUsePart
 
 
 def unmapped(chat: Chat, dialect: str) -> list[str]:
@@ -22,3 +27,28 @@ def unmapped(chat: Chat, dialect: str) -> list[str]:
     if chat.dialect != dialect:
         named += sorted(chat.extra)
     return named
+
+
+def turns_of(messages: tuple[Message, ...], blocks: Callable[[Message], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """User and assistant turns; results of tools are the user's, and equal roles in a row become one."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        made = [] if message.role == "system" else blocks(message)
+        if not made:
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += made
+        else:
+            turns.append({"role": role, "content": made})
+    return turns
+
+
+def arguments_of(part: ToolUsePart) -> Any:
+    """An earlier tool call's arguments as a value. ``NotSupported`` for what is no JSON."""
+    try:
+        return msgspec.json.decode(part.arguments or "{}")
+    except msgspec.DecodeError:
+        raise NotSupported(
+            "an earlier tool call's arguments are not JSON", mend="send the arguments as the model wrote them"
+        ) from None

@@ -141,6 +141,8 @@ class HttpModel:
 
     def dropped(self, chat: Chat) -> tuple[str, ...]:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
+        if chat.native is not None and chat.dialect == self._wire.dialect:
+            return ()  # it goes as it stands
         return self._wire.encode(chat, stream=False)[1]
 
     async def complete(self, chat: Chat) -> Reply:

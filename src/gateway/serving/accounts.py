@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from gateway.clock import Clock
+from gateway.errors import GatewayError
 from gateway.ledger.cost_tracker import Ledger
 from gateway.ledger.entry import Charge, Hold, Settled
 from gateway.models.call import CallContext
@@ -115,6 +116,16 @@ class Accounts:
         self._ledger.release(account.hold, code)
         self._observer.call_ended(account.kind, account.spec.name, account.spec.provider, code, micros, 0, None)
         self._record(account, code, {"cost_usd": "0"})
+
+    def fail(self, account: Account, error: BaseException, micros: int, usage: Usage, cost: int) -> None:
+        """Releases, or charges the estimated ``usage`` where the provider may have worked without telling."""
+        code = error.code if isinstance(error, GatewayError) else "cancelled"
+        answered = isinstance(error, GatewayError) and "upstream_status" in error.details
+        reached = not isinstance(error, GatewayError) or bool(error.details.get("reached"))
+        if answered or not reached:
+            self.release(account, code, micros)
+        else:
+            self.settle(account, cost=cost, micros=micros, usage=usage, outcome=code)
 
     def refused(self, caller: Caller, call: CallContext, kind: str, model: str, code: str) -> None:
         """Records a call that was refused before anything was reserved."""

@@ -170,13 +170,6 @@ class ChatPath:
         self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=counted, outcome="cancelled")
 
     def _close_failed(self, attempt: Attempt, error: BaseException, micros: int) -> None:
-        """Releases, or charges by estimate where the provider may have worked without telling."""
-        code = error.code if isinstance(error, GatewayError) else "cancelled"
-        answered = isinstance(error, GatewayError) and "upstream_status" in error.details
-        reached = not isinstance(error, GatewayError) or bool(error.details.get("reached"))
-        if answered or not reached:
-            self._accounts.release(attempt.account, code, micros)
-            return
         usage = estimated(attempt.input_estimate, 0)
         cost = cost_llm(attempt.card, usage, seconds_micros=micros)
-        self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=usage, outcome=code)
+        self._accounts.fail(attempt.account, error, micros, usage, cost)

@@ -22,11 +22,11 @@ from gateway.models.embedding_models import EmbeddingModel, Embeddings, EmbedReq
 from gateway.models.llm_models import Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.health import Health
-from gateway.routing.retry import judge
 from gateway.security.access import Caller
 from gateway.security.limits import Limits
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
+from gateway.serving.failover import Tries, follow
 
 MOST_INPUTS = 2_048
 
@@ -69,15 +69,14 @@ class EmbedService:
         bound = _bound(request)
         state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
         card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
-        number = 0
-        while True:
-            number += 1
+        tries = Tries()
+
+        async def attempt(_name: str, number: int) -> tuple[Account, Embeddings, int]:
             model = self._deployments.embedding_model(provider, spec)
-            cause = call.cause if number == 1 else f"{call.cause}#{number}"
             account = await asyncio.to_thread(
                 self._accounts.open,
                 caller,
-                msgspec.structs.replace(call, cause=cause),
+                call if number == 1 else msgspec.structs.replace(call, cause=f"{call.cause}#{number}"),
                 catalogue,
                 spec,
                 "llm",
@@ -86,44 +85,44 @@ class EmbedService:
                 ttl_seconds=int(provider.timeouts.total) + 60,
             )
             started = time.perf_counter_ns()
-            try:
-                embeddings = await self._send(model, request, account, card, bound, started)
-            except GatewayError as error:
-                verdict = judge(error, attempt=number, total=number, most_here=provider.max_attempts)
-                if verdict.counts:
-                    self._health.failed(spec.name)
-                if verdict.what != "again":
-                    raise
-                await asyncio.sleep(verdict.pause)
-                continue
-            self._health.succeeded(spec.name)
-            usage = embeddings.usage if embeddings.usage.basis != "none" else _estimated(bound)
-            micros = _micros(started)
-            settled = await asyncio.shield(
-                asyncio.to_thread(
-                    self._accounts.settle,
-                    account,
-                    cost=cost_llm(card, usage, seconds_micros=micros),
-                    micros=micros,
-                    usage=usage,
-                    upstream_model=embeddings.model or None,
-                )
+            return account, await self._send(model, request, account, card, bound, started), started
+
+        account, embeddings, started = await follow(
+            (spec.name,),
+            attempt,
+            asked=spec,
+            catalogue=catalogue,
+            allowed=caller.may_use_model,
+            health=self._health,
+            tries=tries,
+        )
+        usage = embeddings.usage if embeddings.usage.basis != "none" else _estimated(bound)
+        micros = _micros(started)
+        settled = await asyncio.shield(
+            asyncio.to_thread(
+                self._accounts.settle,
+                account,
+                cost=cost_llm(card, usage, seconds_micros=micros),
+                micros=micros,
+                usage=usage,
+                upstream_model=embeddings.model or None,
             )
-            self._limits.settle(caller, bound // 4, usage.total_tokens)
-            meta = AnswerMeta(
-                request_id=call.request_id,
-                model=spec.name,
-                provider=spec.provider,
-                upstream_model=embeddings.model or spec.upstream_model or spec.name,
-                cost=settled.entry.cost,
-                attempts=number,
-                config_epoch=catalogue.epoch,
-                entry_id=settled.entry.entry_id,
-                latency_micros=micros,
-                limits=state,
-                flags=settled.flags,
-            )
-            return EmbedAnswer(msgspec.structs.replace(embeddings, usage=usage), meta)
+        )
+        self._limits.settle(caller, bound // 4, usage.total_tokens)
+        meta = AnswerMeta(
+            request_id=call.request_id,
+            model=spec.name,
+            provider=spec.provider,
+            upstream_model=embeddings.model or spec.upstream_model or spec.name,
+            cost=settled.entry.cost,
+            attempts=tries.count,
+            config_epoch=catalogue.epoch,
+            entry_id=settled.entry.entry_id,
+            latency_micros=micros,
+            limits=state,
+            flags=settled.flags,
+        )
+        return EmbedAnswer(msgspec.structs.replace(embeddings, usage=usage), meta)
 
     async def _send(
         self, model: EmbeddingModel, request: EmbedRequest, account: Account, card: PriceCard, bound: int, started: int
@@ -131,21 +130,12 @@ class EmbedService:
         try:
             return await model.embed(request)
         except BaseException as error:
-            await asyncio.shield(asyncio.to_thread(self._close_failed, account, error, card, bound, _micros(started)))
+            micros, usage = _micros(started), _estimated(bound)
+            cost = cost_llm(card, usage, seconds_micros=micros)
+            await asyncio.shield(asyncio.to_thread(self._accounts.fail, account, error, micros, usage, cost))
             if isinstance(error, Exception) and not isinstance(error, GatewayError):
                 raise UpstreamError(f"the call to {request.model} failed ({type(error).__name__})") from error
             raise
-
-    def _close_failed(self, account: Account, error: BaseException, card: PriceCard, bound: int, micros: int) -> None:
-        code = error.code if isinstance(error, GatewayError) else "cancelled"
-        answered = isinstance(error, GatewayError) and "upstream_status" in error.details
-        reached = not isinstance(error, GatewayError) or bool(error.details.get("reached"))
-        if answered or not reached:
-            self._accounts.release(account, code, micros)
-            return
-        usage = _estimated(bound)
-        cost = cost_llm(card, usage, seconds_micros=micros)
-        self._accounts.settle(account, cost=cost, micros=micros, usage=usage, outcome=code)
 
 
 def _admit(catalogue: Catalogue, caller: Caller, request: EmbedRequest) -> ModelSpec:

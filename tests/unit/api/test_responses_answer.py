@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from fixtures.responses_kit import EVERYTHING, USED, asked
 from gateway.api.wire.responses import ResponsesRequest, decode
 from gateway.api.wire.responses_answer import EventEncoder, encode_reply
 from gateway.models.llm_models import (
@@ -27,44 +28,6 @@ from gateway.models.llm_models import (
 )
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
-FUNCTION = {"type": "function", "name": "weather", "description": "Of a city.", "parameters": SCHEMA, "strict": True}
-CALL = {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": '{"city":"Bonn"}'}
-RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
-USED = Usage(input_tokens=9, output_tokens=5, cached_tokens=4, reasoning_tokens=2, basis="provider")
-EVERYTHING: dict[str, Any] = {
-    "model": "gpt-4",
-    "input": "Hello",
-    "instructions": "Be brief.",
-    "max_output_tokens": 50,
-    "temperature": 0.5,
-    "top_p": 0.9,
-    "tools": [FUNCTION],
-    "tool_choice": {"type": "function", "name": "weather"},
-    "parallel_tool_calls": False,
-    "text": {
-        "format": {"type": "json_schema", "name": "report", "schema": SCHEMA, "strict": True, "description": "d"},
-        "verbosity": "low",
-    },
-    "reasoning": {"effort": "high", "summary": "auto"},
-    "metadata": {"job": "7"},
-    "store": False,
-    "stream": True,
-    "stream_options": {"include_obfuscation": True},
-    "user": "u-1",
-    "previous_response_id": "resp_0",
-    "truncation": "disabled",
-    "include": ["reasoning.encrypted_content"],
-    "background": False,
-    "service_tier": "flex",
-    "safety_identifier": "s-1",
-    "prompt_cache_key": "k-1",
-    "top_logprobs": 0,
-}
-
-
-def asked(**fields: Any) -> ResponsesRequest:
-    return decode({"model": "gpt-4", "input": "Hello", **fields})
 
 
 def talk(*items: Any) -> tuple[Message, ...]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
+from gateway.api.wire.fields import image, number, text, whole
 from gateway.errors import ValidationFailed
 from gateway.models.llm_models import (
     Chat,
     Choice,
     Delta,
     FinishReason,
-    ImagePart,
     Message,
     Part,
     Reply,
@@ -69,21 +69,21 @@ def decode(body: Mapping[str, Any]) -> OpenAIRequest:
     stop = body.get("stop")
     options = body.get("stream_options") or {}
     chat = Chat(
-        model=_text(body, "model", required=True),
+        model=text(body, "model", required=True),
         messages=_messages(body.get("messages")),
-        max_tokens=_whole(body, "max_completion_tokens", 1, 10**7) or _whole(body, "max_tokens", 1, 10**7),
-        temperature=_number(body, "temperature", 0, 2),
-        top_p=_number(body, "top_p", 0, 1),
+        max_tokens=whole(body, "max_completion_tokens", 1, 10**7) or whole(body, "max_tokens", 1, 10**7),
+        temperature=number(body, "temperature", 0, 2),
+        top_p=number(body, "top_p", 0, 1),
         stop=() if stop is None else (stop,) if isinstance(stop, str) else _texts(stop, "stop"),
-        seed=_whole(body, "seed", -(2**63), 2**63 - 1),
-        n=_whole(body, "n", 1, 16) or 1,
-        presence_penalty=_number(body, "presence_penalty", -2, 2),
-        frequency_penalty=_number(body, "frequency_penalty", -2, 2),
+        seed=whole(body, "seed", -(2**63), 2**63 - 1),
+        n=whole(body, "n", 1, 16) or 1,
+        presence_penalty=number(body, "presence_penalty", -2, 2),
+        frequency_penalty=number(body, "frequency_penalty", -2, 2),
         tools=_tools(body.get("tools")),
         tool_choice=_tool_choice(body),
         response_format=_response_format(body.get("response_format")),
-        reasoning_effort=_text(body, "reasoning_effort"),
-        user=_text(body, "user"),
+        reasoning_effort=text(body, "reasoning_effort"),
+        user=text(body, "user"),
         dialect="openai",
         extra={name: value for name, value in body.items() if name in _EXTRA and value is not None},
         native=dict(body),
@@ -281,28 +281,12 @@ def _parts(raw: Any, place: str) -> tuple[Part, ...]:
         elif kind in _NATIVE_PARTS and isinstance(item.get(kind), dict):
             continue  # goes in the body as it stands; see Chat.native_only
         elif kind == "image_url" and isinstance(item.get("image_url"), dict):
-            parts.append(_image(item["image_url"], where))
+            parts.append(image(item["image_url"], where))
         else:
             raise ValidationFailed(
                 f"{where}: a part of type text, image_url, input_audio or file is expected", param=where
             )
     return tuple(parts)
-
-
-def _image(raw: Mapping[str, Any], place: str) -> ImagePart:
-    url = raw.get("url")
-    detail = raw.get("detail") or ""
-    if not isinstance(url, str) or not isinstance(detail, str):
-        raise ValidationFailed(f"{place}.image_url.url: a text is expected", param=f"{place}.image_url.url")
-    if url.startswith("data:"):
-        head, _, data = url.partition(",")
-        media_type, _, encoding = head.removeprefix("data:").partition(";")
-        if encoding != "base64" or not media_type.startswith("image/"):
-            raise ValidationFailed(f"{place}: a data URL of an image in base64 is expected", param=place)
-        return ImagePart(data=data, media_type=media_type, detail=detail)
-    if not url.startswith(("https://", "http://")):
-        raise ValidationFailed(f"{place}: an http(s) or data URL is expected", param=place)
-    return ImagePart(url=url, detail=detail)
 
 
 def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
@@ -365,34 +349,7 @@ def _response_format(raw: Any) -> ResponseFormat | None:
     )
 
 
-def _text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str:
-    value = body.get(name)
-    if value is None and not required:
-        return ""
-    if not isinstance(value, str) or (required and not value):
-        raise ValidationFailed(f"{name}: a text is expected", param=name)
-    return value
-
-
 def _texts(raw: Any, name: str) -> tuple[str, ...]:
     if not isinstance(raw, list) or len(raw) > 16 or not all(isinstance(item, str) for item in raw):
         raise ValidationFailed(f"{name}: a text or a list of up to 16 texts is expected", param=name)
     return tuple(raw)
-
-
-def _number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValidationFailed(f"{name}: a number from {low:g} to {high:g} is expected", param=name)
-    return value
-
-
-def _whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValidationFailed(f"{name}: a whole number from {low} to {high} is expected", param=name)
-    return value

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.wire.openai import _number, _text, _whole
+from gateway.api.wire.fields import number, text, whole
 from gateway.api.wire.responses_items import Conversation, input_items, text_of, whole_item
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.llm_models import (
@@ -60,7 +60,7 @@ def decode(body: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -
     _check_names(body)
     reported = [name for name in sorted(_HINTS) if body.get(name) is not None]
     _check_house(body, reported)
-    instructions, previous = _text(body, "instructions"), _text(body, "previous_response_id")
+    instructions, previous = text(body, "instructions"), text(body, "previous_response_id")
     items = input_items(body.get("input"), needed=not (previous or history))
     talk = Conversation(reported)
     if instructions:
@@ -78,16 +78,16 @@ def decode(body: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -
     effort = _effort(body.get("reasoning"), reported)
     named = tuple(dict.fromkeys(reported))
     chat = Chat(
-        model=_text(body, "model", required=True),
+        model=text(body, "model", required=True),
         messages=tuple(talk.messages),
-        max_tokens=_whole(body, "max_output_tokens", 1, 10**7),
-        temperature=_number(body, "temperature", 0, 2),
-        top_p=_number(body, "top_p", 0, 1),
+        max_tokens=whole(body, "max_output_tokens", 1, 10**7),
+        temperature=number(body, "temperature", 0, 2),
+        top_p=number(body, "top_p", 0, 1),
         tools=tools,
         tool_choice=_tool_choice(body.get("tool_choice"), parallel, tools),
         response_format=form,
         reasoning_effort=effort,
-        user=_text(body, "user"),
+        user=text(body, "user"),
         dialect="openai",
         extra=extra,
         unmapped=named,
@@ -172,7 +172,7 @@ def _check_house(body: Mapping[str, Any], reported: list[str]) -> None:
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValidationFailed("metadata: texts are expected", param="metadata")
     for name in ("service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"):
-        _text(body, name)
+        text(body, name)
 
 
 def _tools(raw: Any, reported: list[str]) -> tuple[Tool, ...]:

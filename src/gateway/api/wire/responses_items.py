@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.api.wire.openai import _image
+from gateway.api.wire.fields import image
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.llm_models import (
     Message,
@@ -143,7 +143,7 @@ class Conversation:
             raise NotSupported(f"{place}: {name} is not taken here", mend="send text or an image's URL", param=place)
         if kind == "input_image" and images:
             detail = "" if raw.get("detail") is None else text_of(raw, "detail", place)
-            return _image({"url": text_of(raw, "image_url", place), "detail": detail}, place)
+            return image({"url": text_of(raw, "image_url", place), "detail": detail}, place)
         if kind == "input_image":
             raise NotSupported(f"{place}: input_image is taken in a user's message only", param=place)
         raise ValidationFailed(

@@ -1,0 +1,52 @@
+"""Fields of OpenAI's bodies, checked; ``ValidationFailed`` names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.errors import ValidationFailed
+from gateway.models.llm_models import ImagePart
+
+
+def text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str:
+    value = body.get(name)
+    if value is None and not required:
+        return ""
+    if not isinstance(value, str) or (required and not value):
+        raise ValidationFailed(f"{name}: a text is expected", param=name)
+    return value
+
+
+def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValidationFailed(f"{name}: a number from {low:g} to {high:g} is expected", param=name)
+    return value
+
+
+def whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValidationFailed(f"{name}: a whole number from {low} to {high} is expected", param=name)
+    return value
+
+
+def image(raw: Mapping[str, Any], place: str) -> ImagePart:
+    url = raw.get("url")
+    detail = raw.get("detail") or ""
+    if not isinstance(url, str) or not isinstance(detail, str):
+        raise ValidationFailed(f"{place}.image_url.url: a text is expected", param=f"{place}.image_url.url")
+    if url.startswith("data:"):
+        head, _, data = url.partition(",")
+        media_type, _, encoding = head.removeprefix("data:").partition(";")
+        if encoding != "base64" or not media_type.startswith("image/"):
+            raise ValidationFailed(f"{place}: a data URL of an image in base64 is expected", param=place)
+        return ImagePart(data=data, media_type=media_type, detail=detail)
+    if not url.startswith(("https://", "http://")):
+        raise ValidationFailed(f"{place}: an http(s) or data URL is expected", param=place)
+    return ImagePart(url=url, detail=detail)
