@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Literal, Protocol
 
-from msgspec import Struct, field, structs
+from msgspec import Struct, field
 
 FinishReason = Literal["stop", "length", "tool_use", "content_filter"]
 Role = Literal["system", "user", "assistant", "tool"]
@@ -102,7 +102,7 @@ class Chat(Struct, frozen=True):
     ``native`` the caller's whole body: a provider of that dialect is sent it as it stands, but for
     the model's name and what is said here beside it. Of that body, ``native_only`` names what no
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
-    (reported elsewhere). Whoever changes ``messages`` or ``tools`` uses ``rewritten``.
+    (reported elsewhere). Whoever changes ``messages`` or ``tools`` sets ``native`` to ``None``.
     """
 
     model: str
@@ -125,10 +125,6 @@ class Chat(Struct, frozen=True):
     native: dict[str, Any] | None = None
     native_only: tuple[str, ...] = ()
     unmapped: tuple[str, ...] = ()
-
-    def rewritten(self, **changes: Any) -> Chat:
-        """The chat with other content; its ``native`` body is no longer what is asked."""
-        return structs.replace(self, native=None, **changes)
 
 
 class Native(Struct, frozen=True):

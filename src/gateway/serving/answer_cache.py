@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from typing import Generic, TypeVar
 
 import msgspec
 
@@ -18,7 +17,6 @@ from gateway.clock import Clock
 from gateway.models.llm_models import Chat, Delta, Reply
 from gateway.security.access import Caller
 
-Value = TypeVar("Value")
 #: The longest an answer is kept, in seconds.
 LONGEST = 86_400
 _ENCODER = msgspec.json.Encoder(order="sorted", decimal_format="number")
@@ -35,7 +33,7 @@ class Kept(msgspec.Struct, frozen=True):
     upstream_model: str
 
 
-class Ticket(Generic[Value]):
+class Ticket:
     """The right and the duty to produce the answer of one key: ends by ``keep`` or ``give_up``."""
 
     def __init__(self, cache: AnswerCache, key: str, ttl: float) -> None:
@@ -67,7 +65,7 @@ class AnswerCache:
         self._kept: OrderedDict[str, tuple[float, int, Kept]] = OrderedDict()
         self._producing: dict[str, asyncio.Future[Kept | None]] = {}
 
-    async def join(self, key: str, ttl: float) -> Kept | Ticket[Kept]:
+    async def join(self, key: str, ttl: float) -> Kept | Ticket:
         """The kept answer, waited for where it is being produced; else the ticket to produce it."""
         while True:
             found = self._find(key)

@@ -151,7 +151,7 @@ class ChatService:
             ),
         )
 
-    async def _stream(self, order: Order, ticket: Ticket[Kept] | None) -> ChatStream:
+    async def _stream(self, order: Order, ticket: Ticket | None) -> ChatStream:
         async def send(attempt: Attempt) -> Streamed:
             first_token = order.catalogue.provider(attempt.spec.provider).timeouts.first_byte
             whole = _is_atomic(order)
@@ -209,7 +209,7 @@ class ChatService:
         state = self._limits.take(caller, model=spec.name, tokens=estimate(chat) + (chat.max_tokens or 0))
         return Order(catalogue, spec, caller, chat, call, state)
 
-    async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket[Kept] | None:
+    async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket | None:
         """The kept answer, or the ticket to produce one; ``None`` where nothing is to be kept."""
         wanted = order.call.cache_seconds
         ttl = order.spec.cache_seconds if wanted is None else wanted
@@ -266,7 +266,7 @@ class ChatService:
         return spec
 
 
-def _keeper(ticket: Ticket[Kept], order: Order, found: Answered[Any]) -> Callable[[tuple[Delta, ...] | None], None]:
+def _keeper(ticket: Ticket, order: Order, found: Answered[Any]) -> Callable[[tuple[Delta, ...] | None], None]:
     """What a stream calls at its end, with its pieces where it ended well."""
     spec = found.attempt.spec
 
