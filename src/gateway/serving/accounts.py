@@ -6,6 +6,7 @@ Every method blocks on the database: call it from a thread.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 from gateway.clock import Clock
@@ -20,20 +21,31 @@ from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
 from gateway.serving.answer import Observer
 
+#: A call about which nothing was found out.
+NO_NOTES: Mapping[str, Any] = MappingProxyType({})
+
 
 class Account:
     """An open call: its hold, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "closed", "hold", "kind", "spec")
+    __slots__ = ("call", "caller", "closed", "hold", "kind", "notes", "spec")
 
     def __init__(
-        self, caller: Caller, call: CallContext, spec: ModelSpec, kind: Literal["llm", "ml"], hold: Hold
+        self,
+        caller: Caller,
+        call: CallContext,
+        spec: ModelSpec,
+        kind: Literal["llm", "ml"],
+        hold: Hold,
+        notes: Mapping[str, Any],
     ) -> None:
         self.caller = caller
         self.call = call
         self.spec = spec
         self.kind = kind
         self.hold = hold
+        #: What goes into the record of the call beside the usual; its stages may still add to it.
+        self.notes = notes
         self.closed = False
 
 
@@ -61,6 +73,7 @@ class Accounts:
         card: str,
         *,
         ttl_seconds: int = 600,
+        notes: Mapping[str, Any] = NO_NOTES,
     ) -> Account:
         """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise."""
         charge = Charge(
@@ -78,9 +91,8 @@ class Accounts:
             request_id=call.request_id,
             config_epoch=catalogue.epoch,
         )
-        return Account(
-            caller, call, spec, kind, self._ledger.reserve(charge, worst_case, card, ttl_seconds=ttl_seconds)
-        )
+        hold = self._ledger.reserve(charge, worst_case, card, ttl_seconds=ttl_seconds)
+        return Account(caller, call, spec, kind, hold, notes)
 
     def settle(
         self,
@@ -146,5 +158,11 @@ class Accounts:
             resource=f"model:{account.spec.name}",
             outcome=outcome,
             request_id=call.request_id,
-            detail={**detail, "door": call.door, "key_id": account.caller.key_id, "task_id": call.task_id},
+            detail={
+                **account.notes,
+                **detail,
+                "door": call.door,
+                "key_id": account.caller.key_id,
+                "task_id": call.task_id,
+            },
         )

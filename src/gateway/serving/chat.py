@@ -225,7 +225,14 @@ class ChatService:
 
         def record() -> Settled:
             account = self._accounts.open(
-                order.caller, call, order.catalogue, spec, "llm", 0, "from the cache, not charged"
+                order.caller,
+                call,
+                order.catalogue,
+                spec,
+                "llm",
+                0,
+                "from the cache, not charged",
+                notes=order.notes,
             )
             micros = (time.perf_counter_ns() - started) // 1000
             return self._accounts.settle(account, cost=0, micros=micros, upstream_model=kept.upstream_model)

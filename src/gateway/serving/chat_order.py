@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -41,7 +41,11 @@ class Deployed(LanguageModel, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An admitted call, and the configuration that decides it from first to last."""
+    """An admitted call, and the configuration that decides it from first to last.
+
+    ``notes`` is what the stages of its way found out (verdicts, savings, choices): JSON values by the
+    name of the stage, written into the record of the call when it ends.
+    """
 
     catalogue: Catalogue
     spec: ModelSpec
@@ -49,6 +53,7 @@ class Order:
     chat: Chat
     call: CallContext
     limits: LimitState
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Attempt(Struct, frozen=True):

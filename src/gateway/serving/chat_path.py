@@ -64,7 +64,7 @@ class ChatPath:
         tries = Tries()
 
         async def attempt(name: str, number: int) -> tuple[Attempt, Sent]:
-            opened = await self._open(catalogue, catalogue.models[name], caller, chat, call, number)
+            opened = await self._open(order, catalogue.models[name], number)
             return opened, await self._send(opened, send)
 
         async def run(names: Sequence[str]) -> tuple[Attempt, Sent]:
@@ -114,10 +114,9 @@ class ChatPath:
 
         return Ask(random.random(), sticky_key(route.sticky, chat, call), price)
 
-    async def _open(
-        self, catalogue: Catalogue, spec: ModelSpec, caller: Caller, chat: Chat, call: CallContext, number: int
-    ) -> Attempt:
+    async def _open(self, order: Order, spec: ModelSpec, number: int) -> Attempt:
         """Checks that the deployment can carry the chat, then reserves its worst case."""
+        catalogue, caller, chat, call = order.catalogue, order.caller, order.chat, order.call
         provider = catalogue.provider(spec.provider)
         ready = with_defaults(chat, spec)
         model = self.deployments.language_model(provider, spec)
@@ -150,6 +149,7 @@ class ChatPath:
             most,
             card.name,
             ttl_seconds=int(provider.timeouts.total) + 60,
+            notes=order.notes,
         )
         return Attempt(spec, model, ready, card, account, dropped, time.perf_counter_ns(), estimate(ready))
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from gateway.security.audit import GENESIS, AuditDraft, AuditFilter, AuditRecord, link
 from gateway.store.engine import Database, next_value
@@ -27,17 +27,8 @@ class SqlAuditSink:
         self._database = database
 
     def append(self, drafts: Sequence[AuditDraft]) -> list[AuditRecord]:
-        records: list[AuditRecord] = []
         with self._database.begin() as connection:
-            last = next_value(connection, _COUNTER, len(drafts))
-            first = last - len(drafts) + 1
-            previous = connection.scalar(select(audit.c.hash).where(audit.c.seq == first - 1)) or GENESIS
-            for seq, draft in enumerate(drafts, first):
-                record = link(previous, seq, draft)
-                records.append(record)
-                previous = record.hash
-            connection.execute(insert(audit), [msgspec.structs.asdict(record) for record in records])
-        return records
+            return append_records(connection, drafts)
 
     def chain(self) -> Iterator[AuditRecord]:
         query = select(audit).order_by(audit.c.seq).execution_options(yield_per=_BATCH)
@@ -62,6 +53,20 @@ class SqlAuditSink:
             query = query.where(audit.c.at < where.until)
         with self._database.read() as connection:
             return [_record_of(row) for row in connection.execute(query)]
+
+
+def append_records(connection: Connection, drafts: Sequence[AuditDraft]) -> list[AuditRecord]:
+    """Adds the drafts to the end of the chain; the chain is locked until the transaction ends."""
+    last = next_value(connection, _COUNTER, len(drafts))
+    first = last - len(drafts) + 1
+    previous = connection.scalar(select(audit.c.hash).where(audit.c.seq == first - 1)) or GENESIS
+    records: list[AuditRecord] = []
+    for seq, draft in enumerate(drafts, first):
+        record = link(previous, seq, draft)
+        records.append(record)
+        previous = record.hash
+    connection.execute(insert(audit), [msgspec.structs.asdict(record) for record in records])
+    return records
 
 
 def _record_of(row: Row[Any]) -> AuditRecord:

@@ -16,9 +16,12 @@ from sqlalchemy import ColumnElement, Connection, Row, case, insert, select, tup
 from gateway.ledger.budgets import THRESHOLD_ID, THRESHOLD_SCOPE, Budget, crossed, refusal, window_start
 from gateway.ledger.entry import BudgetAlert
 from gateway.store.dialect import insert_into
-from gateway.store.engine import Database
+from gateway.store.engine import Database, next_value
 from gateway.store.tables import budget as table
 from gateway.store.tables import hold_budget
+
+#: The counter that counts the changes of which budgets are in force.
+VERSION = "budgets"
 
 
 class SqlBudgetStore:
@@ -30,6 +33,7 @@ class SqlBudgetStore:
     def insert(self, budget: Budget) -> None:
         with self._database.begin() as connection:
             connection.execute(insert(table).values(_values(budget)))
+            next_value(connection, VERSION)
 
     def get(self, budget_id: str) -> Budget | None:
         with self._database.read() as connection:
@@ -52,7 +56,9 @@ class SqlBudgetStore:
                 .values(active=False)
                 .returning(table.c.budget_id)
             )
-            return ended.first() is not None
+            found = ended.first() is not None
+            next_value(connection, VERSION)
+            return found
 
 
 def reserve_in_budgets(
@@ -86,7 +92,7 @@ def settle_in_budgets(connection: Connection, hold_id: str, cost: int, now: int)
     """Turns a hold's reservations into ``cost`` spent, in the window that runs ``now``."""
     alerts: list[BudgetAlert] = []
     for row in _held(connection, hold_id):
-        alerts += _spend(connection, row.budget_id, row.window, reserved=row.amount, cost=cost, now=now)
+        alerts += spend(connection, row.budget_id, row.window, reserved=row.amount, cost=cost, now=now)
     return tuple(alerts)
 
 
@@ -94,7 +100,7 @@ def adjust_in_budgets(connection: Connection, hold_id: str, difference: int, now
     """Adds a correction to what a settled hold spent; a refund never takes a window below zero."""
     alerts: list[BudgetAlert] = []
     for row in _held(connection, hold_id):
-        alerts += _spend(connection, row.budget_id, row.window, reserved=0, cost=difference, now=now)
+        alerts += spend(connection, row.budget_id, row.window, reserved=0, cost=difference, now=now)
     return tuple(alerts)
 
 
@@ -104,7 +110,7 @@ def spend_in_budgets(
     """Adds ``cost``, which was never reserved, to every active budget of the subjects."""
     alerts: list[BudgetAlert] = []
     for row in _binding(connection, subjects):
-        alerts += _spend(connection, row.budget_id, row.window, reserved=0, cost=cost, now=now)
+        alerts += spend(connection, row.budget_id, row.window, reserved=0, cost=cost, now=now)
     return tuple(alerts)
 
 
@@ -178,9 +184,10 @@ def _held(connection: Connection, hold_id: str) -> Sequence[Any]:
     ).all()
 
 
-def _spend(
+def spend(
     connection: Connection, budget_id: str, window: str, *, reserved: int, cost: int, now: int
 ) -> tuple[BudgetAlert, ...]:
+    """Turns ``reserved`` into ``cost`` spent in the window that runs ``now``; the alerts that it sets off."""
     current = window_start(window, now)
     row = connection.execute(
         update(table)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select, union_all
 
 from gateway.clock import SECOND
 from gateway.ledger.budgets import THRESHOLD_SCOPE
 from gateway.money import plain, usd
-from gateway.store.tables import balance, budget, entry, hold, hold_budget, posting
+from gateway.store.tables import balance, budget, budget_lease, entry, hold, hold_budget, posting
 
 #: A hold that stands so long past its time means that nobody sweeps.
 _OVERDUE = 3600 * SECOND
@@ -96,13 +96,13 @@ def _holds(connection: Connection, now: int) -> Iterator[str]:
 
 
 def _reservations(connection: Connection) -> Iterator[str]:
-    live = (
-        select(hold_budget.c.budget_id, func.sum(hold_budget.c.amount).label("amount"))
+    held = (
+        select(hold_budget.c.budget_id, hold_budget.c.amount)
         .join(hold, hold.c.hold_id == hold_budget.c.hold_id)
         .where(hold.c.state == "held")
-        .group_by(hold_budget.c.budget_id)
-        .subquery()
     )
+    claims = union_all(held, select(budget_lease.c.budget_id, budget_lease.c.amount)).subquery()
+    live = select(claims.c.budget_id, func.sum(claims.c.amount).label("amount")).group_by(claims.c.budget_id).subquery()
     query = (
         select(budget.c.budget_id)
         .outerjoin(live, live.c.budget_id == budget.c.budget_id)
@@ -113,4 +113,4 @@ def _reservations(connection: Connection) -> Iterator[str]:
         .limit(_MOST)
     )
     for row in connection.execute(query):
-        yield f"budget {row.budget_id}: what it has reserved is not what is held"
+        yield f"budget {row.budget_id}: what it has reserved is not what is held and leased"

@@ -273,6 +273,26 @@ budget = Table(
     Index("budget_by_subject", "scope", "subject"),
 )
 
+#: What a process has set aside of a budget for the calls it is yet to make; counted in ``reserved``.
+budget_lease = Table(
+    "budget_lease",
+    metadata,
+    Column("holder", Text, primary_key=True),  # the journal of the process, see store/journal_file.py
+    Column("budget_id", Text, ForeignKey("budget.budget_id"), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    CheckConstraint("amount >= 0", name="budget_lease_not_negative"),
+)
+
+#: How far a journal of calls is in the ledger: the segment, and how many bytes of it.
+journal_mark = Table(
+    "journal_mark",
+    metadata,
+    Column("journal", Text, primary_key=True),
+    Column("segment", BigInteger, nullable=False),
+    Column("applied", BigInteger, nullable=False),
+)
+
 # -- security -------------------------------------------------------------------------------------
 
 api_key = Table(

@@ -1,0 +1,79 @@
+"""What a journal of calls says: a call was opened; it ended at a cost; it was released at none.
+
+Lines of JSON arrays. An ``Opened`` on disk is the durable intent: no provider is called before it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.ledger.entry import Charge, Entry
+from gateway.ledger.journal import Outcome, entry_of
+
+
+class Opened(Struct, frozen=True, array_like=True, tag="o"):
+    """A call that is about to be made: its worst case (units) is set aside in ``budgets`` (ids)."""
+
+    hold_id: str
+    at: int
+    amount: int
+    card: str
+    door: str
+    charge: Charge
+    budgets: tuple[str, ...] = ()
+
+
+class Ended(Struct, frozen=True, array_like=True, tag="e"):
+    """How it ended. ``note`` is what the record of the call says beside the usual."""
+
+    hold_id: str
+    at: int
+    entry_id: str
+    outcome: Outcome
+    note: dict[str, Any] = {}
+
+
+class Released(Struct, frozen=True, array_like=True, tag="r"):
+    """It came to nothing, for the reason ``code``, and costs nothing."""
+
+    hold_id: str
+    at: int
+    code: str
+    note: dict[str, Any] = {}
+
+
+class Done(Struct, frozen=True):
+    """A call from its beginning to its end."""
+
+    opened: Opened
+    end: Ended | Released
+
+    def entry(self) -> Entry | None:
+        """The entry that it makes; ``None`` where it was released."""
+        end, opened = self.end, self.opened
+        if isinstance(end, Released):
+            return None
+        return entry_of(end.entry_id, opened.charge, end.outcome, card=opened.card, hold_id=opened.hold_id, at=end.at)
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Opened | Ended | Released] = msgspec.json.Decoder(Opened | Ended | Released)
+
+
+def encode_line(record: Opened | Ended | Released) -> bytes:
+    """The record as a line, without its end."""
+    return _ENCODER.encode(record)
+
+
+def decode_line(line: bytes) -> Opened | Ended | Released:
+    """The inverse; ``msgspec.DecodeError`` for anything else."""
+    return _DECODER.decode(line)
+
+
+def unresolved(opened: Opened, entry_id: str, at: int) -> Done:
+    """The end of a call whose process died under it: charged at its reservation, and named."""
+    outcome = Outcome(cost=opened.amount, outcome="unresolved", basis="estimated")
+    return Done(opened, Ended(opened.hold_id, at, entry_id, outcome))
