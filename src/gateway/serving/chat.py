@@ -7,6 +7,7 @@ reservation back; one that may have been worked on is charged by estimate and sa
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import NotSupported, ValidationFailed
+from gateway.errors import GatewayError, NotSupported, ValidationFailed
 from gateway.governance.policy import check_chat
 from gateway.ledger.entry import Settled
 from gateway.ledger.pricing import cost_llm
@@ -26,7 +27,7 @@ from gateway.routing.router import Plan
 from gateway.security.access import Caller
 from gateway.security.limits import Limits
 from gateway.serving.accounts import Accounts
-from gateway.serving.answer import AnswerMeta
+from gateway.serving.answer import AnswerMeta, ChatAnswer
 from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key
 from gateway.serving.chat_order import (
     Answered,
@@ -41,16 +42,12 @@ from gateway.serving.chat_order import (
 )
 from gateway.serving.chat_path import ChatPath, Deployments
 from gateway.serving.chat_stream import ChatStream, KeptStream
+from gateway.serving.delta_flow import deltas_of
+from gateway.serving.guarding import GuardRails, guards_line
+from gateway.serving.repair import repaired
 
 #: Ways of ending that make an answer worth keeping.
 _KEPT = frozenset({"stop", "tool_use", "length"})
-
-
-class ChatAnswer(Struct, frozen=True):
-    """A whole answer and its facts."""
-
-    reply: Reply
-    meta: AnswerMeta
 
 
 class TokenCount(Struct, frozen=True):
@@ -78,12 +75,18 @@ class ChatService:
         self._limits = limits
         self._health = health
         self._cache = cache
+        self._rails = GuardRails()
 
     async def complete(
         self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None
     ) -> ChatAnswer:
         """The whole answer. Raises what the plan's last error was."""
-        order = self._order(caller, chat, call, provider)
+        order = await self._admitted(caller, chat, call, provider)
+        answer = await self._answer(order)
+        return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
+
+    async def _answer(self, order: Order) -> ChatAnswer:
+        """The answer from the cache or from a provider, still with placeholders."""
         ticket = await self._ticket(order, stream=False)
         if isinstance(ticket, Kept) and isinstance(ticket.value, Reply):
             return ChatAnswer(ticket.value, await self._replayed(order, ticket))
@@ -103,12 +106,23 @@ class ChatService:
     ) -> ChatStream | KeptStream:
         """Returns with the first piece that says something in hand: what fails before it raises here,
         what fails after it raises from the stream."""
-        order = self._order(caller, chat, call, provider)
+        order = await self._admitted(caller, chat, call, provider)
+        stream = await self._pieces(order)
+        if order.guard is not None:
+            stream.restore = order.guard.restore
+        return stream
+
+    async def _pieces(self, order: Order) -> ChatStream | KeptStream:
+        """The pieces from the cache or from a provider, still with placeholders."""
+        if order.guard is not None:
+            order.guard.refuse_unreadable(order.chat)
         ticket = await self._ticket(order, stream=True)
         if isinstance(ticket, Kept) and isinstance(ticket.value, tuple):
             return KeptStream(ticket.value, await self._replayed(order, ticket))
         held = ticket if isinstance(ticket, Ticket) else None
         try:
+            if order.guard is not None and order.guard.answered_whole(order.chat):
+                return await self._whole(order, held)
             return await self._stream(order, held)
         except BaseException:
             if held is not None:
@@ -116,6 +130,22 @@ class ChatService:
             raise
 
     async def _complete(self, order: Order) -> ChatAnswer:
+        answer = await self._once(order)
+        if order.guard is None or not order.guard.misfits:
+            return answer
+        return await repaired(order, answer, self._once)
+
+    async def _whole(self, order: Order, ticket: Ticket | None) -> KeptStream:
+        """A streamed answer that a guard has to see whole: asked for whole, and told in pieces."""
+        answer = await self._complete(order)
+        pieces, meta = deltas_of(answer.reply), answer.meta
+        if ticket is not None:
+            if all(choice.finish in _KEPT for choice in answer.reply.choices):
+                ticket.keep(Kept(pieces, meta.model, meta.provider, meta.upstream_model))
+            ticket.give_up()
+        return KeptStream(pieces, meta)
+
+    async def _once(self, order: Order) -> ChatAnswer:
         async def send(attempt: Attempt) -> Reply:
             return await attempt.model.complete(attempt.chat)
 
@@ -125,6 +155,7 @@ class ChatService:
 
         found = await self._path.through(order, send, lose)
         attempt, reply = found.attempt, found.sent
+        reply, refusal = (reply, None) if order.guard is None else order.guard.checked(order.chat, reply)
         usage = reply.usage if reply.usage.basis != "none" else estimated(attempt.input_estimate, len(reply.text()))
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = await asyncio.shield(
@@ -134,10 +165,13 @@ class ChatService:
                 cost=cost_llm(attempt.card, usage, seconds_micros=micros),
                 micros=micros,
                 usage=usage,
+                outcome="completed" if refusal is None else refusal.code,
                 upstream_model=reply.model or None,
             )
         )
         self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+        if refusal is not None:
+            raise refusal
         meta = answer_meta(order, found)
         return ChatAnswer(
             msgspec.structs.replace(reply, usage=usage),
@@ -154,8 +188,10 @@ class ChatService:
     async def _stream(self, order: Order, ticket: Ticket | None) -> ChatStream:
         async def send(attempt: Attempt) -> Streamed:
             first_token = order.catalogue.provider(attempt.spec.provider).timeouts.first_byte
-            whole = _is_atomic(order)
-            return await begin(attempt.model.stream(attempt.chat), first_token, whole=whole)
+            pieces = attempt.model.stream(attempt.chat)
+            if order.guard is not None and order.guard.checks_pieces:
+                pieces = order.guard.checked_pieces(pieces)
+            return await begin(pieces, first_token, whole=_is_atomic(order))
 
         async def lose(attempt: Attempt, lost: Streamed) -> None:
             close = getattr(lost.pieces, "aclose", None)
@@ -189,7 +225,10 @@ class ChatService:
     async def count_tokens(self, caller: Caller, chat: Chat) -> TokenCount:
         """Tokens of the input, by the provider's own counter where it has one. Costs nothing."""
         catalogue = self._catalogue()
-        self._limits.take(caller, model=self._admit(catalogue, caller, chat, None).name, tokens=0)
+        spec = self._admit(catalogue, caller, chat, None)
+        self._limits.take(caller, model=spec.name, tokens=0)
+        if spec.guards:
+            chat, _ = await self._rails.guard(spec, chat, {})
         chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
         model = self._path.deployments.language_model(catalogue.provider(chosen.provider), chosen)
         counted = await model.count_tokens(chat)
@@ -199,6 +238,20 @@ class ChatService:
         """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance."""
         caller.require_model(model)
         return self._path.explain(self._catalogue(), caller, model, chat, draw=draw)
+
+    async def _admitted(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
+        """The admitted order, its chat as the model's guards let it pass."""
+        order = self._order(caller, chat, call, provider)
+        if not order.spec.guards:
+            return order
+        try:
+            ready, guard = await self._rails.guard(order.spec, chat, order.notes)
+        except GatewayError as error:
+            self._limits.settle(caller, estimate(chat) + (chat.max_tokens or 0), 0)
+            refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
+            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
+            raise
+        return dataclasses.replace(order, chat=ready, guard=guard)
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -251,6 +304,7 @@ class ChatService:
             entry_id=settled.entry.entry_id,
             latency_micros=(time.perf_counter_ns() - started) // 1000,
             limits=order.limits,
+            guards=guards_line(order.notes) if order.guard is not None else "",
         )
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:

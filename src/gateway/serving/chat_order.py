@@ -20,6 +20,7 @@ from gateway.security.access import Caller
 from gateway.security.limits import LimitState
 from gateway.serving.accounts import Account
 from gateway.serving.answer import AnswerMeta
+from gateway.serving.guarding import Guarded, guards_line
 
 Sent = TypeVar("Sent")
 _PARAMETERS = (
@@ -54,6 +55,8 @@ class Order:
     call: CallContext
     limits: LimitState
     notes: dict[str, Any] = field(default_factory=dict)
+    #: The guards of the call, where its model has some; ``chat`` is then what they let pass.
+    guard: Guarded | None = None
 
 
 class Attempt(Struct, frozen=True):
@@ -155,4 +158,5 @@ def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
         dropped_params=attempt.dropped,
         limits=order.limits,
         route=found.reason,
+        guards=guards_line(order.notes) if order.guard is not None else "",
     )

@@ -14,6 +14,8 @@ from gateway.models.llm_models import Delta, Usage
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
 
+Restore = Callable[[AsyncIterator[Delta]], AsyncIterator[Delta]]
+
 
 class ChatStream:
     """Iterate once. ``meta`` is known from the start but for cost and usage, which ``aclose`` (or the
@@ -33,6 +35,8 @@ class ChatStream:
         settled: Callable[[Usage], object],
         keep: Callable[[tuple[Delta, ...] | None], None] | None = None,
     ) -> None:
+        #: Puts the caller's own values back where guards took them out; what is kept has placeholders.
+        self.restore: Restore | None = None
         self._keep = keep
         self._seen_pieces: list[Delta] = []
         self._pieces = pieces
@@ -47,7 +51,10 @@ class ChatStream:
         self.usage = Usage()
         self.meta = meta
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return self._told() if self.restore is None else self.restore(self._told())
+
+    async def _told(self) -> AsyncIterator[Delta]:
         outcome = "cancelled"
         try:
             for piece in self._begun:
@@ -124,11 +131,15 @@ class KeptStream:
     """A streamed answer from the cache: the same pieces again; its account is closed already."""
 
     def __init__(self, pieces: tuple[Delta, ...], meta: AnswerMeta) -> None:
+        self.restore: Restore | None = None
         self._pieces = pieces
         self.meta = meta
         self.usage = next((piece.usage for piece in reversed(pieces) if piece.usage is not None), Usage())
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return self._told() if self.restore is None else self.restore(self._told())
+
+    async def _told(self) -> AsyncIterator[Delta]:
         for piece in self._pieces:
             yield piece
 
