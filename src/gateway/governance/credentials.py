@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 from gateway.governance.spans import Detector, Span, find_all
 from gateway.models.guard_kinds import CREDENTIALS
 
-_WORD = r"(?<![A-Za-z0-9])"
 _END = r"(?![A-Za-z0-9_-])"
-#: kind → (what a text with one surely holds, the pattern; its group ``value`` where it is not the whole).
-_KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
+#: kind → (what a text with one surely holds, the characters it begins with, the pattern; its group
+#: ``value`` where it is not the whole).
+_KINDS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "private_key": (
         ("-----BEGIN",),
+        "-",
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?:[^-]|-(?!----)){0,8000}-----END [A-Z0-9 ]{0,50}"
         r"-----|(?:\s{0,4}[A-Za-z0-9+/=]{40,100}){0,120})",
     ),
@@ -37,36 +38,42 @@ _KINDS: Mapping[str, tuple[tuple[str, ...], str]] = {
             "pplx-",
             "whsec_",
         ),
-        _WORD + r"(?:sk-[A-Za-z0-9_-]{20,300}|gw-[A-Za-z0-9_-]{20,200}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}"
+        "sgrAhSnxdpw",
+        r"(?:sk-[A-Za-z0-9_-]{20,300}|gw-[A-Za-z0-9_-]{20,200}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}"
         r"|AIza[A-Za-z0-9_-]{35}|hf_[A-Za-z0-9]{30,60}|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,64}"
         r"|npm_[A-Za-z0-9]{36}|gsk_[A-Za-z0-9]{40,80}|xai-[A-Za-z0-9]{40,120}|dop_v1_[a-f0-9]{64}"
         r"|pplx-[A-Za-z0-9]{40,80}|whsec_[A-Za-z0-9+/=]{20,100})" + _END,
     ),
     "token": (
         ("gh", "github_pat_", "glpat-", "xox", "xapp-", "ya29.", "hvs.", "eyJ"),
-        _WORD + r"(?:gh[pousr]_[A-Za-z0-9]{36,251}|github_pat_[A-Za-z0-9_]{22,255}|glpat-[A-Za-z0-9_-]{20,64}"
+        "gxyhe",
+        r"(?:gh[pousr]_[A-Za-z0-9]{36,251}|github_pat_[A-Za-z0-9_]{22,255}|glpat-[A-Za-z0-9_-]{20,64}"
         r"|xox[abeoprs]-[A-Za-z0-9-]{10,250}|xapp-[A-Za-z0-9-]{10,250}|ya29\.[A-Za-z0-9_-]{20,2000}"
         r"|hvs\.[A-Za-z0-9_-]{20,200}"
-        r"|eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,4000}(?:\.[A-Za-z0-9_-]{0,2000}){1,3})" + _END,
+        r"|eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,4000}(?:\.[A-Za-z0-9_-]{1,2000}){0,3})" + _END,
     ),
     "cloud": (
         ("AKIA", "ASIA", "AccountKey=", "SharedAccessKey=", "sig="),
-        _WORD
-        + r"(?:(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|(?:Account|SharedAccess)Key=(?P<value>[A-Za-z0-9+/=]{40,120})"
+        "ASs",
+        r"(?:(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|(?:Account|SharedAccess)Key=(?P<value>[A-Za-z0-9+/=]{40,120})"
         r"|sig=(?P<value2>[A-Za-z0-9%+/=]{40,120}))",
     ),
     "bearer": (
         ("earer", "asic", "EARER", "ASIC"),
-        _WORD + r"(?ai:bearer|basic)\s{1,3}(?P<value>[A-Za-z0-9._~+/=-]{16,4000})",
+        "bB",
+        r"(?ai:bearer|basic)\s{1,3}(?P<value>[A-Za-z0-9._~+/=-]{16,4000})",
     ),
-    "url_password": (("://",), r"(?<=://)[^/@:\s]{0,100}:(?P<value>[^/@\s]{1,200})(?=@)"),
+    "url_password": (("://",), ":", r"://[^/@:\s]{0,100}:(?P<value>[^/@\s]{1,200})(?=@)"),
     "assigned": (
         ("=", ":"),
+        "aAcCpPsStT",
         r"(?ai:passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|access[_-]?key|auth[_-]?token|client[_-]?secret|token)"
         r"[\"']{0,2}\s{0,3}[=:]{1,2}\s{0,3}[\"']{0,2}"
         r"(?P<value>(?=[^\s\"',;]{0,40}[0-9])(?=[^\s\"',;]{0,40}[A-Za-z])[^\s\"',;<>{}\[\]]{10,200})",
     ),
 }
+#: Kinds that may stand within a word: ``DB_PASSWORD=…``.
+_ANYWHERE = frozenset({"private_key", "url_password", "assigned"})
 _LABEL = re.compile(
     r"(?ai:passw(?:or)?d|passphrase|pwd|secret|key|token|bearer|basic)[\"']{0,2}\s{0,3}[=:]{0,2}\s{0,3}[\"']{0,2}\S{0,220}\Z"
 )
@@ -111,10 +118,12 @@ def _word_start(text: str, at: int, start: int) -> int:
 
 
 def _detector(kind: str) -> Detector:
-    pattern = re.compile(_KINDS[kind][1])
+    _, first, body = _KINDS[kind]
+    pattern = re.compile(body)
     groups = tuple(pattern.groupindex)
-    # What begins with letters of either case is sought by the first of them: the search leaps.
-    leap = re.compile(rf"[aAcCpPsStT](?<=(?={pattern.pattern}).)") if kind == "assigned" else pattern
+    # The first character stands first, so that the search leaps from one to the next.
+    edge = "" if kind in _ANYWHERE else rf"(?<![A-Za-z0-9][{first}])"
+    leap = re.compile(rf"[{first}]{edge}(?<=(?={body}).)")
 
     def detect(text: str, start: int) -> Span | None:
         found = leap.search(text, start)

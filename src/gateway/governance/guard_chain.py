@@ -131,7 +131,7 @@ def verdict(spec: GuardSpec, stage: Stage, kinds: Mapping[str, int], places: Ite
         "stage": stage,
         "done": _DONE[spec.action],
         "count": sum(kinds.values()),
-        "kinds": dict(kinds),
+        "kinds": sorted(kinds),
         "places": list(places)[:_MOST_PLACES],
     }
 

@@ -119,5 +119,6 @@ def _counted(verdicts: list[Verdict], so_far: Verdict | None, hook: Hook, kind: 
         so_far = verdict(hook.spec, "output", {}, ["choices"])
         verdicts.append(so_far)
     so_far["count"] += 1
-    so_far["kinds"][kind] = so_far["kinds"].get(kind, 0) + 1
+    if kind not in so_far["kinds"]:
+        so_far["kinds"].append(kind)
     return so_far
