@@ -114,7 +114,7 @@ def walk_json(value: Any, visit: Visit, place: str, role: Where, *, free: bool =
                 fresh = walk_json(inner, visit, where, role)
             elif key == "arguments" and isinstance(inner, str):
                 fresh = walk_json_text(inner, visit, where, role)
-            elif key in _OPAQUE and isinstance(inner, str) and not (key == "data" and value.get("type") == "text"):
+            elif key in _OPAQUE and isinstance(inner, str) and not _is_said(key, value):
                 continue
             else:
                 marked = key == "thinking" and bool(value.get("signature"))
@@ -127,6 +127,11 @@ def walk_json(value: Any, visit: Visit, place: str, role: Where, *, free: bool =
         items = [walk_json(inner, visit, f"{place}[{at}]", role, free=free) for at, inner in enumerate(value)]
         return value if all(new is old for new, old in zip(items, value, strict=True)) else items
     return value
+
+
+def _is_said(key: str, holder: Mapping[str, Any]) -> bool:
+    """The exceptions: the text of a document, and what a speaker is called."""
+    return (key == "data" and holder.get("type") == "text") or (key == "name" and "role" in holder)
 
 
 def walk_json_text(text: str, visit: Visit, place: str, role: Where) -> str:

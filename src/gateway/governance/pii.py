@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 
 from gateway.governance.check_digits import is_aadhaar, is_card, is_iban
 from gateway.governance.literal_trie import begun_pattern, word_pattern
@@ -36,7 +37,7 @@ _LETTERED = ("iban", "nino", "pan")
 _ADDRESS = re.compile(r":[0-9A-Fa-f:]{2,36}(?![0-9A-Za-z:])")
 _HEX = "0123456789abcdefABCDEF"
 #: At the end of a text: what may still become one of the shapes.
-_BEGUN_SHAPE = re.compile(
+_BEGUN_SHAPE = (
     r"(?<![0-9A-Za-z_])(?:[+(0-9][0-9 ().+/-]{0,50}|[A-Z]{1,2} ?|[A-Z]{2} ?[0-9][A-Z0-9 ]{0,50}"
     r"|[A-Z]{3,5}(?:[0-9]{1,4}[A-Z]?)?|[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f:]{0,40})?)\Z"
 )
@@ -73,19 +74,19 @@ class PiiFinder:
     def __init__(self, kinds: Iterable[str] = PERSONAL_DATA, terms: Iterable[str] = ()) -> None:
         wanted = [kind for kind in PERSONAL_DATA if kind in set(kinds)]
         self._detectors: list[Detector] = []
-        self._begun: list[re.Pattern[str]] = []
+        self._ends: list[str] = []
         self._emails = "email" in wanted
         names = sorted({term.lower(): term for term in terms}.values())
         if names:
             self._detectors.append(_worded("term", names, rf"(?P<value>(?i:{word_pattern(names)}))(?!\w)"))
-            self._begun.append(re.compile(rf"(?<!\w)(?i:{begun_pattern(names)})"))
+            self._ends.append(rf"(?<!\w)(?i:{begun_pattern(names)})")
         if self._emails:
             self._detectors.append(_email)
         for kind, words, value, rest in _LABELLED:
             if kind in wanted:
                 known = word_pattern(words)
                 self._detectors.append(_worded(kind, words, rf"(?ai:{known}){_GAP}{value}"))
-                self._begun.append(re.compile(rf"(?<!\w)(?:(?ai:{begun_pattern(words)})|(?ai:{known}){rest})"))
+                self._ends.append(rf"(?<!\w)(?:(?ai:{begun_pattern(words)})|(?ai:{known}){rest})")
         for first, lettered in (("[A-Z]", True), ("[0-9+(]", False)):
             shapes = [kind for kind in wanted if kind in _SHAPES and (kind in _LETTERED) is lettered]
             if shapes:
@@ -93,8 +94,13 @@ class PiiFinder:
         if "ip" in wanted:
             self._detectors.append(_address)
         if any(kind in _SHAPES for kind in wanted):
-            self._begun.append(_BEGUN_SHAPE)
+            self._ends.append(_BEGUN_SHAPE)
         self._longest = max((len(name) for name in names), default=0) + _TAIL
+
+    @cached_property
+    def _begun(self) -> list[re.Pattern[str]]:
+        """Only texts that come in pieces need them."""
+        return [re.compile(pattern) for pattern in self._ends]
 
     def find(self, text: str, start: int = 0) -> list[Span]:
         """See ``spans.Finder``."""

@@ -12,6 +12,7 @@ import jsonschema_rs
 import msgspec
 
 from gateway.errors import ValidationFailed
+from gateway.models.json_schema import ready_schema
 from gateway.models.llm_models import Chat, Choice, Message, Reply, TextPart
 
 _MOST_TOLD = 8
@@ -68,10 +69,10 @@ class SchemaGuard:
         made = self._made.pop(key, None)
         if made is None:
             try:
-                made = jsonschema_rs.validator_for(schema, offline=True, pattern_options=jsonschema_rs.RegexOptions())
-            except (ValueError, TypeError, RecursionError) as error:
+                made = ready_schema(schema)
+            except ValueError as error:
                 raise ValidationFailed(
-                    f"response_format: not a JSON schema that can be checked ({str(error).splitlines()[0][:200]})",
+                    f"response_format: not a JSON schema that can be checked ({error})",
                     mend="references stay within the schema, patterns do without look-around",
                     param="response_format",
                 ) from None

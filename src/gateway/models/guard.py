@@ -101,4 +101,7 @@ def load_guard(name: str, options: Mapping[str, Any]) -> Guard:
             mend=f"install the package that does; offered now: {', '.join(sorted(offered)) or 'none'}",
         )
     factory = cast(Callable[..., Guard], offered[name].load())
-    return factory(**options)
+    try:
+        return factory(**options)
+    except TypeError as error:
+        raise ConfigurationInvalid(f"the guard {name!r} does not take these options", mend=str(error)[:200]) from error

@@ -102,7 +102,8 @@ class Chat(Struct, frozen=True):
     ``native`` the caller's whole body: a provider of that dialect is sent it as it stands, but for
     the model's name and what is said here beside it. Of that body, ``native_only`` names what no
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
-    (reported elsewhere). Whoever changes ``messages`` or ``tools`` sets ``native`` to ``None``.
+    (reported elsewhere). Whoever changes ``messages`` or ``tools`` sets ``native`` to ``None``, or changes
+    it alike (as guards do).
     """
 
     model: str

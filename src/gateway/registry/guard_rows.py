@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from gateway.models.guard import RULES, Action, GuardSpec, Stage, offered_guards
 from gateway.models.guard_kinds import CREDENTIALS, PERSONAL_DATA
+from gateway.models.json_schema import ready_schema
 from gateway.registry.catalogue import ModelSpec
 from gateway.registry.yaml_lines import Document, Path_
 
-_MOST_TERMS, _LONGEST_TERM = 2_000, 80
+_MOST_TERMS, _LONGEST_TERM = 500, 80
 _WHOLE = ("max_characters", "max_turns", "max_images")
 _KINDS: Mapping[str, tuple[str, ...]] = {"pii": PERSONAL_DATA, "secrets": CREDENTIALS}
 
@@ -113,6 +114,8 @@ def _check_options(document: Document, path: Path_, guard: str, options: dict[st
         elif name in ("schema", "options"):
             if not isinstance(value, dict):
                 raise document.wrong(place, "an object is expected here")
+            if name == "schema":
+                _check_schema(document, place, value)
         elif name == "kinds":
             known = _KINDS[guard]
             if not isinstance(value, list) or not value or not all(item in known for item in value):
@@ -129,6 +132,13 @@ def _check_options(document: Document, path: Path_, guard: str, options: dict[st
             "no installed package offers a guard of that name",
             f"offered now: {', '.join(sorted(offered_guards())) or 'none'}",
         )
+
+
+def _check_schema(document: Document, path: Path_, value: dict[str, Any]) -> None:
+    try:
+        ready_schema(value)
+    except ValueError as error:
+        raise document.wrong(path, f"not a JSON schema that can be checked: {error}") from None
 
 
 def _check_texts(document: Document, path: Path_, value: Any, *, patterns: bool) -> None:

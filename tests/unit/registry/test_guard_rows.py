@@ -77,6 +77,7 @@ def test_a_call_carries_the_guards_of_every_model_it_may_end_at(tmp_path: Path) 
         ("[{guard: pii, name: 'P I'}]", "small letters"),
         ("[pii, pii]", "twice"),
         ("[{guard: schema, schema: [1]}]", "an object"),
+        ("[{guard: schema, schema: {type: zonk}}]", "not a JSON schema"),
         ("[{guard: injection, threshold: 0}]", "above 0"),
         ("[{guard: custom, name: nobodys}]", "no installed package offers"),
         ("[1]", "the name of a guard"),
