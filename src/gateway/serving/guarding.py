@@ -20,7 +20,18 @@ from gateway.governance.placeholders import Restorer, Restoring, Vault
 from gateway.governance.stream_checks import StreamChecks, can_stream, rewrites
 from gateway.models.embedding_models import EmbedRequest
 from gateway.models.guard import Asked, GuardSpec, GuardText
-from gateway.models.llm_models import Chat, Choice, Delta, Native, Part, Reply, TextPart, ThinkingPart, ToolUsePart
+from gateway.models.llm_models import (
+    Chat,
+    Choice,
+    Delta,
+    Native,
+    Part,
+    Reply,
+    TextPart,
+    ThinkingPart,
+    ToolResultPart,
+    ToolUsePart,
+)
 from gateway.registry.catalogue import ModelSpec
 from gateway.serving.delta_flow import Channel, DeltaFlow
 from gateway.serving.native_texts import NativeFlow, restored_value
@@ -139,6 +150,8 @@ class Guarded:
         async with hanging_up(pieces):
             async for piece in pieces:
                 fed = flow.feed(piece)
+                if piece.stop_sequence:
+                    fed[-1] = msgspec.structs.replace(fed[-1], stop_sequence=restorer.whole(piece.stop_sequence))
                 if piece.native is not None:
                     native = native or NativeFlow(piece.native.dialect, restorer)
                     fed = _with_events(fed, piece.native, native)
@@ -236,7 +249,7 @@ def _restored_choice(choice: Choice, restorer: Restorer) -> Choice:
             parts.append(msgspec.structs.replace(part, arguments=restorer.whole(part.arguments, escaped=True)))
         else:
             parts.append(part)
-    return msgspec.structs.replace(choice, parts=tuple(parts))
+    return msgspec.structs.replace(choice, parts=tuple(parts), stop_sequence=restorer.whole(choice.stop_sequence))
 
 
 def _verdicts(notes: dict[str, Any]) -> list[Verdict]:
@@ -245,7 +258,14 @@ def _verdicts(notes: dict[str, Any]) -> list[Verdict]:
 
 
 def _size(chat: Chat) -> int:
-    return sum(len(turn.text()) for turn in chat.messages)
+    size = 0
+    for turn in chat.messages:
+        for part in turn.parts:
+            if isinstance(part, (TextPart, ThinkingPart)):
+                size += len(part.text)
+            elif isinstance(part, ToolResultPart):
+                size += len(part.content)
+    return size
 
 
 async def _aside(size: int, work: Callable[[], Result]) -> Result:

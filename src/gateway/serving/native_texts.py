@@ -15,14 +15,18 @@ _OPENAI = ("content", "refusal", "reasoning_content", "reasoning")
 _ANTHROPIC = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
-def restored_value(value: Any, restorer: Restorer, *, escaped: bool = False) -> Any:
-    """A JSON value with every text in it restored; what is JSON as text stays JSON."""
+def restored_value(value: Any, restorer: Restorer, *, escaped: bool = False, free: bool = False) -> Any:
+    """A JSON value with every text in it restored; what is JSON as text stays JSON. ``free``: it is a tool's
+    input, where no name says so."""
     if isinstance(value, str):
         return restorer.whole(value, escaped=escaped)
     if isinstance(value, dict):
-        return {key: restored_value(inner, restorer, escaped=key in _JSON) for key, inner in value.items()}
+        return {
+            key: restored_value(inner, restorer, escaped=key in _JSON and not free, free=free or key == "input")
+            for key, inner in value.items()
+        }
     if isinstance(value, list):
-        return [restored_value(inner, restorer) for inner in value]
+        return [restored_value(inner, restorer, free=free) for inner in value]
     return value
 
 

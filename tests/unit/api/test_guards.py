@@ -125,6 +125,17 @@ def test_arguments_of_tools_stay_json(house: House, model: str, door: str, strea
     assert _arguments(door, found, stream=stream) == {"to": EMAIL, "who": NAME}
 
 
+def test_a_stop_sequence_is_told_as_the_caller_wrote_it(house: House) -> None:
+    told = anthropic_answer("To ", stop_reason="stop_sequence", stop_sequence="[EMAIL_1]")
+    body = {"model": "g-pii-claude", "max_tokens": 9, "messages": [{"role": "user", "content": "Whom?"}]}
+    for path, name in (("/v1/messages", "stop_sequences"), ("/v1/chat/completions", "stop")):
+        house.upstream.play(answer(told))
+        found = house.ask("POST", path, body | {name: [EMAIL]})
+        assert house.upstream.sent[0].body["stop_sequences"] == ["[EMAIL_1]"]
+        if name == "stop_sequences":
+            assert found.body["stop_sequence"] == EMAIL
+
+
 def _called(model: str, arguments: str, *, stream: bool) -> Any:
     cut = [arguments[at : at + 4] for at in range(0, len(arguments), 4)]
     if "claude" in model:
@@ -190,6 +201,8 @@ def test_a_secret_is_refused_by_name_and_place_and_never_echoed(house: House, do
     house.upstream.play(whole("g-secrets", "never"))
     found = ask(house, door, "g-secrets", f"Why does {SECRET} not work?")
     assert found.status == 400
+    assert found.headers["x-gateway-guards"] == "secrets=block"
+    assert found.headers["x-should-retry"] == "false"
     assert house.upstream.sent == []
     text = found.raw.decode()
     assert SECRET not in text
