@@ -1,7 +1,8 @@
 """JSON in a text written shorter: without white space, and lists of like objects as a table.
 
-Digits, escapes and the order of keys stay as they are. A table is ``{"columns": […], "rows": [[…], …]}``
-and can be turned back (``expanded``); where that would not give the very same data, the list stays a list.
+Digits and the order of keys stay as they are; in a table, escapes may become the characters that they
+stand for. A table is ``{"columns": […], "rows": [[…], …]}`` and can be turned back (``expanded``);
+where that would not give the very same data, the list stays a list.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ def _shorter(raw: str, *, tables: bool) -> str:
     try:
         value = _decoder().decode(raw)
         packed = _packed(value)
+        if packed == value:
+            return minified
         table = _written(packed)
         if len(table) < len(minified) and _written(_unpacked(packed)) == _written(value):
             table.encode()  # a lone surrogate is kept as the escape that it was

@@ -29,6 +29,8 @@ _PROPERTIES, _PROPERTY, _ENUM, _ENUM_ITEM, _TOOLS_END = 3, 3, -3, 3, 12
 #: A picture: its fixed price in low detail, that of a square of 1024 pixels otherwise.
 _IMAGE_LOW, _IMAGE = 85, 765
 _CALL_FRAME = 8
+#: Of what only the caller's own body has: what says how to answer, and is no input.
+_NO_TOKENS = frozenset({"logprobs", "top_logprobs", "logit_bias"})
 
 
 def count_chat(chat: Chat, rule: TokenRule, count: Count) -> tuple[int, bool]:
@@ -77,7 +79,7 @@ def count_frame(chat: Chat, rule: TokenRule, count: Count) -> tuple[int, bool]:
     if chat.response_format is not None and chat.response_format.kind != "text":
         tokens += count(_text(chat.response_format.schema))
         exact = False
-    if chat.native_only:
+    if not _NO_TOKENS.issuperset(chat.native_only):
         tokens += len(str(chat.native)) // 4
         exact = False
     return tokens, exact
