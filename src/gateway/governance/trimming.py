@@ -7,13 +7,15 @@ earlier rounds may go, unless the model thought in between (its thoughts belong 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from msgspec import Struct, structs
 
 from gateway.errors import ValidationFailed
 from gateway.governance.text_slots import native_turns, without
-from gateway.governance.token_rules import count_chat, count_frame, count_turn
+from gateway.governance.token_rules import count_frame, count_turn
 from gateway.models.llm_models import Chat, Message, ThinkingPart, ToolResultPart, ToolUsePart
 from gateway.models.optimise import Trim
 from gateway.models.tokens import Count, TokenRule
@@ -26,41 +28,45 @@ class _Group(Struct, frozen=True):
     pinned: bool
 
 
-def trimmed(chat: Chat, trim: Trim, rule: TokenRule, count: Count) -> tuple[Chat, int]:
+def trimmed(
+    chat: Chat, trim: Trim, rule: TokenRule, count: Count, sent: Callable[[Chat], Chat] = lambda chat: chat
+) -> tuple[Chat, int]:
     """The chat with at most ``trim.max_input_tokens``, and how many turns were left out.
 
+    ``sent`` is what will still be done to it, and is what is held against the budget.
     ``ValidationFailed`` where what has to stay is already too long.
     """
     frame, _ = count_frame(_textual(chat), rule, count)
-    sizes = [count_turn(message, count)[0] for message in chat.messages]
-    total = frame + sum(sizes)
-    if total <= trim.max_input_tokens:
+    turn = cache(lambda message: count_turn(message, count)[0])
+
+    def size(smaller: Chat) -> int:
+        return frame + sum(map(turn, sent(smaller).messages))
+
+    if size(chat) <= trim.max_input_tokens:
         return chat, 0
-    dropped: set[int] = set()
-    for group in _groups(chat.messages, trim):
-        if total <= trim.max_input_tokens:
-            break
-        if not group.pinned:
-            dropped.update(group.messages)
-            total -= sum(sizes[at] for at in group.messages)
-    if total > trim.max_input_tokens or (chat.native is not None and native_turns(chat) is None):
-        raise ValidationFailed(
-            f"messages: what has to stay (system, pinned and newest turns, tools) has about {total} tokens, "
-            f"the budget is {trim.max_input_tokens}",
-            mend="pin less, shorten the newest turn, or raise trim.max_input_tokens",
-            param="messages",
-            tokens=total,
-            max_input_tokens=trim.max_input_tokens,
-        )
-    return without(chat, dropped), len(dropped)
+    may_go = [group.messages for group in _groups(chat.messages, trim) if not group.pinned]
 
+    def left(groups: int) -> Chat:
+        return without(chat, {at for group in may_go[:groups] for at in group})
 
-def budgeted(chat: Chat, rule: TokenRule, count: Count) -> int:
-    """The tokens that a budget is held against: all but documents and sound, whose number nobody knows."""
-    return count_chat(_textual(chat), rule, count)[0]
+    # the fewest of the oldest groups that have to go
+    if chat.native is None or native_turns(chat) is not None:
+        groups = bisect_left(range(len(may_go) + 1), True, key=lambda some: size(left(some)) <= trim.max_input_tokens)
+        if groups <= len(may_go):
+            return left(groups), sum(map(len, may_go[:groups]))
+    least = size(left(len(may_go)))
+    raise ValidationFailed(
+        f"messages: what has to stay (system, pinned and newest turns, tools) has about {least} tokens, "
+        f"the budget is {trim.max_input_tokens}",
+        mend="pin less, shorten the newest turn, or raise trim.max_input_tokens",
+        param="messages",
+        tokens=least,
+        max_input_tokens=trim.max_input_tokens,
+    )
 
 
 def _textual(chat: Chat) -> Chat:
+    """Without documents and sound, of which nobody knows how many tokens they have."""
     return structs.replace(chat, native_only=()) if chat.native_only else chat
 
 

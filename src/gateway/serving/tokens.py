@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from gateway.governance.compaction import compact, tell_once
 from gateway.governance.policy import input_tokens_bound
 from gateway.governance.token_rules import count_chat
-from gateway.governance.trimming import budgeted, trimmed
+from gateway.governance.trimming import trimmed
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Part, PromptCache, Reply, TextPart, ThinkingPart, ToolUsePart, Usage
 from gateway.models.optimise import Optimise, parse_optimise
@@ -145,15 +145,17 @@ class TokenService:
 
     @staticmethod
     def _smaller(asked: Optimise, rule: TokenRule, chat: Chat, count: Count) -> tuple[Chat, tuple[str, ...], int]:
-        """Written shorter; trimmed only where that was not enough, and then before blocks refer to each
-        other, so that no block goes that another refers to."""
+        """Written shorter, and trimmed only where that is not enough. Blocks refer to each other last, so
+        that none goes that another refers to."""
+
+        def told(given: Chat) -> Chat:
+            return tell_once(given, asked.repeat_tokens, count) if "repeats" in asked.methods else given
+
         shorter, methods = compact(chat, asked.methods, count) if asked.methods else (chat, ())
-        repeats = "repeats" in asked.methods
-        told = tell_once(shorter, asked.repeat_tokens, count) if repeats else shorter
         dropped = 0
-        if asked.trim is not None and budgeted(told, rule, count) > asked.trim.max_input_tokens:
-            shorter, dropped = trimmed(shorter, asked.trim, rule, count)
-            told = tell_once(shorter, asked.repeat_tokens, count) if repeats else shorter
-        if told != shorter:
+        if asked.trim is not None:
+            shorter, dropped = trimmed(shorter, asked.trim, rule, count, told)
+        made = told(shorter)
+        if made != shorter:
             methods = (*methods, "repeats")
-        return told, (*methods, *(("trim",) if dropped else ())), dropped
+        return made, (*methods, *(("trim",) if dropped else ())), dropped

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.api.wire import anthropic, openai
 from gateway.errors import ValidationFailed
-from gateway.governance.trimming import budgeted, trimmed
+from gateway.governance.token_rules import count_chat
+from gateway.governance.trimming import trimmed
 from gateway.models.llm_models import Chat, Message, TextPart, ThinkingPart, ToolResultPart, ToolUsePart
 from gateway.models.optimise import Trim
 from gateway.models.tokens import TokenRule
@@ -72,7 +73,7 @@ def test_older_exchanges_go_first(trim: Trim, left: list[int]) -> None:
     made, dropped = trimmed(TALK, trim, RULE, count)
     assert kept(made) == left
     assert dropped == len(TALK.messages) - len(left)
-    assert budgeted(made, RULE, count) <= trim.max_input_tokens
+    assert count_chat(made, RULE, count)[0] <= trim.max_input_tokens
 
 
 @pytest.mark.parametrize("trim", [Trim(5), Trim(100, keep_last=2), Trim(100, keep_first=1), Trim(150, pinned=(0, 3))])
@@ -115,7 +116,7 @@ def test_whatever_the_talk(kinds: list[str], most: int, first: int, last: int, p
         made, dropped = trimmed(talk, trim, RULE, count)
     except ValidationFailed:
         return
-    assert budgeted(made, RULE, count) <= most
+    assert count_chat(made, RULE, count)[0] <= most
     assert len(made.messages) + dropped == len(messages)
     assert [message for message in messages if message in made.messages] == list(made.messages)
     parts = [part for message in made.messages for part in message.parts]
@@ -158,3 +159,14 @@ def test_documents_do_not_count_for_nobody_knows_how_much() -> None:
     assert dropped == 1
     assert made.native is not None
     assert made.native["messages"] == body["messages"][1:]  # type: ignore[index]
+
+
+def test_what_will_still_be_saved_counts() -> None:
+    """Where every turn will be told shorter, fewer have to go."""
+
+    def shorter(given: Chat) -> Chat:
+        return chat(*(said(message.role, message.text()[:9]) for message in given.messages))
+
+    assert trimmed(TALK, Trim(50), RULE, count, shorter) == (TALK, 0)
+    made, _ = trimmed(TALK, Trim(40), RULE, count, shorter)
+    assert kept(made) == [0, 3, 4, 5, 6, 7]
