@@ -23,13 +23,14 @@ from gateway.registry.catalogue import (
     Timeouts,
 )
 from gateway.registry.guard_rows import guards_of, with_reach
+from gateway.registry.optimise_rows import read_optimise
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
 
 FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
 _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options", "prices"}
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
-    "fallbacks", "route", "cache_seconds", "description", "options", "guards",
+    "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
 }  # fmt: skip
 #: Classes of errors that may have fallbacks of their own, by the error's code.
 FALLBACK_CLASSES = ("context_too_long", "content_refused")
@@ -184,6 +185,8 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             fallbacks_on=fallbacks_on,
             route=route,
             cache_seconds=_whole(document, (*path, "cache_seconds"), raw.get("cache_seconds", 0), 0, 86_400),
+            optimise=read_optimise(document, (*path, "optimise"), raw.get("optimise")),
+            count=cast(Any, _word(document, path, raw, "count", ("bytes", "exact"))),
             guards=_guards(document, path, raw, kind, guards),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_object(document, (*path, "options"), raw.get("options", {}), None),

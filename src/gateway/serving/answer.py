@@ -28,6 +28,8 @@ class AnswerMeta(Struct, frozen=True):
     latency_micros: int = 0
     limits: LimitState | None = None
     flags: tuple[str, ...] = ()
+    #: Tokens of the input that were saved; ``None`` where nobody asked.
+    tokens_saved: int | None = None
     #: Why this deployment answered.
     route: str = ""
     #: What the guards found, such as ``pii=redacted(3),injection=flag``.

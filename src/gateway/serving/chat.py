@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from gateway.errors import GatewayError, NotSupported, ValidationFailed
 from gateway.governance.policy import check_chat
 from gateway.ledger.entry import Settled
 from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Delta, Reply, Usage, UsageBasis
+from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usage
+from gateway.models.tokens import TokenCount
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.routing.health import Health
 from gateway.routing.router import Plan
@@ -38,23 +38,17 @@ from gateway.serving.chat_order import (
     asked,
     begin,
     estimate,
-    estimated,
+    tokens_saved,
 )
 from gateway.serving.chat_path import ChatPath, Deployments
 from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.serving.delta_flow import deltas_of
 from gateway.serving.guarding import GuardRails, guards_line
 from gateway.serving.repair import repaired
+from gateway.serving.tokens import TokenService, said_by
 
 #: Ways of ending that make an answer worth keeping.
 _KEPT = frozenset({"stop", "tool_use", "length"})
-
-
-class TokenCount(Struct, frozen=True):
-    """Tokens of an input, and whether the provider counted them or we estimate."""
-
-    tokens: int
-    basis: UsageBasis
 
 
 class ChatService:
@@ -68,9 +62,11 @@ class ChatService:
         limits: Limits,
         health: Health,
         cache: AnswerCache,
+        tokens: TokenService,
     ) -> None:
         self._catalogue = catalogue
-        self._path = ChatPath(deployments, accounts, health)
+        self._path = ChatPath(deployments, accounts, health, tokens)
+        self._tokens = tokens
         self._accounts = accounts
         self._limits = limits
         self._health = health
@@ -156,7 +152,9 @@ class ChatService:
         found = await self._path.through(order, send, lose)
         attempt, reply = found.attempt, found.sent
         reply, refusal = (reply, None) if order.guard is None else order.guard.checked(order.chat, reply)
-        usage = reply.usage if reply.usage.basis != "none" else estimated(attempt.input_estimate, len(reply.text()))
+        usage = reply.usage
+        if usage.basis == "none":
+            usage = await asyncio.to_thread(self._path.used, attempt, said_by(reply), usage)
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = await asyncio.shield(
             asyncio.to_thread(
@@ -217,22 +215,44 @@ class ChatService:
             price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
             meta=answer_meta(order, found),
             started=attempt.started,
-            input_estimate=attempt.input_estimate,
+            used=lambda said, told: self._path.used(attempt, said, told),
             settled=settled,
             keep=None if ticket is None else _keeper(ticket, order, found),
         )
 
     async def count_tokens(self, caller: Caller, chat: Chat) -> TokenCount:
-        """Tokens of the input, by the provider's own counter where it has one. Costs nothing."""
+        """Tokens of the input, by the model's own table or the provider's counter. Costs nothing."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, None)
         self._limits.take(caller, model=spec.name, tokens=0)
         if spec.guards:
             chat, _ = await self._rails.guard(spec, chat, {})
         chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
-        model = self._path.deployments.language_model(catalogue.provider(chosen.provider), chosen)
-        counted = await model.count_tokens(chat)
+        provider = catalogue.provider(chosen.provider)
+        own = await asyncio.to_thread(self._tokens.count, provider.type, chosen, chat)
+        if own is not None:
+            return own
+        counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
         return TokenCount(estimate(chat), "estimated") if counted is None else TokenCount(counted, "provider")
+
+    async def count_text(self, caller: Caller, name: str, text: str) -> TokenCount:
+        """Tokens of a bare text by the model's own table, else about how many."""
+        catalogue = self._catalogue()
+        asked = Chat(name, (Message("user", (TextPart(text),)),))
+        self._limits.take(caller, model=self._admit(catalogue, caller, asked, None).name, tokens=0)
+        chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
+        provider = catalogue.provider(chosen.provider)
+        own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
+        return own or TokenCount(len(text.encode()) // 4 + 1, "estimated")
+
+    async def preview(self, caller: Caller, chat: Chat, call: CallContext, asked: str) -> dict[str, Any]:
+        """What the words of ``x-gateway-optimise`` would save of this chat; nothing is sent."""
+        catalogue = self._catalogue()
+        spec = self._admit(catalogue, caller, chat, None)
+        notes: dict[str, Any] = {}
+        await self._tokens.optimised(catalogue, spec, chat, msgspec.structs.replace(call, optimise=asked), notes)
+        saved: dict[str, Any] = notes.get("tokens", {})
+        return saved
 
     def explain(self, caller: Caller, model: str, chat: Chat | None = None, *, draw: float | None = None) -> Plan:
         """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance."""
@@ -241,13 +261,13 @@ class ChatService:
 
     async def _admitted(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
         """The admitted order, its chat as the model's guards let it pass."""
-        order = self._order(caller, chat, call, provider)
+        order = await self._order(caller, chat, call, provider)
         if not order.spec.guards:
             return order
         try:
-            ready, guard = await self._rails.guard(order.spec, chat, order.notes)
+            ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
         except GatewayError as error:
-            self._limits.settle(caller, estimate(chat) + (chat.max_tokens or 0), 0)
+            self._limits.settle(caller, estimate(order.chat) + (chat.max_tokens or 0), 0)
             refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
@@ -255,12 +275,15 @@ class ChatService:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _order(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
+    async def _order(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
         """Admits the call: permission, the shape of the chat, rate limits."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, provider)
+        notes: dict[str, Any] = {}
+        if spec.optimise is not None or call.optimise:
+            chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         state = self._limits.take(caller, model=spec.name, tokens=estimate(chat) + (chat.max_tokens or 0))
-        return Order(catalogue, spec, caller, chat, call, state)
+        return Order(catalogue, spec, caller, chat, call, state, notes)
 
     async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket | None:
         """The kept answer, or the ticket to produce one; ``None`` where nothing is to be kept."""
@@ -305,6 +328,7 @@ class ChatService:
             latency_micros=(time.perf_counter_ns() - started) // 1000,
             limits=order.limits,
             guards=guards_line(order.notes) if order.guard is not None else "",
+            tokens_saved=tokens_saved(order),
         )
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:
