@@ -73,6 +73,7 @@ def make_services(core: Core, executor: Executor) -> Services:
 
     async def close() -> None:
         await serving.transport.close()
+        await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.database.close)
 
     return Services(
@@ -81,7 +82,8 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
-        budgets=BudgetService(SqlBudgetStore(core.database), core.clock),
+        calls=core.calls,
+        budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,
         chat=serving.chat,
         embed=serving.embed,

@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 import gateway
 from gateway.clock import Clock, SystemClock
-from gateway.engine.definition import parse_definition
 from gateway.engine.ports import Executor
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid
 from gateway.ids import new_id
+from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
@@ -33,12 +33,10 @@ from gateway.providers.local_llm import LocalServerNote
 from gateway.providers.local_llm import serve as serve_local_llm
 from gateway.providers.tokenizers import BpeTokenizers
 from gateway.providers.transport import Transport
-from gateway.registry.catalogue import Catalogue
-from gateway.registry.loader import CatalogueHolder, load_catalogue
+from gateway.registry.loader import CatalogueHolder
 from gateway.registry.model_registry import ModelRegistry
 from gateway.registry.prompts import PromptService
 from gateway.routing.health import Health
-from gateway.security.access import caller_for
 from gateway.security.audit import AuditLog
 from gateway.security.egress import EgressPolicy
 from gateway.security.identity import Identity, JwtSettings
@@ -54,6 +52,7 @@ from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.audit_store import SqlAuditSink
 from gateway.store.audit_witness import FileWitness
+from gateway.store.calls import CallStore
 from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
 from gateway.store.key_store import SqlKeyStore
@@ -61,7 +60,7 @@ from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
-from gateway.store.schema import HEAD, is_current
+from gateway.store.schema import is_current
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.orchestrator import Orchestrator
 from gateway.tasks.runner import StepRunner
@@ -72,7 +71,6 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
 from gateway.workflows.task_types import known_task_types
 
-_DEV_KEY = "development start"
 _WORKER_THREADS = 8
 
 
@@ -86,6 +84,8 @@ class Core:
     catalogue: CatalogueHolder
     task_types: dict[str, TaskTypeSpec]
     ledger: Ledger
+    calls: CallLedger
+    recover_calls: Callable[[], object]
     audit: AuditLog
     artifacts: SqlArtifactStore
     registry: ModelRegistry
@@ -109,16 +109,6 @@ class Serving:
     embed: EmbedService
     predict: PredictService
     transport: Transport
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What a check of the ledger or the audit trail found."""
-
-    ok: bool
-    checked: int
-    problems: tuple[str, ...]
-    seconds: float
 
 
 class _Runtime:
@@ -149,13 +139,26 @@ def make_core(settings: Settings) -> Core:
     events = SqlEventStore(database)
     metrics = Metrics(gateway.__version__)
     threshold = settings.cost_alert_threshold
+    daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
+    observer = CallObserver(metrics, events.add, clock)
+    store = CallStore(
+        database,
+        settings.data_dir / "journal",
+        clock,
+        daily,
+        observer.alerts,
+        _witness(settings),
+        strict=settings.journal_sync == "strict",
+    )
+    calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+    audit = make_audit(settings, database, clock, catch_up=calls.flush)
     ledger = Ledger(
         SqlLedgerStore(database),
         clock,
         budgets_enabled=settings.cost_tracking_enabled,
-        daily_threshold=None if threshold is None else units(threshold),
+        daily_threshold=daily,
+        catch_up=calls.flush,
     )
-    audit = make_audit(settings, database, clock)
     return Core(
         settings=settings,
         clock=clock,
@@ -163,6 +166,8 @@ def make_core(settings: Settings) -> Core:
         catalogue=catalogue,
         task_types=dict(known_task_types()),
         ledger=ledger,
+        calls=calls,
+        recover_calls=store.recover,
         audit=audit,
         artifacts=artifacts,
         registry=ModelRegistry(SqlRegistryStore(database), artifacts, clock),
@@ -173,7 +178,7 @@ def make_core(settings: Settings) -> Core:
         limits=Limits(clock),
         health=Health(clock),
         metrics=metrics,
-        accounts=Accounts(ledger, audit, clock, CallObserver(metrics, events.add, clock)),
+        accounts=Accounts(calls, audit, clock, observer),
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
         tokenizers=BpeTokenizers(),
     )
@@ -202,7 +207,7 @@ def make_runner(core: Core) -> StepRunner:
         core.artifacts, serving.chat, serving.predict, core.registry, core.prompts, lambda: core.catalogue.current
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
-    return StepRunner(core.engine, contexts, core.task_types, core.clock, worker=name)
+    return StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
 
 
 def make_identity(settings: Settings, database: Database, clock: Clock) -> Identity:
@@ -216,10 +221,15 @@ def make_identity(settings: Settings, database: Database, clock: Clock) -> Ident
     return Identity(SqlKeyStore(database), clock, jwt=jwt, jwks=fetch_jwks if settings.jwks_url else None)
 
 
-def make_audit(settings: Settings, database: Database, clock: Clock) -> AuditLog:
+def make_audit(
+    settings: Settings, database: Database, clock: Clock, catch_up: Callable[[], object] = lambda: None
+) -> AuditLog:
     """The audit trail with its witness in the data directory."""
-    witness = FileWitness(settings.data_dir / "audit", secret_for(settings.data_dir, "audit"))
-    return AuditLog(SqlAuditSink(database), clock, witness)
+    return AuditLog(SqlAuditSink(database), clock, _witness(settings), catch_up=catch_up)
+
+
+def _witness(settings: Settings) -> FileWitness:
+    return FileWitness(settings.data_dir / "audit", secret_for(settings.data_dir, "audit"))
 
 
 def make_sender(core: Core) -> Send:
@@ -241,7 +251,7 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(core.engine, executor, core.ledger, deliverer, core.clock)
+    return Orchestrator(core.engine, executor, (core.recover_calls, core.ledger.sweep), deliverer, core.clock)
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -257,7 +267,10 @@ def run_worker(settings: Settings) -> None:
     runner.ring_with(celery.CeleryExecutor(app))
     watch_configuration(core)
     logs.start_line("worker")
-    celery.work(app, concurrency=_WORKER_THREADS)
+    try:
+        celery.work(app, concurrency=_WORKER_THREADS)
+    finally:
+        core.calls.close()
 
 
 def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
@@ -285,91 +298,6 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
             core.catalogue.refresh()
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
-
-
-# -- once -----------------------------------------------------------------------------------------
-
-
-def prepare(settings: Settings) -> dict[str, Any]:
-    """The schema, the admin key, and whether models are to be trained: before anything is served."""
-    database = Database(settings.database_url)
-    _migrate(database)
-    clock = SystemClock()
-    identity = make_identity(settings, database, clock)
-    admin_key = identity.ensure_admin(settings.admin_key or None)
-    if settings.dev:
-        admin_key = settings.admin_key or _development_key(identity)
-    registry = ModelRegistry(SqlRegistryStore(database), SqlArtifactStore(database, clock), clock)
-    catalogue = load_catalogue(settings.config_dir, settings.environ)
-    own = [spec.name for spec in catalogue.models.values() if catalogue.provider(spec.provider).type == "local"]
-    return {"admin_key": admin_key, "train": any(not registry.versions(name) for name in own)}
-
-
-def train_missing(settings: Settings, say: Callable[[str], None]) -> None:
-    """Trains the built-in models that have no version yet, and registers them."""
-    core = make_core(settings)
-    builtin = import_module("gateway.workflows.builtin_models")
-    data = import_module("gateway.risk.market_data").bundled("sp500-20")
-    for name in builtin.missing(core.registry):
-        started = time.monotonic()
-        trained = builtin.train_builtin(name, data)
-        added = core.registry.register(builtin.new_version(name, trained, "gateway"))
-        say(f"{name} version {added.version} trained in {time.monotonic() - started:.1f} s")
-
-
-def check_configuration(settings: Settings) -> Catalogue:
-    """Reads the configuration as the service would. ``ConfigurationInvalid`` or ``DefinitionInvalid`` otherwise."""
-    catalogue = load_catalogue(settings.config_dir, settings.environ)
-    for raw in catalogue.workflows:
-        parse_definition(raw, known_task_types(), lambda name: name in catalogue.models)
-    return catalogue
-
-
-def check_database(settings: Settings) -> None:
-    """``Unavailable`` where the database does not answer."""
-    Database(settings.database_url).ping()
-
-
-def upgrade_database(settings: Settings) -> str:
-    """Brings the schema up to date; its revision."""
-    return _migrate(Database(settings.database_url))
-
-
-def verify_ledger(settings: Settings) -> Verified:
-    """Proves the ledger of the database."""
-    started = time.monotonic()
-    report = Ledger(SqlLedgerStore(Database(settings.database_url)), SystemClock()).verify()
-    return Verified(report.ok, report.entries, report.problems, time.monotonic() - started)
-
-
-def verify_audit(settings: Settings) -> Verified:
-    """Proves the audit trail of the database against its checkpoints."""
-    started = time.monotonic()
-    report = make_audit(settings, Database(settings.database_url), SystemClock()).verify()
-    problems = tuple(f"{item.kind} at {item.seq}: {item.text}" for item in report.problems)
-    return Verified(report.ok, report.records, problems, time.monotonic() - started)
-
-
-def _development_key(identity: Identity) -> str:
-    """A fresh admin key for this start; those of earlier starts end."""
-    admin = caller_for("admin", "admin")
-    cursor: str | None = None
-    while True:
-        page, cursor = identity.list_keys(admin, cursor=cursor)
-        for record in page:
-            if record.name == _DEV_KEY and record.revoked_at is None:
-                identity.revoke_key(admin, record.key_id)
-        if cursor is None:
-            break
-    _, secret = identity.create_key(admin, name=_DEV_KEY, role="admin", principal="admin")
-    return secret
-
-
-def _migrate(database: Database) -> str:
-    """Runs the migrations that are missing. Alembic is loaded only where there are some."""
-    if not is_current(database):
-        import_module("gateway.store.migrate").upgrade(database)
-    return HEAD
 
 
 def await_schema(database: Database, seconds: float = 60.0) -> None:

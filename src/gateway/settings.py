@@ -49,6 +49,7 @@ class Settings:
     metrics_interval: int
     cost_alert_threshold: Decimal | None
     cost_tracking_enabled: bool
+    journal_sync: Literal["window", "strict"]
     log_level: str
     log_format: Literal["json", "text"]
     allowed_origins: tuple[str, ...]
@@ -102,6 +103,9 @@ class Settings:
             cost_alert_threshold=_usd("COST_ALERT_THRESHOLD", text("cost_alert_threshold", "COST_ALERT_THRESHOLD")),
             cost_tracking_enabled=_boolean(
                 "COST_TRACKING_ENABLED", text("cost_tracking_enabled", "COST_TRACKING_ENABLED", "true")
+            ),
+            journal_sync=_choice(
+                "GATEWAY_JOURNAL_SYNC", text("journal_sync", "GATEWAY_JOURNAL_SYNC", "window"), ("window", "strict")
             ),
             log_level=_choice(
                 "GATEWAY_LOG_LEVEL",

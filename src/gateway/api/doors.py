@@ -157,7 +157,14 @@ async def authenticate(services: Services, headers: Mapping[str, str]) -> Caller
     """The caller; the fast way where its key was looked up a moment ago."""
     lowered = {name.lower(): value for name, value in headers.items()}
     known = services.identity.cached(lowered)
-    return known if known is not None else await asyncio.to_thread(services.identity.authenticate, lowered)
+    return known if known is not None else await asyncio.to_thread(_look_up, services, lowered)
+
+
+def _look_up(services: Services, headers: Mapping[str, str]) -> Caller:
+    """Asks the database who it is, and, after it, which budgets there are: a new key comes with its own."""
+    caller = services.identity.authenticate(headers)
+    services.calls.look()
+    return caller
 
 
 async def admit(services: Services, caller: Caller, permission: str, method: str, path: str, request_id: str) -> None:

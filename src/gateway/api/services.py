@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.clock import Clock
 from gateway.ledger.budgets import BudgetService
+from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
 from gateway.models.artifacts import ArtifactStore
 from gateway.registry.loader import CatalogueHolder
@@ -35,6 +36,7 @@ class Services:
     identity: Identity
     audit: AuditLog
     ledger: Ledger
+    calls: CallLedger
     budgets: BudgetService
     catalogue: CatalogueHolder
     chat: ChatService

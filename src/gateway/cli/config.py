@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway import bootstrap
+from gateway import upkeep
 from gateway.settings import settings_from_process
 
 
@@ -19,7 +19,7 @@ def validate(
 ) -> None:
     """Read the configuration files as the service would; say what is wrong, with line numbers."""
     settings = settings_from_process(dev=True, config_dir=directory)
-    catalogue = bootstrap.check_configuration(settings)
+    catalogue = upkeep.check_configuration(settings)
     Console(highlight=False).print(
         f"[green]✓[/] {settings.config_dir}: {len(catalogue.providers)} providers, {len(catalogue.models)} models, "
         f"{len(catalogue.workflows)} workflows, epoch {catalogue.epoch}"

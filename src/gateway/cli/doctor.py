@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway import bootstrap
+from gateway import upkeep
 from gateway.errors import GatewayError
 from gateway.settings import Settings, settings_from_process
 
@@ -61,7 +61,7 @@ def doctor(
 
 def _checks(settings: Settings) -> list[tuple[str, str]]:
     found = []
-    for name, check in (("configuration files", bootstrap.check_configuration), ("database", bootstrap.check_database)):
+    for name, check in (("configuration files", upkeep.check_configuration), ("database", upkeep.check_database)):
         try:
             check(settings)
         except GatewayError as error:

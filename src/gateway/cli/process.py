@@ -16,7 +16,7 @@ import threading
 import types
 from importlib import import_module
 
-from gateway import bootstrap
+from gateway import bootstrap, upkeep
 from gateway.cli.orphan import exit_with_parent
 from gateway.errors import GatewayError
 from gateway.settings import Settings, settings_from_process
@@ -40,12 +40,12 @@ def orchestrate(settings: Settings) -> None:
 
 def prepare(settings: Settings) -> None:
     """Bring the schema up to date and see to the admin key; prints one line of JSON."""
-    sys.stdout.write(json.dumps(bootstrap.prepare(settings)) + "\n")
+    sys.stdout.write(json.dumps(upkeep.prepare(settings)) + "\n")
 
 
 def train(settings: Settings) -> None:
     """Train the built-in models that are not registered yet."""
-    bootstrap.train_missing(settings, lambda text: print(text, flush=True))
+    upkeep.train_missing(settings, lambda text: print(text, flush=True))
 
 
 def local_llm(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gateway import bootstrap
+from gateway import upkeep
 from gateway.settings import settings_from_process
 
 _JSON = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
@@ -16,18 +16,18 @@ _JSON = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 def db_upgrade() -> None:
     """Bring the schema of DATABASE_URL to this version's; does nothing when it is there already."""
     settings = settings_from_process(dev=True)
-    revision = bootstrap.upgrade_database(settings)
+    revision = upkeep.upgrade_database(settings)
     Console(highlight=False).print(f"[green]✓[/] schema at {revision}")
 
 
 def ledger_verify(as_json: _JSON = False) -> None:
     """Prove that debits equal credits, balances equal their entries, and every hold has ended or lives."""
-    _report("ledger", bootstrap.verify_ledger(settings_from_process(dev=True)), as_json)
+    _report("ledger", upkeep.verify_ledger(settings_from_process(dev=True)), as_json)
 
 
 def audit_verify(as_json: _JSON = False) -> None:
     """Prove that no audit record was changed, removed, inserted or moved."""
-    _report("audit trail", bootstrap.verify_audit(settings_from_process(dev=True)), as_json)
+    _report("audit trail", upkeep.verify_audit(settings_from_process(dev=True)), as_json)
 
 
 def make_db_app() -> typer.Typer:
@@ -54,7 +54,7 @@ def _group(text: str, commands: dict[str, object]) -> typer.Typer:
     return app
 
 
-def _report(what: str, report: bootstrap.Verified, as_json: bool) -> None:
+def _report(what: str, report: upkeep.Verified, as_json: bool) -> None:
     console = Console(highlight=False)
     if as_json:
         console.print_json(data={"ok": report.ok, "checked": report.checked, "problems": list(report.problems)})

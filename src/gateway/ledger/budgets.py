@@ -88,6 +88,14 @@ class Requester(Protocol):
     def require(self, permission: str) -> None: ...
 
 
+class Calls(Protocol):
+    """The calls of this process; see ``ledger.calls``."""
+
+    def look(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
 def window_start(window: str, now: int) -> int:
     """When the window that holds ``now`` began; 0 for a lifetime."""
     if window == "lifetime":
@@ -142,6 +150,7 @@ def refusal(budget: Budget, worst_case: int) -> BudgetExceeded:
         window=budget.window,
         limit=usd(budget.limit),
         spent=usd(budget.spent),
+        left=usd(left),
         reserved=usd(budget.reserved),
         requested=usd(worst_case),
         resets_at=None if resets_at is None else rfc3339(resets_at),
@@ -170,9 +179,10 @@ def crossed(budget: Budget, alerted: tuple[str, ...]) -> tuple[BudgetAlert, ...]
 class BudgetService:
     """Sets, shows and ends budgets for those who may."""
 
-    def __init__(self, store: BudgetStore, clock: Clock) -> None:
+    def __init__(self, store: BudgetStore, clock: Clock, calls: Calls | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._calls = calls
 
     def create(self, caller: Requester, raw: Mapping[str, Any]) -> Budget:
         """A new budget from ``{scope, subject, limit_usd, window, alert_shares?}``.
@@ -182,6 +192,7 @@ class BudgetService:
         caller.require("budgets:write")
         budget = self._parse(raw, caller.principal)
         self._store.insert(budget)
+        self._changed()
         return budget
 
     def create_for_key(self, caller: Requester, key_id: str, raw: Mapping[str, Any]) -> Budget:
@@ -199,6 +210,7 @@ class BudgetService:
     ) -> list[Budget]:
         """Budgets as they stand now."""
         caller.require("budgets:read")
+        self._catch_up()
         now = self._clock.now()
         return [
             budget.as_of(now)
@@ -209,6 +221,7 @@ class BudgetService:
     def get(self, caller: Requester, budget_id: str) -> Budget:
         """One budget; ``NotFound`` otherwise."""
         caller.require("budgets:read")
+        self._catch_up()
         budget = self._store.get(budget_id)
         if budget is None or budget.scope == THRESHOLD_SCOPE:
             raise NotFound("no budget has that id", param="budget_id")
@@ -221,7 +234,18 @@ class BudgetService:
         if budget is None or budget.scope == THRESHOLD_SCOPE:
             raise NotFound("no budget has that id", param="budget_id")
         self._store.deactivate(budget_id)
+        self._changed()
         return self._store.get(budget_id) or budget
+
+    def _changed(self) -> None:
+        """Calls of this process are bound from now on; those of others within a second."""
+        if self._calls is not None:
+            self._calls.look()
+
+    def _catch_up(self) -> None:
+        """What calls of this process have cost is shown."""
+        if self._calls is not None:
+            self._calls.flush()
 
     def _parse(self, raw: Mapping[str, Any], created_by: str) -> Budget:
         unknown = sorted(set(raw) - _FIELDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
@@ -23,11 +23,11 @@ from gateway.ledger.entry import (
     UsageRow,
     VerifyReport,
 )
-from gateway.ledger.journal import DEFAULT_TTL_SECONDS, Outcome
-from gateway.ledger.pricing import MOST_TOKENS, repaired
+from gateway.ledger.journal import DEFAULT_TTL_SECONDS, Outcome, check_amount, outcome_of
+from gateway.ledger.pricing import MOST_TOKENS
 from gateway.ledger.tally import Tally, TallyRow, add_exact, exact_usd, micros_of
 from gateway.models.llm_models import Usage
-from gateway.money import MAX_UNITS, plain, units, usd
+from gateway.money import plain, units, usd
 
 _log = logging.getLogger(__name__)
 #: The provider of a ``CostTracker``'s record that names none.
@@ -97,8 +97,15 @@ class Ledger:
     """
 
     def __init__(
-        self, store: LedgerStore, clock: Clock, *, budgets_enabled: bool = True, daily_threshold: int | None = None
+        self,
+        store: LedgerStore,
+        clock: Clock,
+        *,
+        budgets_enabled: bool = True,
+        daily_threshold: int | None = None,
+        catch_up: Callable[[], object] = lambda: None,
     ) -> None:
+        self._catch_up = catch_up
         self._store = store
         self._clock = clock
         self._budgets = budgets_enabled
@@ -109,7 +116,7 @@ class Ledger:
 
         Raises ``BudgetExceeded`` (nothing is then held), or ``Conflict`` for a cause already charged.
         """
-        _check_amount(worst_case)
+        check_amount(worst_case)
         now = self._clock.now()
         hold = Hold(new_id("hold"), charge.cause, worst_case, card, "held", now + ttl_seconds * SECOND)
         return self._store.reserve(hold, charge, now, budgets=self._budgets)
@@ -134,7 +141,7 @@ class Ledger:
         the reservation is charged in full and flagged ``over_reservation``. A hold that the sweep
         has resolved gets a correction entry over the difference.
         """
-        result, flags = _outcome(cost, usage, inference_micros, rows, outcome, basis, provider, upstream_model)
+        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, basis, provider, upstream_model)
         if cost > hold.amount:
             flags = (*flags, "over_reservation")
             told = (hold.hold_id, plain(usd(cost)), plain(usd(hold.amount)))
@@ -158,7 +165,7 @@ class Ledger:
     ) -> Settled:
         """Charges something already done that was never held, unique by cause. It counts in the
         budgets that bind it, which it may overdraw: what happened is recorded."""
-        result, flags = _outcome(cost, usage, inference_micros, rows, outcome, basis, None, None)
+        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, basis, None, None)
         settled = self._store.record(
             charge,
             card,
@@ -193,6 +200,7 @@ class Ledger:
 
     def verify(self) -> VerifyReport:
         """Checks the whole ledger: Σ postings = 0, balances = sums, every hold ended or live."""
+        self._catch_up()
         return self._store.verify(self._clock.now())
 
     def summary(self, where: UsageFilter | None = None, *, by: Sequence[str] = ()) -> list[UsageRow]:
@@ -200,6 +208,7 @@ class Ledger:
         unknown = [name for name in by if name not in GROUPINGS]
         if unknown:
             raise ValueError(f"cannot group by {unknown[0]!r}")
+        self._catch_up()
         return self._store.summary(where or UsageFilter(), by)
 
     def entries(
@@ -210,6 +219,7 @@ class Ledger:
         limit: int = 100,
     ) -> tuple[list[Entry], str | None]:
         """A page of entries, newest first, and the cursor of the next page if there is one."""
+        self._catch_up()
         found = self._store.entries(where or UsageFilter(), after=cursor, limit=limit + 1)
         page = found[:limit]
         return page, page[-1].entry_id if len(found) > limit else None
@@ -361,36 +371,3 @@ def _group(rows: list[TallyRow], name: str) -> dict[str, Decimal]:
         key = getattr(row, name)
         groups[key] = add_exact(groups.get(key, Decimal(0)), row.cost)
     return groups
-
-
-def _outcome(
-    cost: int,
-    usage: Usage,
-    inference_micros: int,
-    rows: int,
-    outcome: str,
-    basis: str | None,
-    provider: str | None,
-    upstream_model: str | None,
-) -> tuple[Outcome, tuple[str, ...]]:
-    _check_amount(cost)
-    sound, flags = repaired(usage)
-    said: Any = basis or sound.basis
-    return (
-        Outcome(
-            cost=cost,
-            outcome=outcome,
-            basis="estimated" if flags else said,
-            usage=sound,
-            inference_micros=max(inference_micros, 0),
-            rows=max(rows, 0),
-            provider=provider,
-            upstream_model=upstream_model,
-        ),
-        flags,
-    )
-
-
-def _check_amount(amount: int) -> None:
-    if not 0 <= amount <= MAX_UNITS:
-        raise ValueError("an amount is from 0 to 900 million USD")

@@ -1,6 +1,10 @@
 """What a journal of calls says: a call was opened; it ended at a cost; it was released at none.
 
-Lines of JSON arrays. An ``Opened`` on disk is the durable intent: no provider is called before it.
+Lines of JSON arrays. An ``Opened`` that is written is the durable intent: no provider is called before it.
+
+    Opened ──▶ Ended       the call ended and its cost is an entry
+      ├──────▶ Released    the provider was never reached, or surely did no work: no entry
+      └──────▶ (nothing)   its process died under it: an entry at the full reservation, ``unresolved``
 """
 
 from __future__ import annotations
@@ -46,20 +50,27 @@ class Released(Struct, frozen=True, array_like=True, tag="r"):
 
 
 class Done(Struct, frozen=True):
-    """A call from its beginning to its end."""
+    """A call from its beginning to its end; ``entry`` is ``None`` where it was released.
+
+    ``segment`` is the journal's that holds its beginning, ``position`` where its end stands there.
+    """
 
     opened: Opened
     end: Ended | Released
-
-    def entry(self) -> Entry | None:
-        """The entry that it makes; ``None`` where it was released."""
-        end, opened = self.end, self.opened
-        if isinstance(end, Released):
-            return None
-        return entry_of(end.entry_id, opened.charge, end.outcome, card=opened.card, hold_id=opened.hold_id, at=end.at)
+    entry: Entry | None
+    segment: int = 0
+    position: tuple[int, int] = (0, 0)
 
 
-_ENCODER = msgspec.json.Encoder()
+def done(opened: Opened, end: Ended | Released, *, segment: int, position: tuple[int, int]) -> Done:
+    """The call with the entry that it makes."""
+    if isinstance(end, Released):
+        return Done(opened, end, None, segment, position)
+    made = entry_of(end.entry_id, opened.charge, end.outcome, card=opened.card, hold_id=opened.hold_id, at=end.at)
+    return Done(opened, end, made, segment, position)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
 _DECODER: msgspec.json.Decoder[Opened | Ended | Released] = msgspec.json.Decoder(Opened | Ended | Released)
 
 
@@ -76,4 +87,4 @@ def decode_line(line: bytes) -> Opened | Ended | Released:
 def unresolved(opened: Opened, entry_id: str, at: int) -> Done:
     """The end of a call whose process died under it: charged at its reservation, and named."""
     outcome = Outcome(cost=opened.amount, outcome="unresolved", basis="estimated")
-    return Done(opened, Ended(opened.hold_id, at, entry_id, outcome))
+    return done(opened, Ended(opened.hold_id, at, entry_id, outcome), segment=0, position=(0, 0))

@@ -21,11 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from msgspec import Struct
 
 from gateway.ledger.entry import Charge, Entry, Hold, HoldState
+from gateway.ledger.pricing import repaired
 from gateway.models.llm_models import Usage
+from gateway.money import MAX_UNITS
 
 #: From each state, the states that may follow.
 TRANSITIONS: Mapping[HoldState, frozenset[HoldState]] = MappingProxyType(
@@ -131,6 +134,41 @@ def correction_of(first: Entry, late: Entry) -> Entry:
         task_id=first.task_id,
         at=late.at,
     )
+
+
+def outcome_of(
+    cost: int,
+    usage: Usage,
+    inference_micros: int,
+    rows: int,
+    outcome: str,
+    basis: str | None,
+    provider: str | None,
+    upstream_model: str | None,
+) -> tuple[Outcome, tuple[str, ...]]:
+    """How a call ended, and a flag for each rule that its usage had to be repaired by."""
+    check_amount(cost)
+    sound, flags = repaired(usage)
+    said: Any = basis or sound.basis
+    return (
+        Outcome(
+            cost=cost,
+            outcome=outcome,
+            basis="estimated" if flags else said,
+            usage=sound,
+            inference_micros=max(inference_micros, 0),
+            rows=max(rows, 0),
+            provider=provider,
+            upstream_model=upstream_model,
+        ),
+        flags,
+    )
+
+
+def check_amount(amount: int) -> None:
+    """``ValueError`` for an amount that no single charge has."""
+    if not 0 <= amount <= MAX_UNITS:
+        raise ValueError("an amount is from 0 to 900 million USD")
 
 
 def held(hold: Hold) -> bool:

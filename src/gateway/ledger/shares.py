@@ -58,6 +58,10 @@ class Shares:
             found += self._binding.get(subject, ())
         return found
 
+    def any(self) -> bool:
+        """Whether any budget is in force."""
+        return bool(self._shares)
+
     def idle(self) -> dict[str, int]:
         """Takes what is free of the shares that nobody used since the last look: ``{budget_id: units}``."""
         found: dict[str, int] = {}

@@ -110,6 +110,11 @@ class Checkpoint(Struct, frozen=True):
     at: int
 
 
+def checkpoint_of(record: AuditRecord) -> Checkpoint:
+    """Where the chain stands once this is its last record."""
+    return Checkpoint(record.seq, record.hash, record.at)
+
+
 class Witness(Protocol):
     """The signed checkpoints outside the database."""
 
@@ -160,6 +165,21 @@ def link(previous: str, seq: int, draft: AuditDraft) -> AuditRecord:
     )
 
 
+def draft_of(
+    *, at: int, actor: str, action: str, resource: str, outcome: str, request_id: str, detail: Mapping[str, Any]
+) -> AuditDraft:
+    """A draft that any database holds, without the values whose name or look is that of a secret."""
+    return AuditDraft(
+        at=at,
+        actor=_clean(actor),
+        action=_clean(action),
+        resource=_clean(resource),
+        outcome=_clean(outcome),
+        request_id=_clean(request_id),
+        detail=_detail(detail),
+    )
+
+
 class _Pending:
     __slots__ = ("draft", "error", "record")
 
@@ -172,7 +192,16 @@ class _Pending:
 class AuditLog:
     """Writes and checks the trail. Threads that record at the same time share one commit."""
 
-    def __init__(self, sink: AuditSink, clock: Clock, witness: Witness | None = None) -> None:
+    def __init__(
+        self,
+        sink: AuditSink,
+        clock: Clock,
+        witness: Witness | None = None,
+        *,
+        catch_up: Callable[[], object] = lambda: None,
+    ) -> None:
+        #: Brings in records that others add to the chain, before it is read.
+        self._catch_up = catch_up
         self._sink = sink
         self._clock = clock
         self._witness = witness
@@ -195,14 +224,14 @@ class AuditLog:
         Values in ``detail`` whose name or look is that of a secret are removed first.
         """
         pending = _Pending(
-            AuditDraft(
+            draft_of(
                 at=self._clock.now(),
-                actor=_clean(actor),
-                action=_clean(action),
-                resource=_clean(resource),
-                outcome=_clean(outcome),
-                request_id=_clean(request_id),
-                detail=_detail(detail or {}),
+                actor=actor,
+                action=action,
+                resource=resource,
+                outcome=outcome,
+                request_id=request_id,
+                detail=detail or {},
             )
         )
         with self._queue_lock:
@@ -222,12 +251,14 @@ class AuditLog:
         self, where: AuditFilter | None = None, *, cursor: int | None = None, limit: int = 100
     ) -> tuple[list[AuditRecord], int | None]:
         """A page of records, newest first, and the cursor of the next page if there is one."""
+        self._catch_up()
         found = self._sink.find(where or AuditFilter(), before=cursor, limit=limit + 1)
         page = found[:limit]
         return page, page[-1].seq if len(found) > limit else None
 
     def verify(self) -> AuditReport:
         """Walks the whole chain and names every record that is not what it was when written."""
+        self._catch_up()
         checkpoints, forged = self._witness.read() if self._witness else ([], [])
         return check_chain(self._sink.chain(), self._sink.count, checkpoints, forged)
 
@@ -235,7 +266,7 @@ class AuditLog:
         try:
             records = self._sink.append([pending.draft for pending in batch])
             if self._witness is not None and records:
-                self._witness.note(Checkpoint(records[-1].seq, records[-1].hash, records[-1].at))
+                self._witness.note(checkpoint_of(records[-1]))
         except Exception as error:  # noqa: BLE001 - whatever stopped it, nothing was recorded: say so to each
             for pending in batch:
                 pending.error = Unavailable(

@@ -1,21 +1,21 @@
-"""The money and the record of one call: reserve before, settle or release after, audit both ways.
+"""The money and the record of one call: reserve before, settle or release after.
 
-Every method blocks on the database: call it from a thread.
+Nothing here waits for the database but ``open`` where this process's share of a budget is used up.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.ledger.cost_tracker import Ledger
-from gateway.ledger.entry import Charge, Hold, Settled
+from gateway.ledger.calls import CallLedger, OpenCall
+from gateway.ledger.entry import Charge, Settled
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Usage
-from gateway.money import plain, usd
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
@@ -26,9 +26,9 @@ NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Account:
-    """An open call: its hold, and whom and what it is for."""
+    """An open call: what is set aside for it, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "closed", "hold", "kind", "notes", "spec")
+    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "spec")
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Account:
         call: CallContext,
         spec: ModelSpec,
         kind: Literal["llm", "ml"],
-        hold: Hold,
+        opened: OpenCall,
         notes: Mapping[str, Any],
     ) -> None:
         self.caller = caller
         self.call = call
         self.spec = spec
         self.kind = kind
-        self.hold = hold
+        self.open = opened
         #: What goes into the record of the call beside the usual; its stages may still add to it.
         self.notes = notes
         self.closed = False
@@ -52,8 +52,8 @@ class Account:
 class Accounts:
     """Opens and closes the accounts of calls."""
 
-    def __init__(self, ledger: Ledger, audit: AuditLog, clock: Clock, observer: Observer) -> None:
-        self._ledger = ledger
+    def __init__(self, calls: CallLedger, audit: AuditLog, clock: Clock, observer: Observer) -> None:
+        self._calls = calls
         self._audit = audit
         self._clock = clock
         self._observer = observer
@@ -62,7 +62,7 @@ class Accounts:
         """The time by which prices are looked up."""
         return self._clock.now()
 
-    def open(
+    async def open(
         self,
         caller: Caller,
         call: CallContext,
@@ -72,7 +72,6 @@ class Accounts:
         worst_case: int,
         card: str,
         *,
-        ttl_seconds: int = 600,
         notes: Mapping[str, Any] = NO_NOTES,
     ) -> Account:
         """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise."""
@@ -91,8 +90,15 @@ class Accounts:
             request_id=call.request_id,
             config_epoch=catalogue.epoch,
         )
-        hold = self._ledger.reserve(charge, worst_case, card, ttl_seconds=ttl_seconds)
-        return Account(caller, call, spec, kind, hold, notes)
+        while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
+            await asyncio.to_thread(self._calls.grow, charge, worst_case)
+        if self._calls.strict:
+            try:
+                await self._calls.synced()
+            except BaseException:
+                self._calls.release(opened, "not_durable")
+                raise
+        return Account(caller, call, spec, kind, opened, notes)
 
     def settle(
         self,
@@ -105,29 +111,27 @@ class Accounts:
         outcome: str = "completed",
         upstream_model: str | None = None,
     ) -> Settled:
-        """Charges the call, records it in the audit trail, and tells whoever counts."""
+        """Charges the call; its record in the audit trail goes with its entry. Tells whoever counts."""
         account.closed = True
-        settled = self._ledger.settle(
-            account.hold,
+        settled = self._calls.settle(
+            account.open,
             cost=cost,
             usage=usage,
             inference_micros=micros if account.kind == "ml" else 0,
             rows=rows,
             outcome=outcome,
             upstream_model=upstream_model,
+            note=account.notes,
         )
         spec = account.spec
         self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
-        self._observer.alerts(account.caller, settled.alerts)
-        self._record(account, outcome, {"entry_id": settled.entry.entry_id, "cost_usd": plain(usd(settled.entry.cost))})
         return settled
 
     def release(self, account: Account, code: str, micros: int) -> None:
         """Gives the reservation back: nothing was done upstream."""
         account.closed = True
-        self._ledger.release(account.hold, code)
+        self._calls.release(account.open, code, account.notes)
         self._observer.call_ended(account.kind, account.spec.name, account.spec.provider, code, micros, 0, None)
-        self._record(account, code, {"cost_usd": "0"})
 
     def fail(self, account: Account, error: BaseException, micros: int, usage: Usage, cost: int) -> None:
         """Releases, or charges the estimated ``usage`` where the provider may have worked without telling."""
@@ -150,21 +154,4 @@ class Accounts:
             outcome=code,
             request_id=call.request_id,
             detail={**notes, "door": call.door},
-        )
-
-    def _record(self, account: Account, outcome: str, detail: Mapping[str, Any]) -> None:
-        call = account.call
-        self._audit.record(
-            actor=account.caller.principal,
-            action=f"{account.kind}.call",
-            resource=f"model:{account.spec.name}",
-            outcome=outcome,
-            request_id=call.request_id,
-            detail={
-                **account.notes,
-                **detail,
-                "door": call.door,
-                "key_id": account.caller.key_id,
-                "task_id": call.task_id,
-            },
         )

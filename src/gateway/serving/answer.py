@@ -6,9 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Reply, Usage
-from gateway.security.access import Caller
 from gateway.security.limits import LimitState
 
 
@@ -44,14 +42,10 @@ class ChatAnswer(Struct, frozen=True):
 
 
 class Observer(Protocol):
-    """Is told of every ended call: metrics, audit, alerts. Never raises."""
+    """Is told of every ended call. Never raises."""
 
     def call_ended(
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
     ) -> None:
         """One call ended with ``outcome`` after ``micros``, costing ``cost`` units."""
-        ...
-
-    def alerts(self, caller: Caller, alerts: tuple[BudgetAlert, ...]) -> None:
-        """Budgets passed a share of their limit."""
         ...

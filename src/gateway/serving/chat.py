@@ -16,7 +16,6 @@ import msgspec
 
 from gateway.errors import GatewayError, NotSupported, ValidationFailed
 from gateway.governance.policy import check_chat
-from gateway.ledger.entry import Settled
 from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usage
@@ -154,18 +153,15 @@ class ChatService:
         reply, refusal = (reply, None) if order.guard is None else order.guard.checked(order.chat, reply)
         usage = reply.usage
         if usage.basis == "none":
-            usage = await asyncio.to_thread(self._path.used, attempt, said_by(reply), usage)
+            usage = await self._counted(attempt, reply)
         micros = (time.perf_counter_ns() - attempt.started) // 1000
-        settled = await asyncio.shield(
-            asyncio.to_thread(
-                self._accounts.settle,
-                attempt.account,
-                cost=cost_llm(attempt.card, usage, seconds_micros=micros),
-                micros=micros,
-                usage=usage,
-                outcome="completed" if refusal is None else refusal.code,
-                upstream_model=reply.model or None,
-            )
+        settled = self._accounts.settle(
+            attempt.account,
+            cost=cost_llm(attempt.card, usage, seconds_micros=micros),
+            micros=micros,
+            usage=usage,
+            outcome="completed" if refusal is None else refusal.code,
+            upstream_model=reply.model or None,
         )
         self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
         if refusal is not None:
@@ -182,6 +178,14 @@ class ChatService:
                 upstream_model=reply.model or meta.upstream_model,
             ),
         )
+
+    async def _counted(self, attempt: Attempt, reply: Reply) -> Usage:
+        """What an answer used whose provider does not say. A caller who leaves meanwhile pays by estimate."""
+        try:
+            return await asyncio.to_thread(self._path.used, attempt, said_by(reply), reply.usage)
+        except asyncio.CancelledError as error:
+            self._path.close_failed(attempt, error)
+            raise
 
     async def _stream(self, order: Order, ticket: Ticket | None) -> ChatStream:
         async def send(attempt: Attempt) -> Streamed:
@@ -297,23 +301,12 @@ class ChatService:
     async def _replayed(self, order: Order, kept: Kept) -> AnswerMeta:
         """An answer from the cache has its entry too, at nothing."""
         spec = order.catalogue.models.get(kept.model, order.spec)
-        call, started = order.call, time.perf_counter_ns()
-
-        def record() -> Settled:
-            account = self._accounts.open(
-                order.caller,
-                call,
-                order.catalogue,
-                spec,
-                "llm",
-                0,
-                "from the cache, not charged",
-                notes=order.notes,
-            )
-            micros = (time.perf_counter_ns() - started) // 1000
-            return self._accounts.settle(account, cost=0, micros=micros, upstream_model=kept.upstream_model)
-
-        settled = await asyncio.shield(asyncio.to_thread(record))
+        caller, call, started = order.caller, order.call, time.perf_counter_ns()
+        account = await self._accounts.open(
+            caller, call, order.catalogue, spec, "llm", 0, "from the cache, not charged", notes=order.notes
+        )
+        micros = (time.perf_counter_ns() - started) // 1000
+        settled = self._accounts.settle(account, cost=0, micros=micros, upstream_model=kept.upstream_model)
         self._limits.settle(order.caller, estimate(order.chat) + (order.chat.max_tokens or 0), 0)
         return AnswerMeta(
             request_id=call.request_id,

@@ -142,19 +142,9 @@ class ChatPath:
         if ready.max_tokens is None and most > 0:
             # What is reserved must bound what can come: a priced call always names its bound.
             ready = msgspec.structs.replace(ready, max_tokens=output_tokens_bound(None, spec.max_output_tokens))
-        cause = call.cause if number == 1 else f"{call.cause}#{number}"
-        account = await asyncio.to_thread(
-            self._accounts.open,
-            caller,
-            msgspec.structs.replace(call, cause=cause),
-            catalogue,
-            spec,
-            "llm",
-            most,
-            card.name,
-            ttl_seconds=int(provider.timeouts.total) + 60,
-            notes=order.notes,
-        )
+        if number > 1:
+            call = msgspec.structs.replace(call, cause=f"{call.cause}#{number}")
+        account = await self._accounts.open(caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes)
         started = time.perf_counter_ns()
         return Attempt(spec, model, ready, card, account, dropped, started, estimate(ready), provider.type)
 
@@ -170,8 +160,7 @@ class ChatPath:
         try:
             return await send(attempt)
         except BaseException as error:
-            micros = (time.perf_counter_ns() - attempt.started) // 1000
-            await asyncio.shield(asyncio.to_thread(self._close_failed, attempt, error, micros))
+            self.close_failed(attempt, error)
             if isinstance(error, Exception) and not isinstance(error, GatewayError):
                 raise UpstreamError(f"the call to {attempt.spec.name} failed ({type(error).__name__})") from error
             raise
@@ -182,7 +171,9 @@ class ChatPath:
         cost = cost_llm(attempt.card, counted, seconds_micros=micros)
         self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=counted, outcome="cancelled")
 
-    def _close_failed(self, attempt: Attempt, error: BaseException, micros: int) -> None:
+    def close_failed(self, attempt: Attempt, error: BaseException) -> None:
+        """Gives the reservation back, or charges by estimate what the provider may have done."""
+        micros = (time.perf_counter_ns() - attempt.started) // 1000
         usage = estimated(attempt.input_estimate, 0)
         cost = cost_llm(attempt.card, usage, seconds_micros=micros)
         self._accounts.fail(attempt.account, error, micros, usage, cost)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import msgspec
 
 from gateway.errors import GatewayError, UpstreamError
-from gateway.ledger.entry import Settled
 from gateway.models.llm_models import Delta, Usage
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
@@ -116,8 +115,7 @@ class ChatStream:
         if usage.basis == "none" or not (self._finished or outcome == "completed"):
             # Without an end, what the provider has told so far is not all.
             usage = await asyncio.to_thread(self._used, Said("".join(self._said), self._plain), usage)
-        settled: Settled = await asyncio.to_thread(
-            self._accounts.settle,
+        settled = self._accounts.settle(
             self._account,
             cost=self._price(usage, micros),
             micros=micros,

@@ -77,8 +77,7 @@ class EmbedService:
 
         async def attempt(_name: str, number: int) -> tuple[Account, Embeddings, int]:
             model = self._deployments.embedding_model(provider, spec)
-            account = await asyncio.to_thread(
-                self._accounts.open,
+            account = await self._accounts.open(
                 caller,
                 call if number == 1 else msgspec.structs.replace(call, cause=f"{call.cause}#{number}"),
                 catalogue,
@@ -86,7 +85,6 @@ class EmbedService:
                 "llm",
                 worst_case(card, input_tokens=bound, max_output_tokens=0, max_seconds=provider.timeouts.total),
                 card.name,
-                ttl_seconds=int(provider.timeouts.total) + 60,
                 notes=notes,
             )
             started = time.perf_counter_ns()
@@ -103,15 +101,12 @@ class EmbedService:
         )
         usage = embeddings.usage if embeddings.usage.basis != "none" else _estimated(bound)
         micros = _micros(started)
-        settled = await asyncio.shield(
-            asyncio.to_thread(
-                self._accounts.settle,
-                account,
-                cost=cost_llm(card, usage, seconds_micros=micros),
-                micros=micros,
-                usage=usage,
-                upstream_model=embeddings.model or None,
-            )
+        settled = self._accounts.settle(
+            account,
+            cost=cost_llm(card, usage, seconds_micros=micros),
+            micros=micros,
+            usage=usage,
+            upstream_model=embeddings.model or None,
         )
         self._limits.settle(caller, bound // 4, usage.total_tokens)
         meta = AnswerMeta(
@@ -150,7 +145,7 @@ class EmbedService:
         except BaseException as error:
             micros, usage = _micros(started), _estimated(bound)
             cost = cost_llm(card, usage, seconds_micros=micros)
-            await asyncio.shield(asyncio.to_thread(self._accounts.fail, account, error, micros, usage, cost))
+            self._accounts.fail(account, error, micros, usage, cost)
             if isinstance(error, Exception) and not isinstance(error, GatewayError):
                 raise UpstreamError(f"the call to {request.model} failed ({type(error).__name__})") from error
             raise

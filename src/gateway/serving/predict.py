@@ -73,16 +73,16 @@ class PredictService:
     async def predict(
         self, caller: Caller, request: PredictRequest, call: CallContext, *, provider: str | None = None
     ) -> PredictAnswer:
-        """The predictions, in order. The work is done in a thread; a caller that leaves still pays."""
+        """The predictions, in order. The work is done in threads; a caller that leaves still pays."""
         caller.require("ml:execute")
         caller.require_model(request.model)
         catalogue = self._catalogue()
         spec = catalogue.model(request.model)
         _check_kind(spec, provider)
         state = self._limits.take(caller, model=request.model, tokens=0)
-        return await asyncio.to_thread(self._answer, catalogue, spec, caller, request, call, state)
+        return await asyncio.shield(self._answer(catalogue, spec, caller, request, call, state))
 
-    def _answer(
+    async def _answer(
         self,
         catalogue: Catalogue,
         spec: ModelSpec,
@@ -91,13 +91,11 @@ class PredictService:
         call: CallContext,
         state: LimitState,
     ) -> PredictAnswer:
-        version = self._registry.resolve(spec.name, request.version, request.alias or spec.alias)
-        features = _features(version, request)
-        predictor = self._predictor(catalogue, spec, version)
+        version, features, predictor = await asyncio.to_thread(self._ready, catalogue, spec, request)
         provider_type = catalogue.provider(spec.provider).type
         card = card_for_ml(spec.name, provider_type, spec.price, self._accounts.now())
         rows = max(len(features.rows), 1)
-        account = self._accounts.open(
+        account = await self._accounts.open(
             caller,
             call,
             catalogue,
@@ -108,7 +106,7 @@ class PredictService:
         )
         started = time.perf_counter_ns()
         try:
-            prediction = predictor.predict(features)
+            prediction = await asyncio.to_thread(predictor.predict, features)
         except Exception as error:
             code = error.code if isinstance(error, GatewayError) else "model_failed"
             self._accounts.release(account, code, _micros(started))
@@ -135,6 +133,14 @@ class PredictService:
             limits=state,
         )
         return PredictAnswer(spec.name, version.version, version.family, prediction, meta)
+
+    def _ready(
+        self, catalogue: Catalogue, spec: ModelSpec, request: PredictRequest
+    ) -> tuple[ModelVersion, Features, Predictor]:
+        """The version that answers, what it is asked, and the loaded model; blocks."""
+        version = self._registry.resolve(spec.name, request.version, request.alias or spec.alias)
+        features = _features(version, request)
+        return version, features, self._predictor(catalogue, spec, version)
 
     def _predictor(self, catalogue: Catalogue, spec: ModelSpec, version: ModelVersion) -> Predictor:
         if catalogue.provider(spec.provider).type == "python":

@@ -66,13 +66,13 @@ class SqlBudgetLeases:
             )
         return given
 
-    def others_hold(self, budget_id: str) -> bool:
-        """Whether another process has a share of the budget."""
-        query = select(func.count()).where(
-            budget_lease.c.budget_id == budget_id, budget_lease.c.holder != self._holder, budget_lease.c.amount > 0
+    def elsewhere(self, budget_id: str) -> int:
+        """Units of the budget that other processes have set aside."""
+        query = select(func.coalesce(func.sum(budget_lease.c.amount), 0)).where(
+            budget_lease.c.budget_id == budget_id, budget_lease.c.holder != self._holder
         )
         with self._database.read() as connection:
-            return bool(connection.scalar(query))
+            return int(connection.scalar(query) or 0)
 
     def shrink(self, amounts: Mapping[str, int], expires_at: int) -> None:
         """Returns parts of shares, and says that the holder is alive."""

@@ -8,26 +8,27 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 from gateway.clock import Clock
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.recovery import sweep
 from gateway.errors import GatewayError
-from gateway.ledger.cost_tracker import Ledger
 from gateway.tasks.webhooks import WebhookDeliverer
 
 _log = logging.getLogger(__name__)
-_LEDGER_SECONDS = 30.0
+_SWEEP_SECONDS = 2.0
 
 
 class Orchestrator:
-    """``run`` sweeps every ``interval`` seconds, at once again while there is work."""
+    """``run`` sweeps every ``interval`` seconds, at once again while there is work; what else is to be
+    swept (``sweeps``: calls of dead processes) it does every two seconds."""
 
     def __init__(
         self,
         store: EngineStore,
         executor: Executor,
-        ledger: Ledger,
+        sweeps: Sequence[Callable[[], object]],
         webhooks: WebhookDeliverer,
         clock: Clock,
         *,
@@ -35,7 +36,7 @@ class Orchestrator:
     ) -> None:
         self._store = store
         self._executor = executor
-        self._ledger = ledger
+        self._sweeps = sweeps
         self._webhooks = webhooks
         self._clock = clock
         self._interval = interval
@@ -44,15 +45,16 @@ class Orchestrator:
         """Until ``stop`` is set. A pass that fails is logged and followed by the next."""
         deliverer = threading.Thread(target=self._webhooks.run, args=(stop,), name="webhooks", daemon=True)
         deliverer.start()
-        next_ledger = 0.0
+        next_sweep = 0.0
         while not stop.is_set():
             try:
                 swept = sweep(self._store, self._executor, self._clock.now())
                 if swept.recovered or swept.timed_out:
                     _log.warning("swept: %s leases had run out, %s runs their time", swept.recovered, swept.timed_out)
-                if time.monotonic() >= next_ledger:
-                    self._ledger.sweep()
-                    next_ledger = time.monotonic() + _LEDGER_SECONDS
+                if time.monotonic() >= next_sweep:
+                    for sweep_more in self._sweeps:
+                        sweep_more()
+                    next_sweep = time.monotonic() + _SWEEP_SECONDS
                 busy = swept.busy
             except GatewayError as error:
                 _log.warning("a sweep failed: %s", error.message)

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,6 +33,18 @@ LARGEST_OUTPUT = 4 * 1024 * 1024
 _FINISH_SECONDS = 12.0
 
 
+class Calls(Protocol):
+    """The money of this process's model calls; see ``ledger.calls``."""
+
+    def look(self) -> None:
+        """Takes note of budgets that are new."""
+        ...
+
+    def flush(self) -> None:
+        """Returns when every call that ended is in the ledger."""
+        ...
+
+
 class StepRunner:
     """One a process. ``run`` may be called from any thread."""
 
@@ -42,9 +54,11 @@ class StepRunner:
         contexts: ContextFactory,
         task_types: Mapping[str, TaskTypeSpec],
         clock: Clock,
+        calls: Calls,
         *,
         worker: str,
     ) -> None:
+        self._calls = calls
         self._store = store
         self._contexts = contexts
         self._task_types = task_types
@@ -61,6 +75,7 @@ class StepRunner:
 
     def run(self, task_id: str, token: int) -> None:
         """The whole of one attempt. Never raises for what a step does; logs what it cannot store."""
+        self._calls.look()
         with self._store.begin() as tx:
             started = claim.start(tx, task_id, token, self._worker, self._clock.now())
         if started is None:
@@ -83,6 +98,7 @@ class StepRunner:
         if end is None:
             _log.warning("step %s was taken from this worker; its work is dropped", task_id)
             return
+        self._calls.flush()
         self._finish(run, task_id, end)
 
     def close(self) -> None:

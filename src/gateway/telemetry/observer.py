@@ -11,7 +11,6 @@ from gateway.events.event import EventDraft
 from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Usage
 from gateway.money import usd
-from gateway.security.access import Caller
 from gateway.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -30,7 +29,8 @@ class CallObserver:
     ) -> None:
         self._metrics.model_call(kind, model, provider, outcome, micros, float(usd(cost)), usage)
 
-    def alerts(self, caller: Caller, alerts: tuple[BudgetAlert, ...]) -> None:
+    def alerts(self, principal: str, alerts: tuple[BudgetAlert, ...]) -> None:
+        """Budgets passed a share of their limit by a call of ``principal``'s."""
         if not alerts:
             return
         drafts = []
@@ -50,7 +50,7 @@ class CallObserver:
                 "resets_at": None if alert.resets_at is None else rfc3339(alert.resets_at),
                 "soft": alert.soft,
             }
-            drafts.append(EventDraft("budget_alert", caller.principal, payload=payload))
+            drafts.append(EventDraft("budget_alert", principal, payload=payload))
         try:
             self._add_events(drafts, self._clock.now())
         except GatewayError as error:

@@ -116,6 +116,7 @@ def test_refusal_says_what_is_left_and_until_when() -> None:
         "window": "day",
         "limit": Decimal(1),
         "spent": Decimal("0.9"),
+        "left": Decimal("0.1"),
         "reserved": Decimal(0),
         "requested": Decimal("0.2"),
         "resets_at": "2026-03-05T00:00:00.000000Z",

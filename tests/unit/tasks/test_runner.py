@@ -55,11 +55,19 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     database.close()
 
 
+class NoCalls:
+    """These steps call no model."""
+
+    def look(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+
 @pytest.fixture
 def runner(bench: Bench) -> Iterator[StepRunner]:
     nobody = cast(Any, None)
     contexts = ContextFactory(nobody, nobody, nobody, nobody, nobody, nobody)
-    made = StepRunner(bench.store, contexts, TASK_TYPES, bench.clock, worker="w1")
+    made = StepRunner(bench.store, contexts, TASK_TYPES, bench.clock, NoCalls(), worker="w1")
     made.ring_with(bench)
     yield made
     made.close()

@@ -16,7 +16,6 @@ from gateway.events.event import EventDraft
 from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Usage
 from gateway.money import units
-from gateway.security.access import caller_for
 from gateway.telemetry.logs import request_id, set_up
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
@@ -96,16 +95,16 @@ def test_an_alert_becomes_an_event_and_never_an_error(caplog: pytest.LogCaptureF
         told.extend(drafts)
 
     observer = CallObserver(Metrics("1"), add, ManualClock())
-    observer.alerts(caller_for("alice", "analyst"), ())
+    observer.alerts("alice", ())
     assert told == []
-    observer.alerts(caller_for("alice", "analyst"), (ALERT,))
+    observer.alerts("alice", (ALERT,))
     assert told[0].type == "budget_alert"
     assert str(told[0].payload["spent_usd"]) == "0.6"
 
     def broken(_drafts: Sequence[EventDraft], _now: int) -> None:
         raise Unavailable("away")
 
-    CallObserver(Metrics("1"), broken, ManualClock()).alerts(caller_for("alice", "analyst"), (ALERT,))
+    CallObserver(Metrics("1"), broken, ManualClock()).alerts("alice", (ALERT,))
     assert "could not be told" in caplog.text
 
 

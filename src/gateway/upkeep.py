@@ -1,0 +1,123 @@
+"""What is done once and by itself: preparing a data directory, training what is missing, checks and proofs.
+
+Each of these opens what it needs and is done; the processes that stay are ``bootstrap``'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from gateway.bootstrap import make_audit, make_core, make_identity
+from gateway.clock import SystemClock
+from gateway.engine.definition import parse_definition
+from gateway.ledger.cost_tracker import Ledger
+from gateway.registry.catalogue import Catalogue
+from gateway.registry.loader import load_catalogue
+from gateway.registry.model_registry import ModelRegistry
+from gateway.security.access import caller_for
+from gateway.security.identity import Identity
+from gateway.settings import Settings
+from gateway.store.artifact_store import SqlArtifactStore
+from gateway.store.engine import Database
+from gateway.store.ledger_store import SqlLedgerStore
+from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.schema import HEAD, is_current
+from gateway.workflows.task_types import known_task_types
+
+_DEV_KEY = "development start"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a check of the ledger or the audit trail found."""
+
+    ok: bool
+    checked: int
+    problems: tuple[str, ...]
+    seconds: float
+
+
+def prepare(settings: Settings) -> dict[str, Any]:
+    """The schema, the admin key, and whether models are to be trained: before anything is served."""
+    database = Database(settings.database_url)
+    _migrate(database)
+    clock = SystemClock()
+    identity = make_identity(settings, database, clock)
+    admin_key = identity.ensure_admin(settings.admin_key or None)
+    if settings.dev:
+        admin_key = settings.admin_key or _development_key(identity)
+    registry = ModelRegistry(SqlRegistryStore(database), SqlArtifactStore(database, clock), clock)
+    catalogue = load_catalogue(settings.config_dir, settings.environ)
+    own = [spec.name for spec in catalogue.models.values() if catalogue.provider(spec.provider).type == "local"]
+    return {"admin_key": admin_key, "train": any(not registry.versions(name) for name in own)}
+
+
+def train_missing(settings: Settings, say: Callable[[str], None]) -> None:
+    """Trains the built-in models that have no version yet, and registers them."""
+    core = make_core(settings)
+    builtin = import_module("gateway.workflows.builtin_models")
+    data = import_module("gateway.risk.market_data").bundled("sp500-20")
+    for name in builtin.missing(core.registry):
+        started = time.monotonic()
+        trained = builtin.train_builtin(name, data)
+        added = core.registry.register(builtin.new_version(name, trained, "gateway"))
+        say(f"{name} version {added.version} trained in {time.monotonic() - started:.1f} s")
+
+
+def check_configuration(settings: Settings) -> Catalogue:
+    """Reads the configuration as the service would. ``ConfigurationInvalid`` or ``DefinitionInvalid`` otherwise."""
+    catalogue = load_catalogue(settings.config_dir, settings.environ)
+    for raw in catalogue.workflows:
+        parse_definition(raw, known_task_types(), lambda name: name in catalogue.models)
+    return catalogue
+
+
+def check_database(settings: Settings) -> None:
+    """``Unavailable`` where the database does not answer."""
+    Database(settings.database_url).ping()
+
+
+def upgrade_database(settings: Settings) -> str:
+    """Brings the schema up to date; its revision."""
+    return _migrate(Database(settings.database_url))
+
+
+def verify_ledger(settings: Settings) -> Verified:
+    """Proves the ledger of the database."""
+    started = time.monotonic()
+    report = Ledger(SqlLedgerStore(Database(settings.database_url)), SystemClock()).verify()
+    return Verified(report.ok, report.entries, report.problems, time.monotonic() - started)
+
+
+def verify_audit(settings: Settings) -> Verified:
+    """Proves the audit trail of the database against its checkpoints."""
+    started = time.monotonic()
+    report = make_audit(settings, Database(settings.database_url), SystemClock()).verify()
+    problems = tuple(f"{item.kind} at {item.seq}: {item.text}" for item in report.problems)
+    return Verified(report.ok, report.records, problems, time.monotonic() - started)
+
+
+def _development_key(identity: Identity) -> str:
+    """A fresh admin key for this start; those of earlier starts end."""
+    admin = caller_for("admin", "admin")
+    cursor: str | None = None
+    while True:
+        page, cursor = identity.list_keys(admin, cursor=cursor)
+        for record in page:
+            if record.name == _DEV_KEY and record.revoked_at is None:
+                identity.revoke_key(admin, record.key_id)
+        if cursor is None:
+            break
+    _, secret = identity.create_key(admin, name=_DEV_KEY, role="admin", principal="admin")
+    return secret
+
+
+def _migrate(database: Database) -> str:
+    """Runs the migrations that are missing. Alembic is loaded only where there are some."""
+    if not is_current(database):
+        import_module("gateway.store.migrate").upgrade(database)
+    return HEAD
