@@ -48,6 +48,7 @@ from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
+from gateway.serving.learner import Learner
 from gateway.serving.predict import PredictService
 from gateway.serving.tokens import TokenService
 from gateway.settings import Settings
@@ -57,6 +58,7 @@ from gateway.store.audit_witness import FileWitness
 from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
 from gateway.store.key_store import SqlKeyStore
+from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
@@ -95,6 +97,7 @@ class Core:
     webhooks: SqlWebhookStore
     limits: Limits
     health: Health
+    learner: Learner
     metrics: Metrics
     accounts: Accounts
     egress: EgressClient
@@ -144,10 +147,10 @@ def make_core(settings: Settings) -> Core:
     logs.set_up(settings.log_level, settings.log_format)
     clock = SystemClock()
     database = Database(settings.database_url)
-    catalogue = CatalogueHolder(settings.config_dir, settings.environ)
+    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_workflows)
     artifacts = SqlArtifactStore(database, clock)
     events = SqlEventStore(database)
-    metrics = Metrics(gateway.__version__)
+    metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
     ledger = Ledger(
         SqlLedgerStore(database),
@@ -171,7 +174,8 @@ def make_core(settings: Settings) -> Core:
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
         limits=Limits(clock),
-        health=Health(clock),
+        health=health,
+        learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(ledger, audit, clock, CallObserver(metrics, events.add, clock)),
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
@@ -185,9 +189,8 @@ def make_serving(core: Core) -> Serving:
     directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
     cache = AnswerCache(core.clock)
     tokens = TokenService(core.tokenizers)
-    chat = ChatService(
-        lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache, tokens
-    )
+    parts = (core.accounts, core.limits, core.health, cache, tokens, core.learner.standings)
+    chat = ChatService(lambda: core.catalogue.current, directory, *parts)
     embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
@@ -277,12 +280,13 @@ def run_local_llm(settings: Settings, stop: threading.Event) -> None:
 
 
 def watch_configuration(core: Core, *, every: float = 2.0) -> None:
-    """Takes edits of the configuration files while the process lives."""
+    """Takes edits of the configuration files, and what other processes learned, while the process lives."""
 
     def watch() -> None:
         while True:
             time.sleep(every)
             core.catalogue.refresh()
+            core.learner.exchange()
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
 
@@ -320,9 +324,14 @@ def train_missing(settings: Settings, say: Callable[[str], None]) -> None:
 def check_configuration(settings: Settings) -> Catalogue:
     """Reads the configuration as the service would. ``ConfigurationInvalid`` or ``DefinitionInvalid`` otherwise."""
     catalogue = load_catalogue(settings.config_dir, settings.environ)
+    check_workflows(catalogue)
+    return catalogue
+
+
+def check_workflows(catalogue: Catalogue) -> None:
+    """``DefinitionInvalid`` for a workflow that cannot run with these models."""
     for raw in catalogue.workflows:
         parse_definition(raw, known_task_types(), lambda name: name in catalogue.models)
-    return catalogue
 
 
 def check_database(settings: Settings) -> None:
