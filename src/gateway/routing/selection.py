@@ -163,8 +163,8 @@ def _reason(candidate: Candidate, needs: frozenset[str], selection: Selection) -
         return f"does not declare {', '.join(missing)}"
     window = WINDOW_ASSUMED if candidate.window is None else candidate.window
     if candidate.tokens > window:
-        told = "declares no window, and" if candidate.window is None else "has a window of"
-        return f"{told} {window} tokens are less than the {candidate.tokens} needed"
+        told = " (assumed: it declares none)" if candidate.window is None else ""
+        return f"its window of {window} tokens{told} is less than the {candidate.tokens} needed"
     standing = candidate.standing
     if selection.min_quality is not None:
         if candidate.quality is None and standing.ratings < _ENOUGH_RATINGS:
