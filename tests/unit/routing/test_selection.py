@@ -121,8 +121,12 @@ def test_without_chance_or_with_the_same_it_is_the_same_choice() -> None:
 
 def test_a_plan_is_no_longer_than_a_call_has_attempts_and_asks_no_wire_beyond_it() -> None:
     asked: list[str] = []
-    many = [Candidate(f"m{at}", 0.5) for at in range(20)]
-    found = chosen(*many, carries=lambda name: asked.append(name) or "")
+
+    def carries(name: str) -> str:
+        asked.append(name)
+        return ""
+
+    found = chosen(*(Candidate(f"m{at}", 0.5) for at in range(20)), carries=carries)
     assert len(found.fitting) == len(asked) == MOST_ATTEMPTS
 
 

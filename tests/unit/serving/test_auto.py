@@ -97,7 +97,7 @@ def test_a_wrong_limit_is_refused_by_name(house: House, name: str, value: str) -
     header = f"x-gateway-{name}"
     found = ask(house, limits={header: value})
     assert (found.status, found.body["error"]["param"]) == (422, header)
-    rest = {"model_config": {"name": "t-auto"}, "input_data": {"prompt": "Hello"}}
+    rest: dict[str, Any] = {"model_config": {"name": "t-auto"}, "input_data": {"prompt": "Hello"}}
     assert house.ask("POST", "/execute/llm", rest, headers={header: value}).body["param"] == header
     field = f"model_config.selection.{name.replace('-', '_')}"
     rest["model_config"]["selection"] = {name.replace("-", "_"): value}
