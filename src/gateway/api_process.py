@@ -19,8 +19,10 @@ from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrat
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
+from gateway.serving.feedback import FeedbackService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.idempotency_store import SqlIdempotencyStore
+from gateway.store.learning_store import SqlLearningStore
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
@@ -91,6 +93,8 @@ def make_services(core: Core, executor: Executor) -> Services:
         desk=desk,
         registry=core.registry,
         prompts=core.prompts,
+        learner=core.learner,
+        feedback=FeedbackService(SqlLearningStore(core.database), core.ledger, core.audit, core.clock),
         artifacts=core.artifacts,
         events=core.events,
         webhooks=core.webhooks,

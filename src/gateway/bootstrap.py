@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import gateway
 from gateway.clock import Clock, SystemClock
+from gateway.engine.definition import parse_definition
 from gateway.engine.ports import Executor
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid
@@ -33,6 +34,7 @@ from gateway.providers.local_llm import LocalServerNote
 from gateway.providers.local_llm import serve as serve_local_llm
 from gateway.providers.tokenizers import BpeTokenizers
 from gateway.providers.transport import Transport
+from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import CatalogueHolder
 from gateway.registry.model_registry import ModelRegistry
 from gateway.registry.prompts import PromptService
@@ -46,6 +48,7 @@ from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
+from gateway.serving.learner import Learner
 from gateway.serving.predict import PredictService
 from gateway.serving.tokens import TokenService
 from gateway.settings import Settings
@@ -56,6 +59,7 @@ from gateway.store.calls import CallStore
 from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
 from gateway.store.key_store import SqlKeyStore
+from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
@@ -95,6 +99,7 @@ class Core:
     webhooks: SqlWebhookStore
     limits: Limits
     health: Health
+    learner: Learner
     metrics: Metrics
     accounts: Accounts
     egress: EgressClient
@@ -134,10 +139,10 @@ def make_core(settings: Settings) -> Core:
     logs.set_up(settings.log_level, settings.log_format)
     clock = SystemClock()
     database = Database(settings.database_url)
-    catalogue = CatalogueHolder(settings.config_dir, settings.environ)
+    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_workflows)
     artifacts = SqlArtifactStore(database, clock)
     events = SqlEventStore(database)
-    metrics = Metrics(gateway.__version__)
+    metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
     daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
     observer = CallObserver(metrics, events.add, clock)
@@ -176,7 +181,8 @@ def make_core(settings: Settings) -> Core:
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
         limits=Limits(clock),
-        health=Health(clock),
+        health=health,
+        learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
@@ -190,9 +196,8 @@ def make_serving(core: Core) -> Serving:
     directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
     cache = AnswerCache(core.clock)
     tokens = TokenService(core.tokenizers)
-    chat = ChatService(
-        lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache, tokens
-    )
+    parts = (core.accounts, core.limits, core.health, cache, tokens, core.learner.standings)
+    chat = ChatService(lambda: core.catalogue.current, directory, *parts)
     embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
@@ -290,14 +295,21 @@ def run_local_llm(settings: Settings, stop: threading.Event) -> None:
 
 
 def watch_configuration(core: Core, *, every: float = 2.0) -> None:
-    """Takes edits of the configuration files while the process lives."""
+    """Takes edits of the configuration files, and what other processes learned, while the process lives."""
 
     def watch() -> None:
         while True:
             time.sleep(every)
             core.catalogue.refresh()
+            core.learner.exchange()
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
+
+
+def check_workflows(catalogue: Catalogue) -> None:
+    """``DefinitionInvalid`` for a workflow that cannot run with these models."""
+    for raw in catalogue.workflows:
+        parse_definition(raw, known_task_types(), lambda name: name in catalogue.models)
 
 
 def await_schema(database: Database, seconds: float = 60.0) -> None:

@@ -70,6 +70,12 @@ class NotSupported(GatewayError):
     status, code = 400, "not_supported"
 
 
+class NoModelFits(GatewayError):
+    """No model that may be chosen can serve this request within its limits."""
+
+    status, code = 422, "no_model_fits"
+
+
 class NotFound(GatewayError):
     """Nothing of that name is here for you."""
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from gateway.bootstrap import make_audit, make_core, make_identity
+from gateway.bootstrap import check_workflows, make_audit, make_core, make_identity
 from gateway.clock import SystemClock
-from gateway.engine.definition import parse_definition
 from gateway.ledger.cost_tracker import Ledger
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import load_catalogue
@@ -26,7 +25,6 @@ from gateway.store.engine import Database
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.schema import HEAD, is_current
-from gateway.workflows.task_types import known_task_types
 
 _DEV_KEY = "development start"
 
@@ -71,8 +69,7 @@ def train_missing(settings: Settings, say: Callable[[str], None]) -> None:
 def check_configuration(settings: Settings) -> Catalogue:
     """Reads the configuration as the service would. ``ConfigurationInvalid`` or ``DefinitionInvalid`` otherwise."""
     catalogue = load_catalogue(settings.config_dir, settings.environ)
-    for raw in catalogue.workflows:
-        parse_definition(raw, known_task_types(), lambda name: name in catalogue.models)
+    check_workflows(catalogue)
     return catalogue
 
 

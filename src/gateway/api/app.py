@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from gateway.api.event_feed import EventFeed
 from gateway.api.http import (
     audit,
     execute,
+    feedback,
     keys,
     models,
     money,
@@ -37,7 +39,8 @@ from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
-_ROOMS = (system, tasks, workflows, execute, tokens, models, money, keys, prompts, audit, webhooks, unbuilt)
+_log = logging.getLogger(__name__)
+_ROOMS = (system, tasks, workflows, execute, tokens, feedback, models, money, keys, prompts, audit, webhooks, unbuilt)
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32
 
@@ -134,8 +137,17 @@ def _refusal(error: HTTPException) -> GatewayError:
 
 
 async def _watch_configuration(services: Services) -> None:
-    """Takes edits of the configuration files; a bad one keeps the last good configuration."""
+    """Takes edits of the configuration files, a bad one keeps the last good configuration; and what other
+    processes learned of deployments."""
+    adopted = services.catalogue.current.epoch
     while True:
         await asyncio.sleep(2.0)
-        if await asyncio.to_thread(services.catalogue.refresh):
-            await asyncio.to_thread(services.desk.adopt, services.catalogue.current.workflows)
+        try:
+            await asyncio.to_thread(services.catalogue.refresh)
+            current = services.catalogue.current
+            if current.epoch != adopted:
+                await asyncio.to_thread(services.desk.adopt, current.workflows)
+                adopted = current.epoch
+            await asyncio.to_thread(services.learner.exchange)
+        except Exception:  # noqa: BLE001 - told in the log; without this loop no edit would be taken any more
+            _log.exception("the configuration could not be looked at; it will be again")

@@ -27,6 +27,7 @@ from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
+from gateway.models.selection import selection_of_headers
 from gateway.security.access import Caller
 from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.telemetry import logs
@@ -203,6 +204,7 @@ class _Exchange:
             strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
             cache_seconds=_cache_seconds(self.headers.get("x-gateway-cache", "")),
             optimise=self.headers.get("x-gateway-optimise", ""),
+            selection=selection_of_headers(self.headers),
             session=self.headers.get("x-gateway-session", "")[:200],
         )
 
@@ -218,7 +220,13 @@ class _Exchange:
             return
         content, media_type = body_of(error, self.path, self.request_id)
         await self._start(
-            error.status, {**headers_of(error), "content-type": media_type, "content-length": str(len(content))}
+            error.status,
+            {
+                **headers_of(error),
+                "x-gateway-config": self._services.catalogue.current.epoch,
+                "content-type": media_type,
+                "content-length": str(len(content)),
+            },
         )
         await self._send({"type": "http.response.body", "body": content})
 

@@ -146,6 +146,7 @@ class Doors:
                     request_id,
                 )
             response.headers["x-request-id"] = request_id
+            response.headers.setdefault("x-gateway-config", services.catalogue.current.epoch)
             status = response.status_code
             return response
         finally:
@@ -179,7 +180,7 @@ async def admit(services: Services, caller: Caller, permission: str, method: str
         resource=f"{method} {path[:200]}",
         outcome="allowed" if allowed else "denied",
         request_id=request_id,
-        detail={"key_id": caller.key_id},
+        detail={"key_id": caller.key_id, "config": services.catalogue.current.epoch},
     )
     caller.require(permission)
 

@@ -18,6 +18,8 @@ from gateway.security.audit import AuditLog
 from gateway.security.identity import Identity
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
+from gateway.serving.feedback import FeedbackService
+from gateway.serving.learner import Learner
 from gateway.serving.predict import PredictService
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
@@ -45,6 +47,8 @@ class Services:
     desk: Desk
     registry: ModelRegistry
     prompts: PromptService
+    learner: Learner
+    feedback: FeedbackService
     artifacts: ArtifactStore
     events: SqlEventStore
     webhooks: SqlWebhookStore

@@ -65,7 +65,9 @@ def _checks(settings: Settings) -> list[tuple[str, str]]:
         try:
             check(settings)
         except GatewayError as error:
-            found.append((name, f"{error.message} ({error.mend})" if error.mend else error.message))
+            told = f"{error.message} ({error.mend})" if error.mend else error.message
+            kept = "; a running service keeps the last good ones" if check is upkeep.check_configuration else ""
+            found.append((name, told + kept))
         else:
             found.append((name, ""))
     return found

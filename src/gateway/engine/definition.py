@@ -17,7 +17,8 @@ from msgspec import Struct, field
 
 from gateway.engine.mapping import InputRef, StepRef, references
 from gateway.engine.task_types import TaskTypeSpec, find
-from gateway.errors import DefinitionInvalid, UnknownTaskType
+from gateway.errors import DefinitionInvalid, UnknownTaskType, ValidationFailed
+from gateway.models.selection import read_selection
 
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")
 MAX_STEPS = 200
@@ -169,15 +170,21 @@ def _step(
 def check_model_config(
     config: Any, path: str, spec: TaskTypeSpec, known_model: Callable[[str], bool]
 ) -> dict[str, Any]:
-    """``{name, provider?, parameters?, version?, alias?}``; an address or key in it is refused."""
+    """``{name, provider?, parameters?, version?, alias?, selection?}``; an address or key in it is refused."""
     _require(isinstance(config, dict), path, 'an object such as {"name": "gpt-4"}')
-    _refuse_unknown(config, frozenset({"name", "provider", "parameters", "version", "alias"}), path)
+    _refuse_unknown(config, frozenset({"name", "provider", "parameters", "version", "alias", "selection"}), path)
     name = config.get("name")
     _require(isinstance(name, str) and bool(name), f"{path}.name", "the name of a model")
     _require(spec.model_kind is not None, path, f"{spec.name} uses no model")
     _require(known_model(name), f"{path}.name", "no such model; GET /models lists them")
     parameters = config.get("parameters", {})
     _require(isinstance(parameters, dict), f"{path}.parameters", "an object")
+    if "selection" in config:
+        _require(spec.model_kind == "llm", f"{path}.selection", "only language models are chosen")
+        try:
+            read_selection(config["selection"], f"{path}.selection")
+        except ValidationFailed as error:
+            raise DefinitionInvalid(error.message, mend=error.mend, param=error.param) from None
     checked: dict[str, Any] = config
     return checked
 

@@ -127,6 +127,8 @@ class UsageFilter(Struct, frozen=True):
     task_id: str | None = None
     since: int | None = None
     until: int | None = None
+    request_id: str | None = None
+    entry_id: str | None = None
 
 
 class UsageRow(Struct, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.models.selection import Selection
+
 
 class CallContext(Struct, frozen=True):
     """Where a call came in and what it belongs to.
@@ -28,3 +30,5 @@ class CallContext(Struct, frozen=True):
     cache_seconds: int | None = None
     #: What the call asks to save tokens beside its model's row; see ``models.optimise.parse_optimise``.
     optimise: str = ""
+    #: The caller's limits on the choice of a model; ``None``: none are named.
+    selection: Selection | None = None

@@ -173,14 +173,16 @@ def _bearer(provider: ProviderSpec) -> dict[str, str]:
 
 
 class _Custom:
-    """A language model of another package: it carries all, or says so itself."""
+    """A language model of another package: it carries all, unless it has a ``dropped`` of its own."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.complete = model.complete
         self.stream = model.stream
+        self._dropped = getattr(model, "dropped", None)
+        self._count = getattr(model, "count_tokens", None)
 
-    def dropped(self, _chat: Chat) -> tuple[str, ...]:
-        return ()
+    def dropped(self, chat: Chat) -> tuple[str, ...]:
+        return () if self._dropped is None else tuple(self._dropped(chat))
 
-    async def count_tokens(self, _chat: Chat) -> int | None:
-        return None
+    async def count_tokens(self, chat: Chat) -> int | None:
+        return None if self._count is None else int(await self._count(chat))

@@ -35,12 +35,18 @@ ML_PROVIDER_TYPES = frozenset({"local", "python"})
 
 
 class Timeouts(Struct, frozen=True):
-    """Seconds: to connect, to the first byte, between bytes, and in all."""
+    """Seconds: to connect, to the first byte, between bytes, and in all; ``first_token`` is how long a
+    stream may say nothing while another deployment could answer instead."""
 
     connect: float = 5.0
     first_byte: float = 60.0
     idle: float = 30.0
     total: float = 600.0
+    first_token: float = 10.0
+
+    def to_first_token(self, *, others_wait: bool) -> float:
+        """Seconds to wait for a stream's first token."""
+        return min(self.first_token, self.first_byte) if others_wait else self.first_byte
 
 
 class ProviderSpec(Struct, frozen=True):
@@ -97,6 +103,10 @@ class ModelSpec(Struct, frozen=True):
     #: What a request and its answer pass through: the row's own or the default, and those of every model
     #: that a call may go on to.
     guards: tuple[GuardSpec, ...] = ()
+    #: How good its answers are held to be, 0 to 1; ``None``: not declared.
+    quality: float | None = None
+    #: What it is declared to do, by the words of ``models.selection``; what is not declared is not assumed.
+    capabilities: tuple[str, ...] = ()
     description: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 

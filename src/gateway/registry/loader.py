@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from gateway.errors import ConfigurationInvalid
+from gateway.errors import ConfigurationInvalid, GatewayError
 from gateway.models.guard import GuardSpec
 from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
 from gateway.registry.catalogue import (
@@ -24,6 +24,7 @@ from gateway.registry.catalogue import (
 )
 from gateway.registry.guard_rows import guards_of, with_reach
 from gateway.registry.optimise_rows import read_optimise
+from gateway.registry.selection_rows import check_fallbacks, read_capabilities, read_quality, read_weights, with_auto
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
 
 FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
@@ -31,7 +32,9 @@ _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_a
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
     "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
+    "quality", "capabilities",
 }  # fmt: skip
+_ROUTE_FIELDS = {"deployments", "strategy", "sticky", "stream", "hedge_after", "weights"}
 #: Classes of errors that may have fallbacks of their own, by the error's code.
 FALLBACK_CLASSES = ("context_too_long", "content_refused")
 _NEEDS_URL = frozenset({"openai", "anthropic", "openai_compatible", "azure_openai", "gemini", "vertex", "bedrock"})
@@ -60,13 +63,20 @@ def load_catalogue(config_dir: Path, environ: Mapping[str, str]) -> Catalogue:
 class CatalogueHolder:
     """The current catalogue; a bad edit keeps the last good one and ``last_error`` says why."""
 
-    def __init__(self, config_dir: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config_dir: Path,
+        environ: Mapping[str, str],
+        check: Callable[[Catalogue], object] = lambda _catalogue: None,
+    ) -> None:
+        """``check`` raises for a catalogue that must not come into force: its workflows, say, cannot run."""
         self._dir = config_dir
         self._environ = environ
+        self._check = check
         self._lock = threading.Lock()
         self._current = load_catalogue(config_dir, environ)
         self._seen = _epoch(config_dir)
-        self.last_error: ConfigurationInvalid | None = None
+        self.last_error: GatewayError | None = None
 
     @property
     def current(self) -> Catalogue:
@@ -76,16 +86,17 @@ class CatalogueHolder:
     def refresh(self) -> bool:
         """Reads the files again if they changed. True: a new catalogue is in force."""
         with self._lock:
-            seen = _epoch(self._dir)
-            if seen == self._seen:
-                return False
-            self._seen = seen
             try:
-                self._current = load_catalogue(self._dir, self._environ)
-            except ConfigurationInvalid as error:
+                seen = _epoch(self._dir)
+                if seen == self._seen:
+                    return False
+                self._seen = seen
+                found = load_catalogue(self._dir, self._environ)
+                self._check(found)
+            except GatewayError as error:
                 self.last_error = error
                 return False
-            self.last_error = None
+            self._current, self.last_error = found, None
             return True
 
 
@@ -93,7 +104,12 @@ def _epoch(config_dir: Path) -> str:
     digest = hashlib.sha256()
     for name in FILES:
         path = config_dir / name
-        content = path.read_bytes() if path.is_file() else b""
+        try:
+            content = path.read_bytes() if path.is_file() else b""
+        except OSError as error:
+            raise ConfigurationInvalid(
+                f"{name} cannot be read ({type(error).__name__})", mend="check the file"
+            ) from None
         digest.update(f"{name}:{len(content)}:".encode() + content)
     return digest.hexdigest()[:12]
 
@@ -188,6 +204,8 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             optimise=read_optimise(document, (*path, "optimise"), raw.get("optimise")),
             count=cast(Any, _word(document, path, raw, "count", ("bytes", "exact"))),
             guards=_guards(document, path, raw, kind, guards),
+            quality=read_quality(document, path, raw),
+            capabilities=read_capabilities(document, path, raw),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_object(document, (*path, "options"), raw.get("options", {}), None),
         )
@@ -199,6 +217,8 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
                     f"{fallback!r} is no other model of the same type",
                     "name a configured one",
                 )
+    check_fallbacks(document, models)
+    models = with_auto(models, providers, guards)
     defaults = document.value.get("defaults", {})
     _object(document, ("defaults",), defaults, None)
     for task, model in defaults.items():
@@ -225,7 +245,7 @@ def _route(document: Document, model: Path_, raw: Mapping[str, Any], rows: Mappi
     if "route" not in raw:
         return None
     path: Path_ = (*model, "route")
-    given = _object(document, path, raw["route"], {"deployments", "strategy", "sticky", "stream", "hedge_after"})
+    given = _object(document, path, raw["route"], _ROUTE_FIELDS)
     for name in ("provider", "upstream_model"):
         if name in raw:
             raise document.wrong((*model, name), "a model with a route has its deployments' own", "leave it out")
@@ -251,6 +271,7 @@ def _route(document: Document, model: Path_, raw: Mapping[str, Any], rows: Mappi
         sticky=cast(Any, _word(document, path, given, "sticky", ("none", "session", "prefix"))),
         stream=cast(Any, _word(document, path, given, "stream", ("live", "atomic"))),
         hedge_after=None if hedge is None else float(hedge),
+        weights=read_weights(document, path, given),
     )
 
 
@@ -324,7 +345,7 @@ def _optional(document: Document, path: Path_, value: Any) -> int | None:
 
 
 def _timeouts(document: Document, path: Path_, raw: Any) -> Timeouts:
-    _object(document, path, raw, {"connect", "first_byte", "idle", "total"})
+    _object(document, path, raw, {"connect", "first_byte", "idle", "total", "first_token"})
     for name, value in raw.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 3600:
             raise document.wrong((*path, name), "seconds from 0 to 3600 are expected here")

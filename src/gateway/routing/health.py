@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 
 from gateway.clock import Clock
+from gateway.routing.learning import Outcomes
 
 #: Failures in a row that open the breaker, and how long it stays open, in seconds.
 FAILURES = 5
@@ -25,6 +26,11 @@ class _State:
     probing: bool = False
     busy: int = 0
     latency: float | None = None
+    #: Counted since they were last taken: answered, failed, microseconds to the first token, and of how many.
+    answered: int = 0
+    failed: int = 0
+    micros: int = 0
+    measured: int = 0
 
 
 class Health:
@@ -72,6 +78,8 @@ class Health:
             if seconds is not None:
                 known = state.latency
                 state.latency = seconds if known is None else known + _NEWEST * (seconds - known)
+                state.micros += int(seconds * 1e6)
+                state.measured += 1
 
     def succeeded(self, name: str) -> None:
         """It answered (an answer that refuses the request is an answer)."""
@@ -79,12 +87,14 @@ class Health:
             state = self._states.get(name)
             if state is not None:
                 state.failures, state.open_until, state.probing = 0, 0.0, False
+                state.answered += 1
 
     def failed(self, name: str) -> None:
         """It did not."""
         with self._lock:
             state = self._states.setdefault(name, _State())
             state.failures += 1
+            state.failed += 1
             state.probing = False
             if state.failures >= FAILURES:
                 state.open_until = self._clock.monotonic() + OPEN_SECONDS
@@ -93,3 +103,13 @@ class Health:
         """Failures in a row by name, for those that have any."""
         with self._lock:
             return {name: state.failures for name, state in self._states.items() if state.failures}
+
+    def taken(self) -> dict[str, Outcomes]:
+        """The outcomes by name since this was last asked, for those that have any."""
+        with self._lock:
+            found = {}
+            for name, state in self._states.items():
+                if state.answered or state.failed or state.measured:
+                    found[name] = Outcomes(state.answered, state.failed, state.micros, state.measured)
+                    state.answered = state.failed = state.micros = state.measured = 0
+            return found

@@ -7,6 +7,7 @@ is never sent to the same place twice.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -27,9 +28,17 @@ from gateway.errors import (
 )
 
 MOST_ATTEMPTS = 6
+#: No more than so many attempts of one call begin within so many seconds.
+BURST, BURST_SECONDS = 4, 3.0
 #: The longest pause worth holding a caller's connection for, in seconds.
 LONGEST_PAUSE = 10.0
 _BASE_PAUSE = 0.25
+
+
+#: Codes of errors in the middle of a stream that count against its deployment's health.
+BROKEN = frozenset(
+    kind.code for kind in (UpstreamError, StreamIncomplete, UpstreamTimeout, UpstreamUnavailable, UpstreamOverloaded)
+)
 
 
 class Verdict(Struct, frozen=True):
@@ -44,8 +53,10 @@ def judge(error: GatewayError, *, attempt: int, total: int, most_here: int) -> V
     """After the ``attempt``-th try at one deployment (``total`` in all; both from 1)."""
     if total >= MOST_ATTEMPTS:
         return Verdict("stop", counts=_counts(error))
-    if isinstance(error, (ContextTooLong, ProviderNotConfigured, ModelNotReady, UpstreamAccountRefused)):
+    if isinstance(error, (ContextTooLong, ProviderNotConfigured, ModelNotReady)):
         return Verdict("next")
+    if isinstance(error, UpstreamAccountRefused):
+        return Verdict("next", counts=True)  # a wrong key or an empty account does not mend within a call
     if isinstance(error, UpstreamRejected):
         return Verdict("stop")
     if not isinstance(error, UpstreamError):
@@ -62,6 +73,11 @@ def judge(error: GatewayError, *, attempt: int, total: int, most_here: int) -> V
         pause = max(error.retry_after or 0.0, _jittered(attempt))
         return Verdict("again", pause, counts=True) if here and pause <= LONGEST_PAUSE else Verdict("next", counts=True)
     return Verdict("again" if here else "next", _jittered(attempt), counts=True)
+
+
+def wait_before(starts: Sequence[float], now: float) -> float:
+    """Seconds to wait before another attempt of a call whose attempts began at ``starts`` (seconds, ascending)."""
+    return max(starts[-BURST] + BURST_SECONDS - now, 0.0) if len(starts) >= BURST else 0.0
 
 
 def _counts(error: GatewayError) -> bool:

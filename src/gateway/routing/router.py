@@ -43,12 +43,14 @@ class Conditions(Protocol):
 
 
 class Ask(Struct, frozen=True):
-    """What of a request decides: a ``draw`` from 0 to 1, the key it sticks by, and each model's price
-    for it (``None``: unknown, the dearest)."""
+    """What of a request decides: a ``draw`` from 0 to 1, the key it sticks by, each model's price for it
+    (``None``: unknown, the dearest), and for a route of strategy ``auto`` what ``routing.selection``
+    chose, each deployment with its reason."""
 
     draw: float = 0.0
     sticky_key: str = ""
     price: Callable[[str], int | None] = lambda _name: None
+    chosen: Sequence[tuple[str, str]] = ()
 
 
 class Plan(Struct, frozen=True):
@@ -92,6 +94,8 @@ def _deployments(
     route = models[name].route
     if route is None:
         return [(name, "")]
+    if route.strategy == "auto":
+        return ask.chosen
     if route.sticky != "none" and ask.sticky_key:
         ordered = _shared(route.deployments, ask.sticky_key)
         return [(item.model, f"of {name}, sticky by {route.sticky}") for item in ordered]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -22,6 +22,8 @@ from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usa
 from gateway.models.tokens import TokenCount
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.routing.health import Health
+from gateway.routing.learning import Standing
+from gateway.routing.retry import BROKEN
 from gateway.routing.router import Plan
 from gateway.security.access import Caller
 from gateway.security.limits import Limits
@@ -39,11 +41,12 @@ from gateway.serving.chat_order import (
     estimate,
     tokens_saved,
 )
-from gateway.serving.chat_path import ChatPath, Deployments
+from gateway.serving.chat_path import ChatPath
 from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.serving.delta_flow import deltas_of
 from gateway.serving.guarding import GuardRails, guards_line
 from gateway.serving.repair import repaired
+from gateway.serving.selecting import Deployments
 from gateway.serving.tokens import TokenService, said_by
 
 #: Ways of ending that make an answer worth keeping.
@@ -62,9 +65,10 @@ class ChatService:
         health: Health,
         cache: AnswerCache,
         tokens: TokenService,
+        standings: Callable[[], Mapping[str, Standing]],
     ) -> None:
         self._catalogue = catalogue
-        self._path = ChatPath(deployments, accounts, health, tokens)
+        self._path = ChatPath(deployments, accounts, health, tokens, standings)
         self._tokens = tokens
         self._accounts = accounts
         self._limits = limits
@@ -189,11 +193,10 @@ class ChatService:
 
     async def _stream(self, order: Order, ticket: Ticket | None) -> ChatStream:
         async def send(attempt: Attempt) -> Streamed:
-            first_token = order.catalogue.provider(attempt.spec.provider).timeouts.first_byte
             pieces = attempt.model.stream(attempt.chat)
             if order.guard is not None and order.guard.checks_pieces:
                 pieces = order.guard.checked_pieces(pieces)
-            return await begin(pieces, first_token, whole=_is_atomic(order))
+            return await begin(pieces, attempt.patience, whole=_is_atomic(order))
 
         async def lose(attempt: Attempt, lost: Streamed) -> None:
             close = getattr(lost.pieces, "aclose", None)
@@ -207,8 +210,10 @@ class ChatService:
         attempt = found.attempt
         self._health.entered(attempt.spec.name)
 
-        def settled(usage: Usage) -> None:
+        def settled(usage: Usage, outcome: str) -> None:
             self._health.left(attempt.spec.name)
+            if outcome in BROKEN:
+                self._health.failed(attempt.spec.name)
             self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
 
         return ChatStream(
@@ -258,10 +263,10 @@ class ChatService:
         saved: dict[str, Any] = notes.get("tokens", {})
         return saved
 
-    def explain(self, caller: Caller, model: str, chat: Chat | None = None, *, draw: float | None = None) -> Plan:
-        """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance."""
+    def explain(self, caller: Caller, model: str, chat: Chat | None = None, **circumstances: Any) -> Plan:
+        """The plan of a call now, with its reasons; nothing is sent. See ``ChatPath.explain``."""
         caller.require_model(model)
-        return self._path.explain(self._catalogue(), caller, model, chat, draw=draw)
+        return self._path.explain(self._catalogue(), caller, model, chat, **circumstances)
 
     async def _admitted(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
         """The admitted order, its chat as the model's guards let it pass."""
@@ -283,7 +288,7 @@ class ChatService:
         """Admits the call: permission, the shape of the chat, rate limits."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, provider)
-        notes: dict[str, Any] = {}
+        notes: dict[str, Any] = {"config": catalogue.epoch}
         if spec.optimise is not None or call.optimise:
             chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         state = self._limits.take(caller, model=spec.name, tokens=estimate(chat) + (chat.max_tokens or 0))
@@ -296,6 +301,8 @@ class ChatService:
         if not ttl:
             return None
         key = cache_key(order.caller, order.chat, order.catalogue.epoch, stream=stream)
+        if order.call.selection is not None:
+            key += repr(order.call.selection)  # what was chosen within other limits is no answer within these
         return await self._cache.join(key, min(ttl, LONGEST))
 
     async def _replayed(self, order: Order, kept: Kept) -> AnswerMeta:

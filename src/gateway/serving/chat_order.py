@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -71,6 +73,8 @@ class Attempt(Struct, frozen=True):
     started: int
     input_estimate: int
     provider_type: str
+    #: Seconds that a stream has until its first token.
+    patience: float
 
 
 class Streamed(Struct, frozen=True):
@@ -131,6 +135,16 @@ def sticky_key(sticky: str, chat: Chat, call: CallContext) -> str:
         first = next((message.text() for message in chat.messages if message.role != "system"), "")
         return f"{[tool.name for tool in chat.tools]}{system}{first[:_PREFIX]}"
     return ""
+
+
+def chance(chat: Chat, call: CallContext, *, auto: bool) -> float:
+    """A number from 0 to 1 for what a plan leaves to chance. Where the caller asks for determinism, and in
+    a choice by ``auto`` for a chat with a ``seed``, it is one of the chat, from the half that explores nothing."""
+    fixed = (call.selection is not None and call.selection.deterministic) or (auto and chat.seed is not None)
+    if not fixed:
+        return random.random()
+    said = "\0".join(message.text() for message in chat.messages)
+    return 0.5 + int.from_bytes(hashlib.blake2b(said.encode(), digest_size=6).digest(), "big") / 2**49
 
 
 async def begin(pieces: AsyncIterator[Delta], first_token: float, *, whole: bool) -> Streamed:

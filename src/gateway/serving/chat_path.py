@@ -3,55 +3,56 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, NotSupported, UpstreamError
+from gateway.errors import GatewayError, NoModelFits, NotSupported, UpstreamError
 from gateway.governance.policy import input_tokens_bound, output_tokens_bound
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Usage
+from gateway.models.llm_models import Chat, Message, TextPart, Usage
+from gateway.models.selection import refuse_selection
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.health import Health
+from gateway.routing.learning import Standing
 from gateway.routing.router import Ask, Plan, plan
 from gateway.security.access import Caller
 from gateway.serving.accounts import Accounts
 from gateway.serving.chat_order import (
     Answered,
     Attempt,
-    Deployed,
     Order,
     Sent,
+    chance,
     estimate,
     estimated,
     sticky_key,
     with_defaults,
 )
 from gateway.serving.failover import Tries, follow, race
+from gateway.serving.selecting import USUAL_OUTPUT, Deployments, Selector
 from gateway.serving.tokens import SILENCE, Said, TokenService
-
-#: Tokens that an answer is taken to have where nobody says, when prices are compared.
-_USUAL_OUTPUT = 256
-
-
-class Deployments(Protocol):
-    """Language models by their rows; see ``providers.directory``."""
-
-    def language_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed: ...
 
 
 class ChatPath:
     """Takes admitted orders to an answer; one instance an event loop."""
 
-    def __init__(self, deployments: Deployments, accounts: Accounts, health: Health, tokens: TokenService) -> None:
+    def __init__(
+        self,
+        deployments: Deployments,
+        accounts: Accounts,
+        health: Health,
+        tokens: TokenService,
+        standings: Callable[[], Mapping[str, Standing]],
+    ) -> None:
         self.deployments = deployments
         self.tokens = tokens
         self._accounts = accounts
         self._health = health
+        self._selector = Selector(deployments, accounts.now, standings)
 
     async def through(
         self,
@@ -60,13 +61,13 @@ class ChatPath:
         lose: Callable[[Attempt, Sent], Awaitable[None]],
     ) -> Answered[Sent]:
         """Follows the plan until an attempt is answered."""
-        catalogue, spec, caller, chat, call = order.catalogue, order.spec, order.caller, order.chat, order.call
-        route = plan(spec.name, catalogue.models, caller.may_use_model, self._health, self._ask(catalogue, chat, call))
+        catalogue, spec, caller = order.catalogue, order.spec, order.caller
+        route = await self._planned(order)
         reasons = dict(zip(route.models, route.reasons, strict=True))
         tries = Tries()
 
         async def attempt(name: str, number: int) -> tuple[Attempt, Sent]:
-            opened = await self._open(order, catalogue.models[name], number)
+            opened = await self._open(order, catalogue.models[name], number, last=name not in route.models[:-1])
             return opened, await self._send(opened, send)
 
         async def run(names: Sequence[str]) -> tuple[Attempt, Sent]:
@@ -89,21 +90,54 @@ class ChatPath:
         return Answered(opened, sent, tries.count, reasons.get(name) or f"{name}: fallback of {spec.name}")
 
     def explain(
-        self, catalogue: Catalogue, caller: Caller, model: str, chat: Chat | None = None, *, draw: float | None = None
+        self,
+        catalogue: Catalogue,
+        caller: Caller,
+        model: str,
+        chat: Chat | None = None,
+        *,
+        draw: float | None = None,
+        call: CallContext = CallContext("explain", "explain"),  # noqa: B008 - a frozen value
+        notes: dict[str, Any] | None = None,
     ) -> Plan:
-        """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance."""
+        """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance;
+        ``notes`` is given what the record of the call would have of it."""
         spec = catalogue.model(model)
-        asked = Chat(model, ()) if chat is None else chat
-        ask = self._ask(catalogue, asked, CallContext("explain", "explain"))
-        ask = ask if draw is None else msgspec.structs.replace(ask, draw=draw)
+        asked = Chat(model, (Message("user", (TextPart("…"),)),)) if chat is None else chat
+        ask = self._ask(catalogue, caller, asked, call, {} if notes is None else notes, draw)
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
 
-    def _ask(self, catalogue: Catalogue, chat: Chat, call: CallContext) -> Ask:
+    async def _planned(self, order: Order) -> Plan:
+        """The plan of an order; that nothing fits is on record as well."""
+        catalogue, spec, caller, call = order.catalogue, order.spec, order.caller, order.call
+        try:
+            ask = self._ask(catalogue, caller, order.chat, call, order.notes, None)
+        except NoModelFits as error:
+            refused = (caller, call, "llm", spec.name, error.code, order.notes)
+            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
+            raise
+        return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
+
+    def _ask(
+        self,
+        catalogue: Catalogue,
+        caller: Caller,
+        chat: Chat,
+        call: CallContext,
+        notes: dict[str, Any],
+        draw: float | None,
+    ) -> Ask:
         """What of this chat decides its plan."""
         route = catalogue.models[chat.model].route
+        if call.selection is not None and (route is None or route.strategy != "auto"):
+            refuse_selection(call.selection, chat.model)
         if route is None:
             return Ask()
-        usage = Usage(estimate(chat), chat.max_tokens or _USUAL_OUTPUT)
+        draw = chance(chat, call, auto=route.strategy == "auto") if draw is None else draw
+        if route.strategy == "auto":
+            choice = self._selector.choose(catalogue, route, caller, chat, call, notes, draw)
+            return Ask(chosen=choice.steps(chat.model))
+        usage = Usage(estimate(chat), chat.max_tokens or USUAL_OUTPUT)
 
         def price(name: str) -> int | None:
             spec = catalogue.models[name]
@@ -114,9 +148,9 @@ class ChatPath:
                 return None
             return cost_llm(card, usage)
 
-        return Ask(random.random(), sticky_key(route.sticky, chat, call), price)
+        return Ask(draw, sticky_key(route.sticky, chat, call), price)
 
-    async def _open(self, order: Order, spec: ModelSpec, number: int) -> Attempt:
+    async def _open(self, order: Order, spec: ModelSpec, number: int, *, last: bool) -> Attempt:
         """Checks that the deployment can carry the chat, then reserves its worst case."""
         catalogue, caller, chat, call = order.catalogue, order.caller, order.chat, order.call
         provider = catalogue.provider(spec.provider)
@@ -146,7 +180,8 @@ class ChatPath:
             call = msgspec.structs.replace(call, cause=f"{call.cause}#{number}")
         account = await self._accounts.open(caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes)
         started = time.perf_counter_ns()
-        return Attempt(spec, model, ready, card, account, dropped, started, estimate(ready), provider.type)
+        patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
+        return Attempt(spec, model, ready, card, account, dropped, started, estimate(ready), provider.type, patience)
 
     async def _exact(self, provider: ProviderSpec, spec: ModelSpec, chat: Chat) -> int:
         return await asyncio.to_thread(self.tokens.bound, provider.type, spec, chat)

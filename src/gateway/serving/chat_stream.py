@@ -32,7 +32,7 @@ class ChatStream:
         meta: AnswerMeta,
         started: int,
         used: Callable[[Said, Usage], Usage],
-        settled: Callable[[Usage], object],
+        settled: Callable[[Usage, str], object],
         keep: Callable[[tuple[Delta, ...] | None], None] | None = None,
     ) -> None:
         #: Puts the caller's own values back where guards took them out; what is kept has placeholders.
@@ -124,7 +124,7 @@ class ChatStream:
             upstream_model=self.meta.upstream_model or None,
         )
         self.usage = usage
-        self._settled(usage)
+        self._settled(usage, outcome)
         self.meta = msgspec.structs.replace(
             self.meta,
             cost=settled.entry.cost,

@@ -20,6 +20,7 @@ from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.models.call import CallContext
 from gateway.models.embedding_models import EmbeddingModel, Embeddings, EmbedRequest
 from gateway.models.llm_models import Usage
+from gateway.models.selection import refuse_selection
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.health import Health
 from gateway.security.access import Caller
@@ -67,11 +68,13 @@ class EmbedService:
         """A vector for each input. Raises what the last attempt's error was."""
         catalogue = self._catalogue()
         spec = _admit(catalogue, caller, request)
+        if call.selection is not None:
+            refuse_selection(call.selection, spec.name)
         provider = catalogue.provider(spec.provider)
         bound = _bound(request)
         state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
         card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
-        tries, notes = Tries(), dict[str, Any]()
+        tries, notes = Tries(), dict[str, Any](config=catalogue.epoch)
         if spec.guards:
             request = await self._guarded(caller, spec, request, call, notes)
 

@@ -11,16 +11,30 @@ from typing import TypeVar
 from gateway.errors import ContextTooLong, GatewayError, NotSupported
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.routing.health import Health
-from gateway.routing.retry import judge
+from gateway.routing.retry import MOST_ATTEMPTS, judge, wait_before
 
 Answer = TypeVar("Answer")
 
 
 class Tries:
-    """How often one call was sent, over all deployments and both sides of a race."""
+    """How often one call was sent and when, over all deployments and both sides of a race."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._starts: list[float] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._starts)
+
+    async def next(self) -> int:
+        """The number of the try that may begin now; waits where too many began a moment ago."""
+        now = time.monotonic()
+        seconds = wait_before(self._starts, now)
+        self._starts.append(now + seconds)
+        number = self.count
+        if seconds:
+            await asyncio.sleep(seconds)
+        return number
 
 
 async def follow(
@@ -38,15 +52,16 @@ async def follow(
     ``attempt(name, number)`` sends one try; ``number`` counts all of them.
     """
     problem: GatewayError | None = None
-    rest = list(names)
+    rest, tried = list(names), set[str]()
     while rest:
         name, here = rest.pop(0), 0
+        tried.add(name)
         while True:
-            here, tries.count = here + 1, tries.count + 1
+            number, here = await tries.next(), here + 1
             health.entered(name)
             began = time.monotonic()
             try:
-                answer = await attempt(name, tries.count)
+                answer = await attempt(name, number)
             except GatewayError as error:
                 health.left(name)
                 problem = error
@@ -54,9 +69,9 @@ async def follow(
                 verdict = judge(error, attempt=here, total=tries.count, most_here=most)
                 if verdict.counts:
                     health.failed(name)
-                other = _of_class(error, asked, allowed)
+                other = None if tries.count >= MOST_ATTEMPTS else _of_class(error, asked, allowed)
                 if other is not None:
-                    rest = [item for item in other if item != name]
+                    rest = [item for item in other if item not in tried]
                     break
                 if verdict.what == "stop":
                     raise

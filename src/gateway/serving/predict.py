@@ -15,6 +15,7 @@ from gateway.ledger.pricing import card_for_ml, cost_ml, worst_case_ml
 from gateway.models.call import CallContext
 from gateway.models.custom_models import load_predictor
 from gateway.models.ml_models import Features, ModelVersion, Prediction, Predictor
+from gateway.models.selection import refuse_selection
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.registry.model_registry import ModelRegistry
 from gateway.security.access import Caller
@@ -79,6 +80,8 @@ class PredictService:
         catalogue = self._catalogue()
         spec = catalogue.model(request.model)
         _check_kind(spec, provider)
+        if call.selection is not None:
+            refuse_selection(call.selection, spec.name)
         state = self._limits.take(caller, model=request.model, tokens=0)
         return await asyncio.shield(self._answer(catalogue, spec, caller, request, call, state))
 
@@ -103,6 +106,7 @@ class PredictService:
             "ml",
             worst_case_ml(card, max_seconds=MOST_SECONDS, rows=rows),
             card.name,
+            notes={"config": catalogue.epoch},
         )
         started = time.perf_counter_ns()
         try:

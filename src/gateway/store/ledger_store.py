@@ -303,7 +303,18 @@ def _hold_of(row: Row[Any]) -> Hold:
 def _filtered(query: Select[Any], where: UsageFilter) -> Select[Any]:
     conditions = [
         entry.c[name] == value
-        for name in ("principal", "key_id", "team", "model", "provider", "kind", "run_id", "task_id")
+        for name in (
+            "principal",
+            "key_id",
+            "team",
+            "model",
+            "provider",
+            "kind",
+            "run_id",
+            "task_id",
+            "request_id",
+            "entry_id",
+        )
         if (value := getattr(where, name)) is not None
     ]
     if where.since is not None:

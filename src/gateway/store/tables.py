@@ -235,6 +235,7 @@ entry = Table(
     Column("task_id", Text, index=True),
     Column("at", BigInteger, nullable=False, index=True),
     Index("entry_by_principal", "principal", "at"),
+    Index("entry_by_request", "request_id"),
 )
 
 posting = Table(

@@ -15,6 +15,7 @@ from gateway.errors import StepCancelled, ValidationFailed
 from gateway.models.artifacts import ArtifactStore
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
+from gateway.models.selection import read_selection
 from gateway.registry.model_registry import ModelRegistry
 from gateway.security.access import Caller
 from gateway.serving.answer import ChatAnswer
@@ -71,6 +72,7 @@ class StepContext:
 
     def call(self, number: int = 0) -> CallContext:
         """The circumstances of this attempt's model call ``number``; each number is charged once."""
+        limits = (self.model_config or {}).get("selection")
         return CallContext(
             request_id=self.request_id,
             cause=f"{self.cause}:{number}",
@@ -78,6 +80,7 @@ class StepContext:
             run_id=self.run_id,
             task_id=self.task_id,
             workflow_id=self.workflow_id,
+            selection=None if limits is None else read_selection(limits, "model_config.selection"),
         )
 
     def progress(self, fraction: float, note: str = "") -> None:

@@ -135,7 +135,7 @@ def test_the_unhealthy_go_last_but_are_not_lost() -> None:
         (UpstreamTimeout("x"), "next", "next", True),
         (StreamIncomplete("x"), "next", "next", True),
         (UpstreamRejected("x"), "stop", "stop", False),
-        (UpstreamAccountRefused("x"), "next", "next", False),
+        (UpstreamAccountRefused("x"), "next", "next", True),
         (ContextTooLong("x"), "next", "next", False),
         (ProviderNotConfigured("x"), "next", "next", False),
         (BudgetExceeded("x"), "stop", "stop", False),

@@ -211,6 +211,7 @@ def with_catalogue(house: House, catalogue: Catalogue, caller: Caller, chat: Cha
             house.core.health,
             AnswerCache(house.core.clock),
             TokenService(house.core.tokenizers),
+            house.core.learner.standings,
         )
         try:
             return await service.complete(caller, chat, circumstances())

@@ -16,6 +16,7 @@ from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
 from gateway.ids import new_id
 from gateway.models.call import CallContext
+from gateway.models.selection import read_selection, selection_of_headers
 from gateway.money import usd
 from gateway.serving.predict import PredictRequest
 from gateway.telemetry.traces import child_of
@@ -26,7 +27,7 @@ _BODY = {
     "properties": {"model_config": {"type": "object"}, "input_data": {"type": "object"}},
     "required": ["input_data"],
 }
-_CONFIG = ("name", "provider", "parameters", "version", "alias")
+_CONFIG = ("name", "provider", "parameters", "version", "alias", "selection")
 _LLM_DATA = ("prompt", "messages", "template", "variables")
 _ML_DATA = ("features", "rows", "series", "horizon")
 
@@ -42,7 +43,11 @@ async def _llm(call: Call, body: dict[str, Any]) -> Response:
     model = _model(call, config, "llm")
     chat = await asyncio.to_thread(chat_of, model, config.get("parameters") or {}, data, call.services.prompts)
     provider = text_field(config, "provider", "model_config") or None
-    answer = await call.services.chat.complete(call.caller, chat, context_of(call, "execute"), provider=provider)
+    context = context_of(call, "execute")
+    if config.get("selection") is not None:
+        selection = read_selection(config["selection"], "model_config.selection")
+        context = msgspec.structs.replace(context, selection=selection)
+    answer = await call.services.chat.complete(call.caller, chat, context, provider=provider)
     return json_response(result_of(answer.reply, answer.meta), headers=answer_headers(answer.meta))
 
 
@@ -54,6 +59,10 @@ async def ml(call: Call) -> Response:
 async def _ml(call: Call, body: dict[str, Any]) -> Response:
     config, data = _parts(body)
     refuse_unknown(data, _ML_DATA, "input_data")
+    if "selection" in config:
+        raise ValidationFailed(
+            "model_config.selection: only language models are chosen", param="model_config.selection"
+        )
     parameters = config.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise ValidationFailed("model_config.parameters: an object is expected", param="model_config.parameters")
@@ -97,6 +106,7 @@ def context_of(call: Call, door: str) -> CallContext:
         door=door,
         traceparent=child_of(call.request.headers.get("traceparent", "")),
         optimise=call.request.headers.get("x-gateway-optimise", ""),
+        selection=selection_of_headers(call.request.headers),
     )
 
 

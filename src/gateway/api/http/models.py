@@ -9,13 +9,19 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
+from gateway.api.http.params import whole_of
 from gateway.clock import rfc3339
 from gateway.errors import ModelNotFound, NotSupported, ValidationFailed
 from gateway.events.event import EventDraft
 from gateway.governance.validators import refuse_unknown, text_field, whole_field
+from gateway.models.call import CallContext
+from gateway.models.llm_models import Chat, Message, TextPart
 from gateway.models.ml_models import ModelVersion
+from gateway.models.selection import FIELDS, read_selection
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.registry.model_registry import CHAMPION, Alias
+
+_MOST_TOKENS = 2_000_000
 
 
 async def listing(call: Call) -> Response:
@@ -73,12 +79,16 @@ def _tell(call: Call, moved: Alias) -> None:
 
 
 async def route(call: Call) -> Response:
-    """The plan of a call now; ``draw`` (0 to 1) stands for chance. Nothing is sent."""
+    """The plan of a call now; nothing is sent. ``draw`` (0 to 1) stands for chance; of a model that is
+    chosen, ``input_tokens`` and the fields of ``models.selection`` say what the call would ask."""
     catalogue = call.services.catalogue.current
     spec = _spec(call, catalogue)
     if spec.type != "llm":
         raise NotSupported(f"{spec.name} is a {spec.type} model: it has no route", param="name")
-    plan = call.services.chat.explain(call.caller, spec.name, draw=_draw(call))
+    notes: dict[str, Any] = {}
+    plan = call.services.chat.explain(
+        call.caller, spec.name, _chat(call, spec.name), draw=_draw(call), call=_limits(call), notes=notes
+    )
     health = call.services.health
     failures = health.failures()
     steps = [
@@ -95,8 +105,22 @@ async def route(call: Call) -> Response:
         for name, reason in zip(plan.models, plan.reasons, strict=True)
     ]
     strategy = "one deployment" if spec.route is None else spec.route.strategy
-    body = {"model": spec.name, "strategy": strategy, "config_epoch": catalogue.epoch, "plan": steps}
+    body = {"model": spec.name, "strategy": strategy, "config_epoch": catalogue.epoch, "plan": steps, **notes}
     return json_response(body)
+
+
+def _limits(call: Call) -> CallContext:
+    given = {name: text for name in FIELDS if (text := call.query(name)) is not None}
+    selection = read_selection(given, "") if given else None
+    return CallContext(call.request_id, "explain", selection=selection)
+
+
+def _chat(call: Call, model: str) -> Chat:
+    """A chat of about ``input_tokens``."""
+    tokens = whole_of(call, "input_tokens") or 1
+    if tokens > _MOST_TOKENS:
+        raise ValidationFailed(f"input_tokens: at most {_MOST_TOKENS}", param="input_tokens")
+    return Chat(model, (Message("user", (TextPart("…." * tokens),)),))
 
 
 def _draw(call: Call) -> float | None:
@@ -134,6 +158,7 @@ def _view(call: Call, catalogue: Catalogue, spec: ModelSpec, *, whole: bool) -> 
         view["missing"] = list(provider.missing)
     if spec.type in ("llm", "embedding"):
         view |= {"context_window": spec.context_window, "max_output_tokens": spec.max_output_tokens}
+        view |= {"quality": spec.quality, "capabilities": list(spec.capabilities)} if spec.route is None else {}
         return view
     versions = call.services.registry.versions(spec.name)
     serving = next((item for item in versions if (spec.alias or CHAMPION) in item.aliases), None)

@@ -51,8 +51,10 @@ async def readyz(_request: Request, services: Services) -> Response:
         parts["database"] = "ok"
     except GatewayError as error:
         parts["database"] = error.message
-    problem = services.catalogue.last_error
-    parts["configuration"] = "ok" if problem is None else f"the last edit is refused: {problem.message}"
+    problem, epoch = services.catalogue.last_error, services.catalogue.current.epoch
+    parts["configuration"] = (
+        "ok" if problem is None else f"the last edit is refused: {problem.message}; {epoch} stays in force"
+    )
     ready = parts["database"] == "ok"
     return json_response({"status": "ready" if ready else "not ready", "parts": parts}, 200 if ready else 503)
 
