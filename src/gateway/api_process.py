@@ -14,6 +14,7 @@ from importlib import import_module
 import uvicorn
 
 from gateway.api.app import make_app
+from gateway.api.once import OnceKeys
 from gateway.api.services import Services
 from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
 from gateway.dashboard.pages import pages
@@ -92,7 +93,10 @@ def make_services(core: Core, executor: Executor) -> Services:
         artifacts=core.artifacts,
         events=core.events,
         webhooks=core.webhooks,
-        idempotency=SqlIdempotencyStore(core.database, core.clock),
+        once=OnceKeys(SqlIdempotencyStore(core.database, core.clock)),
+        respond=serving.respond,
+        responses=core.responses,
+        moderate=serving.moderate,
         metrics=core.metrics,
         health=core.health,
         ping_database=core.database.ping,

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gateway
+from gateway.api.responses_door import ResponsesService
 from gateway.clock import Clock, SystemClock
 from gateway.engine.definition import parse_definition
 from gateway.engine.ports import Executor
@@ -47,6 +48,7 @@ from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
+from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
 from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
@@ -58,6 +60,7 @@ from gateway.store.key_store import SqlKeyStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.response_store import SqlResponseStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import HEAD, is_current
 from gateway.store.webhook_store import SqlWebhookStore
@@ -91,6 +94,7 @@ class Core:
     events: SqlEventStore
     engine: SqlEngineStore
     webhooks: SqlWebhookStore
+    responses: SqlResponseStore
     limits: Limits
     health: Health
     metrics: Metrics
@@ -104,7 +108,9 @@ class Serving:
 
     chat: ChatService
     embed: EmbedService
+    moderate: ModerateService
     predict: PredictService
+    respond: ResponsesService
     transport: Transport
 
 
@@ -167,6 +173,7 @@ def make_core(settings: Settings) -> Core:
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
+        responses=SqlResponseStore(database, clock),
         limits=Limits(clock),
         health=Health(clock),
         metrics=metrics,
@@ -185,7 +192,9 @@ def make_serving(core: Core) -> Serving:
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
     )
-    return Serving(chat, embed, predict, transport)
+    moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
+    respond = ResponsesService(chat, core.responses, core.settings.store_responses)
+    return Serving(chat, embed, moderate, predict, respond, transport)
 
 
 def make_runner(core: Core) -> StepRunner:

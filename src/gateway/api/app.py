@@ -19,12 +19,29 @@ import gateway
 from gateway.api.dataplane import DataPlane
 from gateway.api.doors import Doors, PublicHandler, error_response, request_id_of
 from gateway.api.event_feed import EventFeed
-from gateway.api.http import audit, execute, keys, models, money, prompts, system, tasks, unbuilt, webhooks, workflows
+from gateway.api.http import (
+    audit,
+    execute,
+    keys,
+    models,
+    moderations,
+    money,
+    prompts,
+    responses,
+    system,
+    tasks,
+    unbuilt,
+    webhooks,
+    workflows,
+)
 from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
-_ROOMS = (system, tasks, workflows, execute, models, money, keys, prompts, audit, webhooks, unbuilt)
+_ROOMS = (
+    *(system, tasks, workflows, execute, models, money, keys, prompts, audit, webhooks),
+    *(responses, moderations, unbuilt),
+)
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32
 

@@ -20,7 +20,7 @@ from gateway.ledger.entry import Settled
 from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Delta, Reply, Usage, UsageBasis
-from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue, ModelSpec
 from gateway.routing.health import Health
 from gateway.routing.router import Plan
 from gateway.security.access import Caller
@@ -260,7 +260,7 @@ class ChatService:
         if spec.type != "llm":
             raise NotSupported(
                 f"{spec.name} is a {spec.type} model, not a language model",
-                mend="send it to /execute/ml" if spec.type != "embedding" else "",
+                mend="" if spec.type in API_MODEL_TYPES else "send it to /execute/ml",
                 param="model",
             )
         if provider is not None and provider != spec.provider and spec.route is None:

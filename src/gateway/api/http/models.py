@@ -14,7 +14,7 @@ from gateway.errors import ModelNotFound, NotSupported, ValidationFailed
 from gateway.events.event import EventDraft
 from gateway.governance.validators import refuse_unknown, text_field, whole_field
 from gateway.models.ml_models import ModelVersion
-from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue, ModelSpec
 from gateway.registry.model_registry import CHAMPION, Alias
 
 
@@ -132,7 +132,7 @@ def _view(call: Call, catalogue: Catalogue, spec: ModelSpec, *, whole: bool) -> 
     }
     if not provider.configured:
         view["missing"] = list(provider.missing)
-    if spec.type in ("llm", "embedding"):
+    if spec.type in API_MODEL_TYPES:
         view |= {"context_window": spec.context_window, "max_output_tokens": spec.max_output_tokens}
         return view
     versions = call.services.registry.versions(spec.name)
