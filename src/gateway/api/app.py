@@ -30,6 +30,7 @@ from gateway.api.http import (
     responses,
     system,
     tasks,
+    tokens,
     unbuilt,
     webhooks,
     workflows,
@@ -39,7 +40,7 @@ from gateway.api.websocket import EventSocket
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
 _ROOMS = (
-    *(system, tasks, workflows, execute, models, money, keys, prompts, audit, webhooks),
+    *(system, tasks, workflows, execute, tokens, models, money, keys, prompts, audit, webhooks),
     *(responses, moderations, unbuilt),
 )
 #: Threads for what blocks: the database, the file system, predictions.

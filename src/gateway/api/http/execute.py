@@ -97,6 +97,7 @@ def context_of(call: Call, door: str) -> CallContext:
         cause=call.request.scope.get(CAUSE) or new_id("call"),
         door=door,
         traceparent=child_of(call.request.headers.get("traceparent", "")),
+        optimise=call.request.headers.get("x-gateway-optimise", ""),
     )
 
 
