@@ -23,6 +23,7 @@ from gateway.ledger.budgets import BudgetService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.idempotency_store import SqlIdempotencyStore
 from gateway.store.run_reader import SqlRunReader
+from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.telemetry import logs
@@ -96,6 +97,8 @@ def make_services(core: Core, executor: Executor) -> Services:
         once=OnceKeys(SqlIdempotencyStore(core.database, core.clock)),
         respond=serving.respond,
         responses=core.responses,
+        files=core.files,
+        batches=BatchDesk(core.batches, core.files, desk, core.clock),
         moderate=serving.moderate,
         metrics=core.metrics,
         health=core.health,

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gateway
+from gateway.api.lines import BatchLines
 from gateway.api.responses_door import ResponsesService
 from gateway.clock import Clock, SystemClock
 from gateway.engine.definition import parse_definition
@@ -56,8 +57,11 @@ from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.audit_store import SqlAuditSink
 from gateway.store.audit_witness import FileWitness
+from gateway.store.batch_store import SqlBatchStore
 from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
+from gateway.store.file_store import SqlFileStore
+from gateway.store.idempotency_store import SqlIdempotencyStore
 from gateway.store.key_store import SqlKeyStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_store import SqlPromptStore
@@ -73,6 +77,7 @@ from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
+from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.task_types import known_task_types
 
 _DEV_KEY = "development start"
@@ -97,6 +102,8 @@ class Core:
     engine: SqlEngineStore
     webhooks: SqlWebhookStore
     responses: SqlResponseStore
+    files: SqlFileStore
+    batches: SqlBatchStore
     limits: Limits
     health: Health
     metrics: Metrics
@@ -177,6 +184,8 @@ def make_core(settings: Settings) -> Core:
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
         responses=SqlResponseStore(database, clock),
+        files=SqlFileStore(database, clock),
+        batches=SqlBatchStore(database, clock),
         limits=Limits(clock),
         health=Health(clock),
         metrics=metrics,
@@ -207,8 +216,15 @@ def make_serving(core: Core) -> Serving:
 def make_runner(core: Core) -> StepRunner:
     """Runs steps in this process, on a loop of its own."""
     serving = make_serving(core)
+    lines = BatchLines(serving.chat, serving.embed, serving.respond)
     contexts = ContextFactory(
-        core.artifacts, serving.chat, serving.predict, core.registry, core.prompts, lambda: core.catalogue.current
+        core.artifacts,
+        serving.chat,
+        serving.predict,
+        core.registry,
+        core.prompts,
+        lambda: core.catalogue.current,
+        BatchTools(core.batches, core.files, lines),
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
     return StepRunner(core.engine, contexts, core.task_types, core.clock, worker=name)
@@ -250,7 +266,9 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(core.engine, executor, core.ledger, deliverer, core.clock)
+    stores = (core.batches, core.files, core.responses, SqlIdempotencyStore(core.database, core.clock))
+    chores = tuple(store.sweep for store in stores)
+    return Orchestrator(core.engine, executor, core.ledger, deliverer, core.clock, housekeeping=chores)
 
 
 # -- processes ------------------------------------------------------------------------------------

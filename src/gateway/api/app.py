@@ -21,7 +21,9 @@ from gateway.api.doors import Doors, PublicHandler, error_response, request_id_o
 from gateway.api.event_feed import EventFeed
 from gateway.api.http import (
     audit,
+    batches,
     execute,
+    files,
     keys,
     models,
     moderations,
@@ -41,7 +43,7 @@ from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
 _ROOMS = (
     *(system, tasks, workflows, execute, tokens, models, money, keys, prompts, audit, webhooks),
-    *(responses, moderations, unbuilt),
+    *(responses, files, batches, moderations, unbuilt),
 )
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32

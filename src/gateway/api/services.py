@@ -23,8 +23,10 @@ from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
+from gateway.store.file_store import SqlFileStore
 from gateway.store.response_store import SqlResponseStore
 from gateway.store.webhook_store import SqlWebhookStore
+from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.telemetry.metrics import Metrics
 
@@ -52,6 +54,8 @@ class Services:
     once: OnceKeys
     respond: ResponsesService
     responses: SqlResponseStore
+    files: SqlFileStore
+    batches: BatchDesk
     moderate: ModerateService
     metrics: Metrics
     health: Health

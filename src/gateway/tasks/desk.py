@@ -95,11 +95,13 @@ class Desk:
 
     # -- handing in -------------------------------------------------------------------------------
 
-    def submit_task(self, caller: Caller, given: TaskSubmission, request_id: str) -> dict[str, Any]:
-        """Accepts a task: a run of one step."""
+    def submit_task(
+        self, caller: Caller, given: TaskSubmission, request_id: str, *, task_id: str | None = None
+    ) -> dict[str, Any]:
+        """Accepts a task: a run of one step. ``task_id`` where it had to be known before."""
         caller.require("tasks:write")
         caller.require(given.spec.permission)
-        task_id = new_id("task")
+        task_id = task_id or new_id("task")
         step = StepDefinition(
             step_id="task",
             task_type=given.spec.name,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 
 from gateway.clock import Clock
 from gateway.engine.ports import EngineStore, Executor
@@ -21,7 +22,8 @@ _LEDGER_SECONDS = 30.0
 
 
 class Orchestrator:
-    """``run`` sweeps every ``interval`` seconds, at once again while there is work."""
+    """``run`` sweeps every ``interval`` seconds, at once again while there is work; ``housekeeping`` is
+    done as seldom as the ledger's sweep."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Orchestrator:
         clock: Clock,
         *,
         interval: float = 0.5,
+        housekeeping: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._store = store
         self._executor = executor
@@ -39,6 +42,7 @@ class Orchestrator:
         self._webhooks = webhooks
         self._clock = clock
         self._interval = interval
+        self._housekeeping = housekeeping
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. A pass that fails is logged and followed by the next."""
@@ -52,6 +56,8 @@ class Orchestrator:
                     _log.warning("swept: %s leases had run out, %s runs their time", swept.recovered, swept.timed_out)
                 if time.monotonic() >= next_ledger:
                     self._ledger.sweep()
+                    for chore in self._housekeeping:
+                        chore()
                     next_ledger = time.monotonic() + _LEDGER_SECONDS
                 busy = swept.busy
             except GatewayError as error:
