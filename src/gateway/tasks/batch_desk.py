@@ -16,7 +16,8 @@ from gateway.tasks.desk import Desk
 from gateway.tasks.submission import TaskSubmission
 from gateway.workflows.batch_tools import ENDPOINTS
 
-_WINDOWS = {"24h": 86_400}
+#: The one completion window there is, as OpenAI's, and its seconds.
+_WINDOW, _WINDOW_SECONDS = "24h", 86_400
 _FIELDS = ("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after")
 #: Batches give way to whatever somebody waits for.
 _PRIORITY = 1
@@ -39,11 +40,8 @@ class BatchDesk:
         endpoint = text_field(body, "endpoint", required=True)
         if endpoint not in ENDPOINTS:
             raise NotSupported(f"endpoint: one of {', '.join(ENDPOINTS)} is expected", param="endpoint")
-        window = _WINDOWS.get(text_field(body, "completion_window", required=True))
-        if window is None:
-            raise ValidationFailed(
-                f"completion_window: one of {', '.join(_WINDOWS)} is expected", param="completion_window"
-            )
+        if text_field(body, "completion_window", required=True) != _WINDOW:
+            raise ValidationFailed(f"completion_window: {_WINDOW} is expected", param="completion_window")
         file_id = text_field(body, "input_file_id", required=True)
         given = self._files.get(caller.tenant, file_id)
         if given.purpose != "batch":
@@ -57,7 +55,7 @@ class BatchDesk:
             endpoint=endpoint,
             input_file_id=file_id,
             created_at=now,
-            expires_at=now + window * SECOND,
+            expires_at=now + _WINDOW_SECONDS * SECOND,
             output_seconds=expiry_seconds(body.get("output_expires_after"), "output_expires_after"),
             metadata=_metadata(body.get("metadata")),
         )
@@ -97,7 +95,7 @@ def batch_view(batch: KeptBatch) -> dict[str, Any]:
         "endpoint": batch.endpoint,
         "errors": {"object": "list", "data": batch.errors} if batch.errors else None,
         "input_file_id": batch.input_file_id,
-        "completion_window": next(name for name, length in _WINDOWS.items() if length == _window(batch)),
+        "completion_window": _WINDOW,
         "status": batch.status,
         "output_file_id": batch.output_file_id,
         "error_file_id": batch.error_file_id,
@@ -116,9 +114,9 @@ def expiry_seconds(raw: Any, place: str) -> int | None:
         return None
     seconds = raw.get("seconds") if isinstance(raw, dict) and set(raw) == {"anchor", "seconds"} else None
     whole = isinstance(seconds, int) and not isinstance(seconds, bool)
-    if not whole or not 3_600 <= seconds <= 2_592_000 or raw["anchor"] != "created_at":
+    if seconds is None or not whole or not 3_600 <= seconds <= 2_592_000 or raw["anchor"] != "created_at":
         raise ValidationFailed(f"{place}: anchor created_at and seconds from 3600 to 2592000 are expected", param=place)
-    return seconds
+    return int(seconds)
 
 
 def _metadata(raw: Any) -> dict[str, str]:
@@ -128,10 +126,6 @@ def _metadata(raw: Any) -> dict[str, str]:
     if not fits or not all(isinstance(text, str) and len(key) <= 64 and len(text) <= 512 for key, text in raw.items()):
         raise ValidationFailed("metadata: at most 16 texts of at most 512 characters are expected", param="metadata")
     return dict(raw)
-
-
-def _window(batch: KeptBatch) -> int:
-    return (batch.expires_at - batch.created_at) // SECOND
 
 
 def _seconds(micros: int | None) -> int | None:

@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai.types import Batch
 
-from fixtures.house import ROOT_KEY, House
+from fixtures.house import House
 from fixtures.money_kit import ManualClock
 from fixtures.upstream import Play, answer, openai_answer
 from gateway.clock import SECOND
@@ -150,8 +150,8 @@ def test_what_passes_is_waited_out(house: House, client: openai.OpenAI) -> None:
 
 
 def test_a_batch_is_called_off(house: House, client: openai.OpenAI) -> None:
-    slow = Play(200, [json.dumps(openai_answer()).encode()], {"content-type": "application/json"}, hang=1.0)
-    slow = Play(200, [], {"content-type": "application/json"}, hang=1.2)
+    content = [json.dumps(openai_answer()).encode()]
+    slow = Play(200, content, {"content-type": "application/json"}, hang=1.2)
     house.upstream.play(answer(openai_answer()), answer(openai_answer()), slow)
     made = hand_in(client, [line(str(at)) for at in range(30)])
     House.until(lambda: client.batches.retrieve(made.id).request_counts, lambda counts: counts.completed >= 2)
@@ -258,4 +258,3 @@ def test_a_batch_that_nobody_will_end_is_swept(house: House, client: openai.Open
     done = client.batches.retrieve(batch.batch_id)
     assert done.status == "expired"
     assert len(told(client, done.output_file_id)) == 1
-    assert ROOT_KEY
