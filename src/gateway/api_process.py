@@ -21,7 +21,6 @@ from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.store.budget_store import SqlBudgetStore
-from gateway.store.idempotency_store import SqlIdempotencyStore
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
@@ -94,11 +93,11 @@ def make_services(core: Core, executor: Executor) -> Services:
         artifacts=core.artifacts,
         events=core.events,
         webhooks=core.webhooks,
-        once=OnceKeys(SqlIdempotencyStore(core.database, core.clock)),
+        once=OnceKeys(core.kept.idempotency),
         respond=serving.respond,
-        responses=core.responses,
-        files=core.files,
-        batches=BatchDesk(core.batches, core.files, desk, core.clock),
+        responses=core.kept.responses,
+        files=core.kept.files,
+        batches=BatchDesk(core.kept.batches, core.kept.files, desk, core.clock),
         moderate=serving.moderate,
         metrics=core.metrics,
         health=core.health,

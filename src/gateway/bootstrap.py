@@ -40,8 +40,8 @@ from gateway.registry.loader import CatalogueHolder, load_catalogue
 from gateway.registry.model_registry import ModelRegistry
 from gateway.registry.prompts import PromptService
 from gateway.routing.health import Health
-from gateway.security.access import caller_for
 from gateway.security.audit import AuditLog
+from gateway.security.development_key import development_key
 from gateway.security.egress import EgressPolicy
 from gateway.security.identity import Identity, JwtSettings
 from gateway.security.limits import Limits
@@ -57,16 +57,13 @@ from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.audit_store import SqlAuditSink
 from gateway.store.audit_witness import FileWitness
-from gateway.store.batch_store import SqlBatchStore
 from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
-from gateway.store.file_store import SqlFileStore
-from gateway.store.idempotency_store import SqlIdempotencyStore
+from gateway.store.kept_stores import KeptStores
 from gateway.store.key_store import SqlKeyStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
-from gateway.store.response_store import SqlResponseStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import HEAD, is_current
 from gateway.store.webhook_store import SqlWebhookStore
@@ -80,7 +77,6 @@ from gateway.telemetry.observer import CallObserver
 from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.task_types import known_task_types
 
-_DEV_KEY = "development start"
 _WORKER_THREADS = 8
 
 
@@ -101,9 +97,7 @@ class Core:
     events: SqlEventStore
     engine: SqlEngineStore
     webhooks: SqlWebhookStore
-    responses: SqlResponseStore
-    files: SqlFileStore
-    batches: SqlBatchStore
+    kept: KeptStores
     limits: Limits
     health: Health
     metrics: Metrics
@@ -183,9 +177,7 @@ def make_core(settings: Settings) -> Core:
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
-        responses=SqlResponseStore(database, clock),
-        files=SqlFileStore(database, clock),
-        batches=SqlBatchStore(database, clock),
+        kept=KeptStores.over(database, clock),
         limits=Limits(clock),
         health=Health(clock),
         metrics=metrics,
@@ -209,14 +201,13 @@ def make_serving(core: Core) -> Serving:
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
     )
     moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
-    respond = ResponsesService(chat, core.responses, core.settings.store_responses)
+    respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses)
     return Serving(chat, embed, moderate, predict, respond, transport)
 
 
 def make_runner(core: Core) -> StepRunner:
     """Runs steps in this process, on a loop of its own."""
     serving = make_serving(core)
-    lines = BatchLines(serving.chat, serving.embed, serving.respond)
     contexts = ContextFactory(
         core.artifacts,
         serving.chat,
@@ -224,7 +215,7 @@ def make_runner(core: Core) -> StepRunner:
         core.registry,
         core.prompts,
         lambda: core.catalogue.current,
-        BatchTools(core.batches, core.files, lines),
+        BatchTools(core.kept.batches, core.kept.files, BatchLines(serving.chat, serving.embed, serving.respond)),
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
     return StepRunner(core.engine, contexts, core.task_types, core.clock, worker=name)
@@ -266,9 +257,7 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    stores = (core.batches, core.files, core.responses, SqlIdempotencyStore(core.database, core.clock))
-    chores = tuple(store.sweep for store in stores)
-    return Orchestrator(core.engine, executor, core.ledger, deliverer, core.clock, housekeeping=chores)
+    return Orchestrator(core.engine, executor, core.ledger, deliverer, core.clock, housekeeping=(core.kept.sweep,))
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -325,7 +314,7 @@ def prepare(settings: Settings) -> dict[str, Any]:
     identity = make_identity(settings, database, clock)
     admin_key = identity.ensure_admin(settings.admin_key or None)
     if settings.dev:
-        admin_key = settings.admin_key or _development_key(identity)
+        admin_key = settings.admin_key or development_key(identity)
     registry = ModelRegistry(SqlRegistryStore(database), SqlArtifactStore(database, clock), clock)
     catalogue = load_catalogue(settings.config_dir, settings.environ)
     own = [spec.name for spec in catalogue.models.values() if catalogue.provider(spec.provider).type == "local"]
@@ -375,21 +364,6 @@ def verify_audit(settings: Settings) -> Verified:
     report = make_audit(settings, Database(settings.database_url), SystemClock()).verify()
     problems = tuple(f"{item.kind} at {item.seq}: {item.text}" for item in report.problems)
     return Verified(report.ok, report.records, problems, time.monotonic() - started)
-
-
-def _development_key(identity: Identity) -> str:
-    """A fresh admin key for this start; those of earlier starts end."""
-    admin = caller_for("admin", "admin")
-    cursor: str | None = None
-    while True:
-        page, cursor = identity.list_keys(admin, cursor=cursor)
-        for record in page:
-            if record.name == _DEV_KEY and record.revoked_at is None:
-                identity.revoke_key(admin, record.key_id)
-        if cursor is None:
-            break
-    _, secret = identity.create_key(admin, name=_DEV_KEY, role="admin", principal="admin")
-    return secret
 
 
 def _migrate(database: Database) -> str:

@@ -118,6 +118,12 @@ def check_key(key: str) -> None:
         raise ValidationFailed(f"Idempotency-Key: 1 to {_LONGEST_KEY} printable characters", param="Idempotency-Key")
 
 
+def name_of(scope: Mapping[str, Any], prefix: str) -> str | None:
+    """The id of what a request with a key makes: the same when it is done again after its process died."""
+    cause = scope.get(CAUSE)
+    return None if cause is None else f"{prefix}_{cause.partition('_')[2]}"
+
+
 def digest_of(route: str, body: Mapping[str, Any] | bytes) -> str:
     """What a repeated request must have in common with the first, however its JSON is written."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body, order="deterministic")

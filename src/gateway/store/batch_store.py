@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, select, update
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import NotFound
@@ -59,11 +59,13 @@ class SqlBatchStore:
         self._database = database
         self._clock = clock
 
-    def insert(self, new: KeptBatch) -> None:
+    def insert(self, new: KeptBatch) -> KeptBatch:
+        """The batch as it is kept: one of that id that is there already stays as it is."""
         values = {name: getattr(new, name) for name in new.__struct_fields__}
         values |= {name: to_json(values[name]) for name in ("errors", "metadata", "times")}
         with self._database.begin() as connection:
-            connection.execute(insert(batch).values(values))
+            connection.execute(insert_into(connection, batch).values(values).on_conflict_do_nothing())
+            return _batch_of(connection.execute(select(batch).where(batch.c.batch_id == new.batch_id)).one())
 
     def get(self, tenant: str, batch_id: str) -> KeptBatch:
         """``NotFound`` where it is not there, or not theirs."""

@@ -34,8 +34,11 @@ class BatchDesk:
         self._desk = desk
         self._clock = clock
 
-    def create(self, caller: Caller, body: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-        """Accepts a batch. ``ValidationFailed`` names the field; its lines are checked by the worker."""
+    def create(
+        self, caller: Caller, body: Mapping[str, Any], request_id: str, *, batch_id: str | None = None
+    ) -> dict[str, Any]:
+        """Accepts a batch. ``ValidationFailed`` names the field; its lines are checked by the worker. A
+        ``batch_id`` that is there already is not made again, but its task is where that is missing."""
         refuse_unknown(body, _FIELDS, "")
         endpoint = text_field(body, "endpoint", required=True)
         if endpoint not in ENDPOINTS:
@@ -46,11 +49,11 @@ class BatchDesk:
         given = self._files.get(caller.tenant, file_id)
         if given.purpose != "batch":
             raise ValidationFailed("input_file_id: a file of purpose batch is expected", param="input_file_id")
-        now = self._clock.now()
-        batch = KeptBatch(
-            batch_id=new_id("batch"),
+        now, name = self._clock.now(), batch_id or new_id("batch")
+        made = KeptBatch(
+            batch_id=name,
             tenant=caller.tenant,
-            task_id=new_id("task"),
+            task_id=f"task_{name.partition('_')[2]}",
             status="validating",
             endpoint=endpoint,
             input_file_id=file_id,
@@ -59,7 +62,7 @@ class BatchDesk:
             output_seconds=expiry_seconds(body.get("output_expires_after"), "output_expires_after"),
             metadata=_metadata(body.get("metadata")),
         )
-        self._batches.insert(batch)
+        batch = self._batches.insert(made)
         task = TaskSubmission(self._desk.task_types["llm_batch"], {"batch_id": batch.batch_id}, priority=_PRIORITY)
         try:
             self._desk.submit_task(caller, task, request_id, task_id=batch.task_id)

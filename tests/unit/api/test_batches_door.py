@@ -206,7 +206,7 @@ def left_behind(house: House, client: openai.OpenAI, count: int, later: float = 
         new_id("batch"), f"principal:{principal}", new_id("task"), "in_progress", CHAT, given.id, now,
         now + int(later * SECOND), total=count,
     )  # fmt: skip
-    house.core.batches.insert(made)
+    house.core.kept.batches.insert(made)
     return made
 
 
@@ -219,8 +219,8 @@ def take_over(house: House, batch: KeptBatch) -> None:
 
 def test_lines_that_have_their_result_are_not_done_again(house: House, client: openai.OpenAI) -> None:
     batch = left_behind(house, client, 3)
-    house.core.batches.add_lines(batch.batch_id, [(2, False, '{"custom_id": "2"}')])
-    house.core.batches.add_lines(batch.batch_id, [(2, True, "a late one")])
+    house.core.kept.batches.add_lines(batch.batch_id, [(2, False, '{"custom_id": "2"}')])
+    house.core.kept.batches.add_lines(batch.batch_id, [(2, True, "a late one")])
     house.upstream.play(answer(openai_answer()))
     take_over(house, batch)
     done = ended(client, client.batches.retrieve(batch.batch_id))
@@ -252,7 +252,7 @@ def test_a_batch_whose_time_is_over_is_expired(house: House, client: openai.Open
 
 def test_a_batch_that_nobody_will_end_is_swept(house: House, client: openai.OpenAI) -> None:
     batch = left_behind(house, client, 2)
-    house.core.batches.add_lines(batch.batch_id, [(1, False, '{"custom_id": "1"}')])
+    house.core.kept.batches.add_lines(batch.batch_id, [(1, False, '{"custom_id": "1"}')])
     later = SqlBatchStore(house.core.database, ManualClock(batch.expires_at + 400 * SECOND))
     assert later.sweep() >= 1
     done = client.batches.retrieve(batch.batch_id)

@@ -203,3 +203,43 @@ def test_a_key_is_free_after_a_day(house: House) -> None:
     assert isinstance(second, Turn)
     assert second.cause != first.cause
     assert later.sweep() >= 1
+
+
+# -- what is made, not charged: a process that died after it was made ---------------------------------
+
+
+def dies_before_it_answers(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answers of this process are lost, and with them its leases."""
+
+    def finish(_store: SqlIdempotencyStore, turn: Turn, _answer: KeptAnswer) -> bool:
+        store(house).abandon(turn)
+        return False
+
+    monkeypatch.setattr(SqlIdempotencyStore, "finish", finish)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/tasks", {"task_type": "llm_analysis", "input_data": {"prompt": "x"}}, "task_id"),
+        ("/workflows/risk_analysis/runs", {"input": {"market_data": {}, "analysis_prompt": "x"}}, "run_id"),
+        ("/v1/batches", {"endpoint": "/v1/chat/completions", "completion_window": "24h"}, "id"),
+    ],
+)
+def test_what_was_made_is_not_made_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], name: str
+) -> None:
+    who = somebody(house)[1]
+    if name == "id":
+        form = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\n'
+        form += b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n{}\r\n--b--\r\n'
+        sent = house.ask(
+            "POST", "/v1/files", form, key=who, headers={"content-type": "multipart/form-data; boundary=b"}
+        )
+        body = {**body, "input_file_id": sent.body["id"]}
+    dies_before_it_answers(house, monkeypatch)
+    first, again = (once(house, "k", path, body, who) for _ in range(2))
+    assert first.status in (200, 202), first.body
+    assert "idempotent-replayed" not in again.headers
+    assert again.body[name] == first.body[name]
+    house.quiet()

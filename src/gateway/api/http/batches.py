@@ -10,6 +10,7 @@ from starlette.responses import Response
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.idempotent import once
 from gateway.api.http.params import limit_of, listed
+from gateway.api.once import name_of
 
 _BODY = {
     "type": "object",
@@ -30,7 +31,9 @@ async def create(call: Call) -> Response:
 
 
 async def _create(call: Call, body: dict[str, Any]) -> Response:
-    return json_response(await asyncio.to_thread(call.services.batches.create, call.caller, body, call.request_id))
+    named = name_of(call.request.scope, "batch")
+    made = await asyncio.to_thread(call.services.batches.create, call.caller, body, call.request_id, batch_id=named)
+    return json_response(made)
 
 
 async def show(call: Call) -> Response:
