@@ -14,6 +14,7 @@ from importlib import import_module
 import uvicorn
 
 from gateway.api.app import make_app
+from gateway.api.once import OnceKeys
 from gateway.api.services import Services
 from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
 from gateway.dashboard.pages import pages
@@ -21,9 +22,9 @@ from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.serving.feedback import FeedbackService
 from gateway.store.budget_store import SqlBudgetStore
-from gateway.store.idempotency_store import SqlIdempotencyStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.run_reader import SqlRunReader
+from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.telemetry import logs
@@ -98,7 +99,12 @@ def make_services(core: Core, executor: Executor) -> Services:
         artifacts=core.artifacts,
         events=core.events,
         webhooks=core.webhooks,
-        idempotency=SqlIdempotencyStore(core.database, core.clock),
+        once=OnceKeys(core.kept.idempotency),
+        respond=serving.respond,
+        responses=core.kept.responses,
+        files=core.kept.files,
+        batches=BatchDesk(core.kept.batches, core.kept.files, desk, core.clock),
+        moderate=serving.moderate,
         metrics=core.metrics,
         health=core.health,
         ping_database=core.database.ping,

@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import gateway
+from gateway.api.lines import BatchLines
+from gateway.api.responses_door import ResponsesService
 from gateway.clock import Clock, SystemClock
 from gateway.engine.definition import parse_definition
 from gateway.engine.ports import Executor
@@ -49,6 +51,7 @@ from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.learner import Learner
+from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
 from gateway.serving.tokens import TokenService
 from gateway.settings import Settings
@@ -58,6 +61,7 @@ from gateway.store.audit_witness import FileWitness
 from gateway.store.calls import CallStore
 from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
+from gateway.store.kept_stores import KeptStores
 from gateway.store.key_store import SqlKeyStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
@@ -73,6 +77,7 @@ from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
+from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.task_types import known_task_types
 
 _WORKER_THREADS = 8
@@ -97,6 +102,7 @@ class Core:
     events: SqlEventStore
     engine: SqlEngineStore
     webhooks: SqlWebhookStore
+    kept: KeptStores
     limits: Limits
     health: Health
     learner: Learner
@@ -112,7 +118,9 @@ class Serving:
 
     chat: ChatService
     embed: EmbedService
+    moderate: ModerateService
     predict: PredictService
+    respond: ResponsesService
     transport: Transport
 
 
@@ -180,6 +188,7 @@ def make_core(settings: Settings) -> Core:
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
+        kept=KeptStores.over(database, clock),
         limits=Limits(clock),
         health=health,
         learner=Learner(SqlLearningStore(database), health, clock),
@@ -202,14 +211,22 @@ def make_serving(core: Core) -> Serving:
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
     )
-    return Serving(chat, embed, predict, transport)
+    moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
+    respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses)
+    return Serving(chat, embed, moderate, predict, respond, transport)
 
 
 def make_runner(core: Core) -> StepRunner:
     """Runs steps in this process, on a loop of its own."""
     serving = make_serving(core)
     contexts = ContextFactory(
-        core.artifacts, serving.chat, serving.predict, core.registry, core.prompts, lambda: core.catalogue.current
+        core.artifacts,
+        serving.chat,
+        serving.predict,
+        core.registry,
+        core.prompts,
+        lambda: core.catalogue.current,
+        BatchTools(core.kept.batches, core.kept.files, BatchLines(serving.chat, serving.embed, serving.respond)),
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
     return StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
@@ -256,7 +273,9 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(core.engine, executor, (core.recover_calls, core.ledger.sweep), deliverer, core.clock)
+    return Orchestrator(
+        core.engine, executor, (core.recover_calls, core.ledger.sweep, core.kept.sweep), deliverer, core.clock
+    )
 
 
 # -- processes ------------------------------------------------------------------------------------

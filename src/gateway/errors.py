@@ -100,6 +100,12 @@ class Conflict(GatewayError):
     status, code = 409, "conflict"
 
 
+class StillRunning(Conflict):
+    """A request with this Idempotency-Key is still running."""
+
+    code, retryable = "still_running", True
+
+
 class IdempotencyMismatch(GatewayError):
     """This Idempotency-Key was used with another body."""
 

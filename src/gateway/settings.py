@@ -16,6 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 from gateway.errors import ConfigurationInvalid
 
 Executor = Literal["auto", "celery", "inline"]
+#: Which responses are kept: all but those with ``store: false``, only those with ``store: true``, or none.
+StoreResponses = Literal["unless_refused", "if_asked", "never"]
 #: Names whose values are never printed.
 SECRET_NAMES = frozenset(
     {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GATEWAY_JWT_SECRET", "GATEWAY_ADMIN_KEY", "GATEWAY_WEBHOOK_SECRET"}
@@ -53,6 +55,7 @@ class Settings:
     log_level: str
     log_format: Literal["json", "text"]
     allowed_origins: tuple[str, ...]
+    store_responses: StoreResponses
     dev: bool
     environ: Mapping[str, str]
     origins: Mapping[str, str]
@@ -119,6 +122,11 @@ class Settings:
             ),
             allowed_origins=tuple(
                 filter(None, text("allowed_origins", "GATEWAY_ALLOWED_ORIGINS").replace(",", " ").split())
+            ),
+            store_responses=_choice(
+                "GATEWAY_STORE_RESPONSES",
+                text("store_responses", "GATEWAY_STORE_RESPONSES", "unless_refused"),
+                ("unless_refused", "if_asked", "never"),
             ),
             dev=dev,
             environ=dict(environ),

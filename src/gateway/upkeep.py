@@ -17,16 +17,13 @@ from gateway.ledger.cost_tracker import Ledger
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import load_catalogue
 from gateway.registry.model_registry import ModelRegistry
-from gateway.security.access import caller_for
-from gateway.security.identity import Identity
+from gateway.security.development_key import development_key
 from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.engine import Database
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.schema import HEAD, is_current
-
-_DEV_KEY = "development start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ def prepare(settings: Settings) -> dict[str, Any]:
     identity = make_identity(settings, database, clock)
     admin_key = identity.ensure_admin(settings.admin_key or None)
     if settings.dev:
-        admin_key = settings.admin_key or _development_key(identity)
+        admin_key = settings.admin_key or development_key(identity)
     registry = ModelRegistry(SqlRegistryStore(database), SqlArtifactStore(database, clock), clock)
     catalogue = load_catalogue(settings.config_dir, settings.environ)
     own = [spec.name for spec in catalogue.models.values() if catalogue.provider(spec.provider).type == "local"]
@@ -96,21 +93,6 @@ def verify_audit(settings: Settings) -> Verified:
     report = make_audit(settings, Database(settings.database_url), SystemClock()).verify()
     problems = tuple(f"{item.kind} at {item.seq}: {item.text}" for item in report.problems)
     return Verified(report.ok, report.records, problems, time.monotonic() - started)
-
-
-def _development_key(identity: Identity) -> str:
-    """A fresh admin key for this start; those of earlier starts end."""
-    admin = caller_for("admin", "admin")
-    cursor: str | None = None
-    while True:
-        page, cursor = identity.list_keys(admin, cursor=cursor)
-        for record in page:
-            if record.name == _DEV_KEY and record.revoked_at is None:
-                identity.revoke_key(admin, record.key_id)
-        if cursor is None:
-            break
-    _, secret = identity.create_key(admin, name=_DEV_KEY, role="admin", principal="admin")
-    return secret
 
 
 def _migrate(database: Database) -> str:

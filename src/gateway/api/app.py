@@ -22,12 +22,16 @@ from gateway.api.doors import Doors, PublicHandler, error_response, request_id_o
 from gateway.api.event_feed import EventFeed
 from gateway.api.http import (
     audit,
+    batches,
     execute,
     feedback,
+    files,
     keys,
     models,
+    moderations,
     money,
     prompts,
+    responses,
     system,
     tasks,
     tokens,
@@ -40,7 +44,10 @@ from gateway.api.websocket import EventSocket
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
 _log = logging.getLogger(__name__)
-_ROOMS = (system, tasks, workflows, execute, tokens, feedback, models, money, keys, prompts, audit, webhooks, unbuilt)
+_ROOMS = (
+    *(system, tasks, workflows, execute, tokens, feedback, models, money, keys, prompts, audit, webhooks),
+    *(responses, files, batches, moderations, unbuilt),
+)
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32
 

@@ -19,10 +19,13 @@ from starlette.types import Receive, Scope, Send
 from gateway.api.body import read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error
+from gateway.api.once import CAUSE
+from gateway.api.once_door import COSTLY, OnceDoor
+from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
-from gateway.api.wire import anthropic, embeddings, openai, responses, responses_answer
+from gateway.api.wire import anthropic, embeddings, openai
 from gateway.api.wire.headers import answer_headers
-from gateway.errors import GatewayError, MethodNotAllowed, NotBuilt, ValidationFailed
+from gateway.errors import GatewayError, MethodNotAllowed, ValidationFailed
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
@@ -52,6 +55,7 @@ class DataPlane:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._once = OnceDoor(services, self)
         self._doors: dict[str, tuple[str, str, Callable[[_Exchange], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", "llm:execute", self._chat_completions),
             "/v1/responses": ("POST", "llm:execute", self._responses),
@@ -68,6 +72,9 @@ class DataPlane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         exchange = _Exchange(self._services, scope, receive, send)
+        if "idempotency-key" in exchange.headers and path in COSTLY and CAUSE not in scope:
+            await self._once.serve(scope, receive, send, exchange.headers, exchange.request_id)
+            return
         token = logs.request_id.set(exchange.request_id)
         started = time.perf_counter()
         route = path if path in self._doors else "/v1/models/{name}"
@@ -103,27 +110,18 @@ class DataPlane:
         await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
 
     async def _responses(self, exchange: _Exchange) -> None:
-        """Stateless: nothing is stored, and a response says so."""
-        body = await exchange.body()
-        if body.get("previous_response_id"):
-            raise NotBuilt(
-                "responses are not stored", mend="send the whole conversation as input", param="previous_response_id"
-            )
-        request = responses.decode({**body, "store": False})
-        name, created = new_id("resp"), int(time.time())
-        context = exchange.context("openai")
-        if not request.stream:
-            answer = await self._services.chat.complete(exchange.caller, request.chat, context)
-            told = responses_answer.encode_reply(answer.reply, request, request.chat.model, name, created)
-            await exchange.json(told, answer_headers(answer.meta))
+        service, caller, context = self._services.respond, exchange.caller, exchange.context("openai")
+        asked = await service.asked(caller, await exchange.body())
+        if not asked.request.stream:
+            told, meta = await service.complete(caller, asked, context)
+            await exchange.json(told, answer_headers(meta))
             return
-        stream = await self._services.chat.stream(exchange.caller, request.chat, context)
-        pieces = responses_answer.EventEncoder(request, request.chat.model, name, created)
+        stream = await service.stream(caller, asked, context)
 
         def failure(error: GatewayError, _request_id: str) -> bytes:
-            return _anthropic_line(pieces.failed(error.message, error.code))
+            return _anthropic_line(stream.failed(error.message, error.code))
 
-        await exchange.stream(stream, pieces, _anthropic_line, b"", failure)
+        await exchange.stream(stream, stream, _anthropic_line, b"", failure)
 
     async def _messages(self, exchange: _Exchange) -> None:
         request = anthropic.decode(await exchange.body())
@@ -198,7 +196,7 @@ class _Exchange:
         """The circumstances of this request's one model call."""
         return CallContext(
             request_id=self.request_id,
-            cause=new_id("call"),
+            cause=self._scope.get(CAUSE) or new_id("call"),
             door=door,
             traceparent=child_of(self.headers.get("traceparent", "")),
             strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
@@ -232,7 +230,7 @@ class _Exchange:
 
     async def stream(
         self,
-        stream: ChatStream | KeptStream,
+        stream: ChatStream | KeptStream | ResponseStream,
         pieces: _Pieces,
         line: Callable[[dict[str, Any]], bytes],
         last: bytes,
@@ -280,7 +278,9 @@ class _Exchange:
             continue
 
 
-async def _with_pings(stream: ChatStream | KeptStream, gone: asyncio.Task[None]) -> AsyncIterator[Delta | None]:
+async def _with_pings(
+    stream: ChatStream | KeptStream | ResponseStream, gone: asyncio.Task[None]
+) -> AsyncIterator[Delta | None]:
     """The pieces, ``None`` after each silence, and the end at once where the client has left."""
     pieces = aiter(stream)
     coming: asyncio.Future[Delta] | None = None

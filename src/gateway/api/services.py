@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from gateway.api.once import OnceKeys
+from gateway.api.responses_door import ResponsesService
 from gateway.clock import Clock
 from gateway.ledger.budgets import BudgetService
 from gateway.ledger.calls import CallLedger
@@ -20,11 +22,14 @@ from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.feedback import FeedbackService
 from gateway.serving.learner import Learner
+from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
-from gateway.store.idempotency_store import SqlIdempotencyStore
+from gateway.store.file_store import SqlFileStore
+from gateway.store.response_store import SqlResponseStore
 from gateway.store.webhook_store import SqlWebhookStore
+from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.telemetry.metrics import Metrics
 
@@ -52,7 +57,12 @@ class Services:
     artifacts: ArtifactStore
     events: SqlEventStore
     webhooks: SqlWebhookStore
-    idempotency: SqlIdempotencyStore
+    once: OnceKeys
+    respond: ResponsesService
+    responses: SqlResponseStore
+    files: SqlFileStore
+    batches: BatchDesk
+    moderate: ModerateService
     metrics: Metrics
     health: Health
     ping_database: Callable[[], None]

@@ -83,6 +83,6 @@ def _moved(alias: Any, as_json: bool) -> None:
 def _state(item: Any) -> str:
     if not item["configured"]:
         return "needs " + ", ".join(item["missing"])
-    if item["type"] in ("llm", "embedding"):
+    if "ready" not in item:
         return "configured"
     return f"version {item['version']}" if item["ready"] else "not trained yet"

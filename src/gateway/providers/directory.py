@@ -11,6 +11,7 @@ from gateway.errors import NotBuilt, ProviderNotConfigured
 from gateway.models.custom_models import load_language_model
 from gateway.models.embedding_models import EmbeddingModel
 from gateway.models.llm_models import Chat, LanguageModel
+from gateway.models.moderation_models import ModerationModel
 from gateway.providers import anthropic_wire
 from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
 from gateway.providers.google_token import GoogleToken
@@ -25,6 +26,7 @@ from gateway.providers.http_models import (
     Wire,
 )
 from gateway.providers.local_llm import LocalServerNote
+from gateway.providers.moderations import HttpModerations
 from gateway.providers.sigv4 import Credentials
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import ModelSpec, ProviderSpec
@@ -76,6 +78,15 @@ class ProviderDirectory:
         else:
             raise NotBuilt(f"a provider of type {provider.type!r} serves no embeddings here")
         return HttpEmbeddings(provider.name, upstream, endpoint, self._transport, provider.timeouts)
+
+    def moderation_model(self, provider: ProviderSpec, model: ModelSpec) -> ModerationModel:
+        """What judges for ``model`` at ``provider``; ``NotBuilt`` where its API has no such thing."""
+        _check_configured(provider, model)
+        if provider.type not in ("openai", "openai_compatible"):
+            raise NotBuilt(f"a provider of type {provider.type!r} serves no moderations here")
+        endpoint = FixedEndpoint(f"{provider.base_url}/moderations", _bearer(provider))
+        upstream = model.upstream_model or model.name
+        return HttpModerations(provider.name, upstream, endpoint, self._transport, provider.timeouts)
 
     def _make(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
         if provider.type == "python":

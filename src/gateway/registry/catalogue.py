@@ -14,8 +14,11 @@ from gateway.models.optimise import Optimise
 from gateway.models.route import Route
 
 ModelType = Literal[
-    "llm", "embedding", "classification", "regression", "anomaly_detection", "time_series", "clustering", "risk_module"
-]
+    "llm", "embedding", "moderation",
+    "classification", "regression", "anomaly_detection", "time_series", "clustering", "risk_module",
+]  # fmt: skip
+#: Types that a provider's API serves, beside those of our own machine learning.
+API_MODEL_TYPES = frozenset({"llm", "embedding", "moderation"})
 MODEL_TYPES: tuple[str, ...] = ModelType.__args__  # type: ignore[attr-defined]
 #: Provider types that work, with what they are.
 PROVIDER_TYPES: Mapping[str, str] = {

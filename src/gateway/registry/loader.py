@@ -13,6 +13,7 @@ from gateway.errors import ConfigurationInvalid, GatewayError
 from gateway.models.guard import GuardSpec
 from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
 from gateway.registry.catalogue import (
+    API_MODEL_TYPES,
     LLM_PROVIDER_TYPES,
     ML_PROVIDER_TYPES,
     MODEL_TYPES,
@@ -181,7 +182,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             raise document.wrong((*path, "type"), "no such type of model", f"known types: {', '.join(MODEL_TYPES)}")
         if provider not in providers:
             raise document.wrong((*path, "provider"), "no such provider", f"providers.yaml has: {', '.join(providers)}")
-        allowed = LLM_PROVIDER_TYPES if kind in ("llm", "embedding") else ML_PROVIDER_TYPES
+        allowed = LLM_PROVIDER_TYPES if kind in API_MODEL_TYPES else ML_PROVIDER_TYPES
         if providers[provider].type not in allowed:
             raise document.wrong(
                 (*path, "provider"), f"a provider of type {providers[provider].type} serves no {kind} model"

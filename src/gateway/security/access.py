@@ -62,6 +62,11 @@ class Caller(Struct, frozen=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
+    @property
+    def tenant(self) -> str:
+        """Whose things are shared with whom: the team's, else the principal's own."""
+        return f"team:{self.team}" if self.team else f"principal:{self.principal}"
+
     def may(self, permission: str) -> bool:
         return permission in self.permissions
 

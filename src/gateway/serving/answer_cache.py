@@ -110,11 +110,10 @@ class AnswerCache:
 def cache_key(caller: Caller, chat: Chat, epoch: str, *, stream: bool) -> str:
     """What an answer depends on: the tenant (the team, else the principal), the configuration, the
     question as it was asked, and the way of answering."""
-    tenant = f"team:{caller.team}" if caller.team else f"principal:{caller.principal}"
     asked = msgspec.structs.asdict(chat)
     if chat.native is not None:
         asked = {name: value for name, value in chat.native.items() if name not in _DELIVERY}
     else:
         asked.pop("native")
-    content = _ENCODER.encode([tenant, epoch, chat.dialect, stream, chat.model, asked])
+    content = _ENCODER.encode([caller.tenant, epoch, chat.dialect, stream, chat.model, asked])
     return hashlib.sha256(content).hexdigest()

@@ -20,7 +20,7 @@ from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usage
 from gateway.models.tokens import TokenCount
-from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue, ModelSpec
 from gateway.routing.health import Health
 from gateway.routing.learning import Standing
 from gateway.routing.retry import BROKEN
@@ -338,7 +338,7 @@ class ChatService:
         if spec.type != "llm":
             raise NotSupported(
                 f"{spec.name} is a {spec.type} model, not a language model",
-                mend="send it to /execute/ml" if spec.type != "embedding" else "",
+                mend="" if spec.type in API_MODEL_TYPES else "send it to /execute/ml",
                 param="model",
             )
         if provider is not None and provider != spec.provider and spec.route is None:

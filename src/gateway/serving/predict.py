@@ -16,7 +16,7 @@ from gateway.models.call import CallContext
 from gateway.models.custom_models import load_predictor
 from gateway.models.ml_models import Features, ModelVersion, Prediction, Predictor
 from gateway.models.selection import refuse_selection
-from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue, ModelSpec
 from gateway.registry.model_registry import ModelRegistry
 from gateway.security.access import Caller
 from gateway.security.limits import Limits, LimitState
@@ -159,10 +159,11 @@ def _features(version: ModelVersion, request: PredictRequest) -> Features:
 
 
 def _check_kind(spec: ModelSpec, provider: str | None) -> None:
-    if spec.type in ("llm", "embedding"):
+    if spec.type in API_MODEL_TYPES:
+        kind = "language" if spec.type == "llm" else spec.type
         raise NotSupported(
-            f"{spec.name} is a language model",
-            mend="send it to /execute/llm or /v1/chat/completions",
+            f"{spec.name} is a {kind} model, not a predictive one",
+            mend="send it to /execute/llm or one of the doors under /v1",
             param="model_config.name",
         )
     if provider is not None and provider != spec.provider:

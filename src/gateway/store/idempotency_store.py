@@ -1,20 +1,28 @@
-"""Idempotency keys in SQL: the first request of a key is answered; the same again gets the same answer."""
+"""Idempotency keys in SQL: the first request of a key is answered; the same again gets the same answer.
+
+Whoever answers a key holds a lease on it and renews it; a process that dies lets it run out. The next
+request then takes over under the same ``cause``, unless the ledger shows that the first one was charged.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from gateway.clock import SECOND, Clock
-from gateway.errors import Conflict, IdempotencyMismatch
+from gateway.errors import Conflict, IdempotencyMismatch, StillRunning
+from gateway.ids import new_id
+from gateway.store.charges import was_charged
 from gateway.store.codec import from_json, to_json
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
 from gateway.store.tables import idempotency
 
-#: How long an answer is kept, and how long an unanswered first request blocks its key.
+#: How long an answer is kept, and how long a silent first request blocks its key.
 KEEP_SECONDS = 24 * 3600
-RUNNING_SECONDS = 600
+LEASE_SECONDS = 60
 
 
 class KeptAnswer(Struct, frozen=True):
@@ -25,6 +33,15 @@ class KeptAnswer(Struct, frozen=True):
     body: str
 
 
+class Turn(Struct, frozen=True):
+    """The right and the duty to answer a key. ``cause`` is that of whatever is charged for it."""
+
+    owner: str
+    key: str
+    cause: str
+    token: int
+
+
 class SqlIdempotencyStore:
     """Keeps keys by owner."""
 
@@ -32,49 +49,95 @@ class SqlIdempotencyStore:
         self._database = database
         self._clock = clock
 
-    def begin(self, owner: str, key: str, body_hash: str) -> KeptAnswer | None:
-        """``None``: this request is the first, go on. An answer: give that again.
+    def begin(self, owner: str, key: str, body_hash: str) -> KeptAnswer | Turn:
+        """A turn: this request is the first, go on. An answer: give that again.
 
-        ``Conflict`` while the first is still running, ``IdempotencyMismatch`` for another body.
+        ``StillRunning`` while the first is, ``Conflict`` where it was charged and its answer is lost,
+        ``IdempotencyMismatch`` for another body.
         """
         now = self._clock.now()
         table = idempotency
-        mine = (table.c.owner == owner) & (table.c.key == key)
         with self._database.begin() as connection:
-            connection.execute(
-                delete(table).where(
-                    mine,
-                    (table.c.created_at < now - KEEP_SECONDS * SECOND)
-                    | ((table.c.state == "running") & (table.c.created_at < now - RUNNING_SECONDS * SECOND)),
-                )
-            )
+            connection.execute(delete(table).where(_mine(owner, key), table.c.created_at < now - KEEP_SECONDS * SECOND))
+            turn = Turn(owner, key, new_id("once"), 1)
             added = connection.execute(
                 insert_into(connection, table)
-                .values(owner=owner, key=key, body_hash=body_hash, state="running", created_at=now)
+                .values(
+                    owner=owner,
+                    key=key,
+                    body_hash=body_hash,
+                    state="running",
+                    cause=turn.cause,
+                    token=turn.token,
+                    running_until=now + LEASE_SECONDS * SECOND,
+                    created_at=now,
+                )
                 .on_conflict_do_nothing(index_elements=[table.c.owner, table.c.key])
                 .returning(table.c.key)
             ).first()
             if added is not None:
-                return None
-            row = connection.execute(select(table).where(mine)).one()
-        if row.body_hash != body_hash:
+                return turn
+            row = connection.execute(select(table).where(_mine(owner, key)).with_for_update()).one()
+            return self._again(connection, row, body_hash, now)
+
+    def _again(self, connection: Connection, row: Row[Any], body_hash: str, now: int) -> KeptAnswer | Turn:
+        left = row.state == "running" and row.running_until <= now
+        charged = left and was_charged(connection, row.cause)
+        if row.body_hash != body_hash and (not left or charged):
             raise IdempotencyMismatch(mend="send the body of the first request, or a new key")
-        if row.state == "running":
+        if row.state == "done":
+            return KeptAnswer(row.status, from_json(row.headers), row.answer)
+        if not left:
+            raise StillRunning(mend="try again shortly", retry_after=1.0)
+        if charged:
             raise Conflict(
-                "a request with this Idempotency-Key is still running", mend="try again shortly", retry_after=1.0
+                "the first request of this Idempotency-Key was charged, and its answer is lost",
+                mend="look at GET /usage/entries; to ask again, use a new key",
+                cause=row.cause,
             )
-        return KeptAnswer(row.status, from_json(row.headers), row.answer)
+        cause = row.cause if row.body_hash == body_hash and row.cause else new_id("once")
+        turn = Turn(row.owner, row.key, cause, row.token + 1)
+        connection.execute(
+            update(idempotency)
+            .where(_mine(row.owner, row.key))
+            .values(body_hash=body_hash, cause=cause, token=turn.token, running_until=now + LEASE_SECONDS * SECOND)
+        )
+        return turn
 
-    def finish(self, owner: str, key: str, answer: KeptAnswer) -> None:
-        """Keeps the answer of the first request."""
-        with self._database.begin() as connection:
-            connection.execute(
-                update(idempotency)
-                .where(idempotency.c.owner == owner, idempotency.c.key == key)
-                .values(state="done", status=answer.status, headers=to_json(answer.headers), answer=answer.body)
-            )
+    def renew(self, turn: Turn) -> bool:
+        """Keeps the turn alive; false where another has taken it over."""
+        return self._change(turn, running_until=self._clock.now() + LEASE_SECONDS * SECOND)
 
-    def forget(self, owner: str, key: str) -> None:
-        """The first request did nothing: the key is free again."""
+    def finish(self, turn: Turn, answer: KeptAnswer) -> bool:
+        """Keeps the answer. One that is an error is kept only where it was charged: else the key is
+        free for another try. True where it is kept."""
         with self._database.begin() as connection:
-            connection.execute(delete(idempotency).where(idempotency.c.owner == owner, idempotency.c.key == key))
+            if answer.status >= 400 and not was_charged(connection, turn.cause):
+                _set(connection, turn, running_until=0)
+                return False
+            kept = {"status": answer.status, "headers": to_json(answer.headers), "answer": answer.body}
+            return _set(connection, turn, state="done", **kept)
+
+    def abandon(self, turn: Turn) -> None:
+        """The turn ended without an answer: the next request of the key takes over at once."""
+        self._change(turn, running_until=0)
+
+    def sweep(self) -> int:
+        """Deletes answers past their time; how many."""
+        oldest = self._clock.now() - KEEP_SECONDS * SECOND
+        with self._database.begin() as connection:
+            return connection.execute(delete(idempotency).where(idempotency.c.created_at < oldest)).rowcount
+
+    def _change(self, turn: Turn, **values: Any) -> bool:
+        with self._database.begin() as connection:
+            return _set(connection, turn, **values)
+
+
+def _set(connection: Connection, turn: Turn, **values: Any) -> bool:
+    """Only where the turn is still this one's."""
+    mine = _mine(turn.owner, turn.key) & (idempotency.c.token == turn.token) & (idempotency.c.state == "running")
+    return connection.execute(update(idempotency).where(mine).values(**values)).rowcount > 0
+
+
+def _mine(owner: str, key: str) -> Any:
+    return (idempotency.c.owner == owner) & (idempotency.c.key == key)

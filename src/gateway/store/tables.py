@@ -14,13 +14,20 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
 
-metadata = MetaData()
+from gateway.store.kept_tables import batch, batch_line, file, file_part, response
+from gateway.store.metadata import metadata
+
+__all__ = [
+    "api_key", "artifact", "audit", "balance", "batch", "batch_line", "budget", "budget_lease", "counter",
+    "definition", "edge", "entry", "event", "file", "file_part", "hold", "hold_budget", "idempotency",
+    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "response", "run", "step",
+    "webhook_delivery", "webhook_subscription",
+]  # fmt: skip
 
 # -- engine ---------------------------------------------------------------------------------------
 
@@ -173,10 +180,13 @@ idempotency = Table(
     Column("key", Text, primary_key=True),
     Column("body_hash", Text, nullable=False),
     Column("state", Text, nullable=False),  # running done
+    Column("cause", Text, nullable=False, server_default=""),  # of whatever the first request charges
+    Column("token", Integer, nullable=False, server_default="1"),  # the fence: grows with every taking over
+    Column("running_until", BigInteger, nullable=False, server_default="0"),  # kept alive by who is answering
     Column("status", Integer),
     Column("headers", Text),
     Column("answer", Text),
-    Column("created_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
 )
 
 # -- ledger ---------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, get_args
 
+import msgspec
+
 from gateway.clock import SECOND, Clock
 from gateway.engine.advance import cancel_run
 from gateway.engine.claim import dispatch
@@ -95,11 +97,15 @@ class Desk:
 
     # -- handing in -------------------------------------------------------------------------------
 
-    def submit_task(self, caller: Caller, given: TaskSubmission, request_id: str) -> dict[str, Any]:
-        """Accepts a task: a run of one step."""
+    def submit_task(
+        self, caller: Caller, given: TaskSubmission, request_id: str, *, task_id: str | None = None
+    ) -> dict[str, Any]:
+        """Accepts a task: a run of one step. A ``task_id`` that is there already is not made again."""
         caller.require("tasks:write")
         caller.require(given.spec.permission)
-        task_id = new_id("task")
+        if task_id is not None and self._reader.task(task_id) is not None:
+            return self.task(caller, task_id)
+        task_id = task_id or new_id("task")
         step = StepDefinition(
             step_id="task",
             task_type=given.spec.name,
@@ -111,9 +117,13 @@ class Desk:
         self._begin(run, (NewStep(task_id, step, given.spec.queue),))
         return self.task(caller, task_id)
 
-    def start_run(self, caller: Caller, workflow_id: str, given: RunSubmission, request_id: str) -> dict[str, Any]:
-        """Accepts a run of the newest definition of a workflow."""
+    def start_run(
+        self, caller: Caller, workflow_id: str, given: RunSubmission, request_id: str, *, run_id: str | None = None
+    ) -> dict[str, Any]:
+        """Accepts a run of the newest definition of a workflow. A ``run_id`` that is there is not made again."""
         caller.require("workflows:run")
+        if run_id is not None and self._reader.run(run_id) is not None:
+            return self.run(caller, run_id)
         kept = self._kept(workflow_id)
         for step in kept.definition.steps:
             spec = self.task_types[step.task_type]
@@ -122,6 +132,7 @@ class Desk:
                 check_config(step.llm_config, spec, self._catalogue(), caller)
         self._check_input(kept.definition, given.input)
         run = self._new_run(caller, given, request_id, "workflow", workflow_id, kept.hash, given.input)
+        run = run if run_id is None else msgspec.structs.replace(run, run_id=run_id)
         steps = tuple(
             NewStep(new_id("task"), step, self.task_types[step.task_type].queue) for step in kept.definition.steps
         )

@@ -11,6 +11,7 @@ from gateway.models.artifacts import ArtifactStore
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
 from gateway.tasks.step_pulse import Pulse
+from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.context import ChatPort, PredictPort, PromptPort, StepContext
 
 
@@ -24,6 +25,7 @@ class ContextFactory:
     registry: ModelRegistry
     prompts: PromptPort
     catalogue: Callable[[], Catalogue]
+    batch: BatchTools | None = None
 
     def context(self, run: RunRow, step: StepRow, upstream: Mapping[str, dict[str, Any]], pulse: Pulse) -> StepContext:
         """The context of one attempt; its charges are unique to this token."""
@@ -44,6 +46,7 @@ class ContextFactory:
             registry=self.registry,
             prompts=self.prompts,
             default_model=lambda task_type: self.catalogue().default_model(task_type),
+            batch=self.batch,
             report=pulse.report,
             is_cancelled=pulse.is_cancelled,
         )

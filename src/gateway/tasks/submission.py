@@ -12,7 +12,7 @@ from gateway.engine.definition import check_model_config, timeout_seconds
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, ValidationFailed
 from gateway.governance.validators import check_llm_parameters, refuse_unknown, text_field
-from gateway.registry.catalogue import Catalogue
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue
 from gateway.security.access import Caller
 
 _TASK_FIELDS = ("task_type", "model_config", "input_data", "priority", "webhook_url", "metadata", "timeout")
@@ -84,7 +84,7 @@ def check_config(config: Any, spec: TaskTypeSpec, catalogue: Catalogue, caller: 
         raise ValidationFailed(error.message, mend=error.mend, param=error.param) from None
     caller.require_model(config["name"])
     model = catalogue.model(config["name"])
-    if (model.type in ("llm", "embedding")) != (spec.model_kind == "llm"):
+    if (model.type in API_MODEL_TYPES) != (spec.model_kind == "llm"):
         raise ValidationFailed(
             f"model_config.name: {spec.name} cannot use a model of type {model.type}", param="model_config.name"
         )

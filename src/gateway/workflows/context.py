@@ -20,6 +20,7 @@ from gateway.registry.model_registry import ModelRegistry
 from gateway.security.access import Caller
 from gateway.serving.answer import ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
+from gateway.workflows.batch_tools import BatchTools
 
 
 class ChatPort(Protocol):
@@ -67,6 +68,7 @@ class StepContext:
     registry: ModelRegistry
     prompts: PromptPort
     default_model: Callable[[str], str | None]
+    batch: BatchTools | None = None
     report: Callable[[float, str], None] = field(default=lambda _fraction, _note: None)
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
 

@@ -119,6 +119,16 @@ BUILT_IN: tuple[TaskTypeSpec, ...] = (
         permission="llm:execute",
     ),
     TaskTypeSpec(
+        name="llm_batch",
+        summary="The requests of a batch; POST /v1/batches hands it in",
+        queue="llm",
+        handler="gateway.workflows.llm_batch:run",
+        inputs=("batch_id",),
+        required=("batch_id",),
+        outputs=("batch_id", "batch_status", "request_counts", "output_file_id", "error_file_id"),
+        permission="llm:execute",
+    ),
+    TaskTypeSpec(
         name="price_forecast",
         summary="A price path with intervals, and how the model did in backtests beside the naive one",
         queue="ml",

@@ -26,7 +26,7 @@ def test_an_answer(house: House, client: openai.OpenAI) -> None:
     assert (found.output_text, found.status, found.model) == ("Hello.", "completed", "gpt-4")
     assert found.usage is not None
     assert (found.usage.input_tokens, found.usage.input_tokens_details.cached_tokens) == (11, 4)
-    assert found.to_dict()["store"] is False, "it is not kept, and says so"
+    assert found.to_dict()["store"] is True
     assert house.upstream.sent[0].body["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hello"},
@@ -68,7 +68,7 @@ def test_a_tool_there_and_back(house: House, client: openai.OpenAI) -> None:
 
 
 def test_what_is_not_there_is_told(house: House, client: openai.OpenAI) -> None:
-    with pytest.raises(openai.InternalServerError, match="not stored"):
+    with pytest.raises(openai.NotFoundError, match="no response"):
         client.responses.create(model="gpt-4", input="x", previous_response_id="resp_1")
     with pytest.raises(openai.APIStatusError, match="web_search"):
         client.responses.create(model="gpt-4", input="x", tools=[{"type": "web_search"}])

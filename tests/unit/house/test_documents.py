@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gateway.engine.states import RUN_MOVES, STATUS_OF_STEP, STEP_MOVES
 from gateway.ledger.journal import TRANSITIONS
 from gateway.registry.loader import load_catalogue
 from gateway.settings import Settings
+from gateway.store.batch_store import MOVES as BATCH_MOVES
 from gateway.workflows.task_types import known_task_types
 from unit.house.house_files import PACKAGE, ROOT, our_files
 
@@ -81,9 +82,11 @@ def test_defaults_are_told_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "moves"), [(0, RUN_MOVES), (1, STEP_MOVES), (2, TRANSITIONS)], ids=["run", "step", "hold"]
+    ("number", "moves"),
+    [(0, RUN_MOVES), (1, STEP_MOVES), (2, TRANSITIONS), (3, BATCH_MOVES)],
+    ids=["run", "step", "hold", "batch"],
 )
-def test_a_drawing_of_states_shows_the_moves_of_the_code(number: int, moves: Mapping[str, frozenset[str]]) -> None:
+def test_a_drawing_of_states_shows_the_moves_of_the_code(number: int, moves: Mapping[str, Collection[str]]) -> None:
     drawn = re.findall(
         r"^\s*(\w+) --> (\w+)$", blocks(ROOT / "docs/state_machines.md", "mermaid")[number], re.MULTILINE
     )

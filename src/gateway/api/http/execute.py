@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.idempotent import once
+from gateway.api.once import CAUSE
 from gateway.api.wire.headers import answer_headers
 from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
@@ -102,7 +103,7 @@ def context_of(call: Call, door: str) -> CallContext:
     """The circumstances of a call that a door makes for this request."""
     return CallContext(
         request_id=call.request_id,
-        cause=new_id("call"),
+        cause=call.request.scope.get(CAUSE) or new_id("call"),
         door=door,
         traceparent=child_of(call.request.headers.get("traceparent", "")),
         optimise=call.request.headers.get("x-gateway-optimise", ""),

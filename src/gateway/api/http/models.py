@@ -18,7 +18,7 @@ from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Message, TextPart
 from gateway.models.ml_models import ModelVersion
 from gateway.models.selection import FIELDS, read_selection
-from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue, ModelSpec
 from gateway.registry.model_registry import CHAMPION, Alias
 
 _MOST_TOKENS = 2_000_000
@@ -156,7 +156,7 @@ def _view(call: Call, catalogue: Catalogue, spec: ModelSpec, *, whole: bool) -> 
     }
     if not provider.configured:
         view["missing"] = list(provider.missing)
-    if spec.type in ("llm", "embedding"):
+    if spec.type in API_MODEL_TYPES:
         view |= {"context_window": spec.context_window, "max_output_tokens": spec.max_output_tokens}
         view |= {"quality": spec.quality, "capabilities": list(spec.capabilities)} if spec.route is None else {}
         return view

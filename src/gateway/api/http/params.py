@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from gateway.api.doors import Call
-from gateway.errors import ValidationFailed
+from gateway.errors import NotBuilt, ValidationFailed
 
 
 def limit_of(call: Call, default: int = 50, most: int = 200) -> int:
@@ -29,3 +32,18 @@ def whole_of(call: Call, name: str) -> int | None:
 def texts_of(call: Call, name: str) -> tuple[str, ...]:
     """A list written with commas."""
     return tuple(filter(None, (call.query(name) or "").split(",")))
+
+
+def refuse_queries(call: Call, *names: str) -> None:
+    """Parameters of OpenAI's that change what is told, and that this door does not heed."""
+    for name in names:
+        if call.query(name) is not None and call.query(name) != "false":
+            raise NotBuilt(f"{name}: not built yet on this path", mend="leave it out", param=name)
+
+
+def listed(found: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:
+    """A page as OpenAI's lists are: the first ``limit`` of what was found, and whether there is more."""
+    page = found[:limit]
+    first, last = (page[0]["id"], page[-1]["id"]) if page else (None, None)
+    more = len(found) > limit
+    return {"object": "list", "data": list(page), "first_id": first, "last_id": last, "has_more": more}

@@ -12,6 +12,7 @@ from gateway.api.event_stream import event_stream
 from gateway.api.http.idempotent import once
 from gateway.api.http.params import limit_of
 from gateway.api.http.waiting import until_ended, wanted_wait
+from gateway.api.once import name_of
 from gateway.engine.states import RUN_ENDED
 from gateway.tasks.submission import read_task
 
@@ -41,7 +42,7 @@ async def _submit(call: Call, body: dict[str, Any]) -> Response:
 
     def hand_in() -> dict[str, Any]:
         given = read_task(body, desk.task_types, call.services.catalogue.current, call.caller)
-        return desk.submit_task(call.caller, given, call.request_id)
+        return desk.submit_task(call.caller, given, call.request_id, task_id=name_of(call.request.scope, "task"))
 
     task = await asyncio.to_thread(hand_in)
     wait = wanted_wait(call.request)

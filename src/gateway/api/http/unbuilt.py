@@ -9,10 +9,6 @@ from gateway.errors import NotBuilt
 
 _DOORS = (
     ("POST", "/v1/completions", "llm:execute", "legacy completions"),
-    ("POST", "/v1/batches", "llm:execute", "batches"),
-    ("GET", "/v1/batches", "llm:execute", "batches"),
-    ("POST", "/v1/files", "llm:execute", "files"),
-    ("POST", "/v1/moderations", "llm:execute", "moderations"),
     ("POST", "/v2/models/{name}/infer", "ml:execute", "the Open Inference Protocol"),
 )
 

@@ -12,6 +12,7 @@ from gateway.api.event_stream import event_stream
 from gateway.api.http.idempotent import once
 from gateway.api.http.params import limit_of
 from gateway.api.http.waiting import until_ended, wanted_wait
+from gateway.api.once import name_of
 from gateway.engine.states import RUN_ENDED
 from gateway.errors import NotBuilt
 from gateway.tasks.submission import read_run
@@ -42,7 +43,8 @@ async def start(call: Call) -> Response:
 async def _start(call: Call, body: dict[str, Any]) -> Response:
     desk = call.services.desk
     given = read_run(body)
-    run = await asyncio.to_thread(desk.start_run, call.caller, call.path("workflow_id"), given, call.request_id)
+    workflow_id, named = call.path("workflow_id"), name_of(call.request.scope, "run")
+    run = await asyncio.to_thread(desk.start_run, call.caller, workflow_id, given, call.request_id, run_id=named)
     wait = wanted_wait(call.request)
     if wait:
         run = await until_ended(wait, lambda: desk.run(call.caller, run["run_id"]), call.request)

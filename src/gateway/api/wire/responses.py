@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.api.wire.fields import number, text, whole
 from gateway.api.wire.responses_items import Conversation, input_items, text_of, whole_item
-from gateway.errors import NotSupported, ValidationFailed
+from gateway.errors import NotBuilt, NotSupported, ValidationFailed
 from gateway.models.llm_models import (
     Chat,
     Message,
@@ -30,7 +30,7 @@ _EXTRA = frozenset({"metadata", "service_tier", "safety_identifier", "prompt_cac
 _HINTS = frozenset({"prompt_cache_options"})
 #: Fields that only OpenAI's own house can heed, and that the answer depends on: refused.
 _REFUSED = frozenset(
-    {"conversation", "prompt", "max_tool_calls", "top_logprobs", "context_management", "moderation", "image"}
+    {"prompt", "max_tool_calls", "top_logprobs", "context_management", "moderation", "image"}
     | {"background_options", "access_programs"}
 )
 
@@ -141,18 +141,26 @@ def _echo(body: Mapping[str, Any], tools: Sequence[Tool]) -> dict[str, Any]:
 
 
 def _check_names(body: Mapping[str, Any]) -> None:
+    if body.get("conversation") is not None:
+        raise NotBuilt(
+            "conversation: conversations are not built yet", mend="use previous_response_id", param="conversation"
+        )
     for name, value in body.items():
         if name in _REFUSED:
             if value is not None and not (name == "top_logprobs" and value == 0):
                 raise NotSupported(f"{name}: this gateway has no such thing", mend="leave it out", param=name)
-        elif name not in _READ and name not in _EXTRA and name not in _HINTS:
+        elif name not in _READ and name != "conversation" and name not in _EXTRA and name not in _HINTS:
             raise ValidationFailed(f"{name[:100]}: no such parameter", mend="see the responses API", param=name[:100])
 
 
 def _check_house(body: Mapping[str, Any], reported: list[str]) -> None:
     """What speaks of OpenAI's own house: ``background``, ``truncation``, ``include``, ``stream_options``, …"""
     if _flag(body, "background"):
-        raise NotSupported("background: responses are not made in the background here", param="background")
+        raise NotBuilt(
+            "background: responses in the background are not built yet",
+            mend="stream the response, or hand it in as a batch or a task",
+            param="background",
+        )
     truncation = body.get("truncation")
     if truncation == "auto":
         raise NotSupported("truncation: auto is not done here", mend="use disabled", param="truncation")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.api.wire.fields import image
@@ -49,6 +49,16 @@ def whole_item(item: Mapping[str, Any]) -> dict[str, Any]:
         own = item.get("role") == "assistant"
         content = [text_part(content) if own else {"type": "input_text", "text": content}]
     return {**item, "type": "message", "content": content}
+
+
+def with_ids(items: Sequence[Mapping[str, Any]], response_id: str) -> list[dict[str, Any]]:
+    """The items of a response's input as they are kept and listed: each has an id and says it is whole."""
+    end = response_id.removeprefix("resp_")
+    prefix = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+    return [
+        {"id": f"{prefix.get(str(item.get('type')), 'item')}_{end}_in{at}", "status": "completed", **item}
+        for at, item in enumerate(items)
+    ]
 
 
 def _kind(item: Mapping[str, Any]) -> str:

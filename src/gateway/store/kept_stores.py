@@ -1,0 +1,36 @@
+"""The stores of what is kept for callers, together, and what ends with its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.store.batch_store import SqlBatchStore
+from gateway.store.engine import Database
+from gateway.store.file_store import SqlFileStore
+from gateway.store.idempotency_store import SqlIdempotencyStore
+from gateway.store.response_store import SqlResponseStore
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStores:
+    """One of each."""
+
+    responses: SqlResponseStore
+    files: SqlFileStore
+    batches: SqlBatchStore
+    idempotency: SqlIdempotencyStore
+
+    @classmethod
+    def over(cls, database: Database, clock: Clock) -> KeptStores:
+        """All of them in one database."""
+        return cls(
+            SqlResponseStore(database, clock),
+            SqlFileStore(database, clock),
+            SqlBatchStore(database, clock),
+            SqlIdempotencyStore(database, clock),
+        )
+
+    def sweep(self) -> int:
+        """Ends batches that nobody will end, and deletes what is past its time; how many."""
+        return self.batches.sweep() + self.files.sweep() + self.responses.sweep() + self.idempotency.sweep()

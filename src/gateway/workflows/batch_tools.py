@@ -1,0 +1,35 @@
+"""What the task type ``llm_batch`` works with, beside what every step has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.errors import GatewayError
+from gateway.models.call import CallContext
+from gateway.security.access import Caller
+from gateway.store.batch_store import SqlBatchStore
+from gateway.store.file_store import SqlFileStore
+
+#: The doors whose requests a batch may hold.
+ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
+
+
+class LinePort(Protocol):
+    """Answers a line as the door it names would; the doors' own code, see ``api.lines``."""
+
+    async def answer(
+        self, caller: Caller, endpoint: str, body: Mapping[str, Any], call: CallContext
+    ) -> dict[str, Any]: ...
+
+    def refusal(self, error: GatewayError, request_id: str) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTools:
+    """Batches, the files they read and write, and the doors."""
+
+    batches: SqlBatchStore
+    files: SqlFileStore
+    lines: LinePort
