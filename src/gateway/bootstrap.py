@@ -36,6 +36,7 @@ from gateway.providers.transport import Transport
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import CatalogueHolder, load_catalogue
 from gateway.registry.model_registry import ModelRegistry
+from gateway.registry.prompt_results import PromptResults
 from gateway.registry.prompts import PromptService
 from gateway.routing.health import Health
 from gateway.security.access import caller_for
@@ -58,6 +59,7 @@ from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
 from gateway.store.key_store import SqlKeyStore
 from gateway.store.ledger_store import SqlLedgerStore
+from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
@@ -156,6 +158,7 @@ def make_core(settings: Settings) -> Core:
         daily_threshold=None if threshold is None else units(threshold),
     )
     audit = make_audit(settings, database, clock)
+    prompt_results = PromptResults(SqlPromptResultStore(database), clock)
     return Core(
         settings=settings,
         clock=clock,
@@ -166,14 +169,14 @@ def make_core(settings: Settings) -> Core:
         audit=audit,
         artifacts=artifacts,
         registry=ModelRegistry(SqlRegistryStore(database), artifacts, clock),
-        prompts=PromptService(SqlPromptStore(database), clock),
+        prompts=PromptService(SqlPromptStore(database), clock, prompt_results),
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
         limits=Limits(clock),
         health=Health(clock),
         metrics=metrics,
-        accounts=Accounts(ledger, audit, clock, CallObserver(metrics, events.add, clock)),
+        accounts=Accounts(ledger, audit, clock, CallObserver(metrics, events.add, clock, prompt_results)),
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
         tokenizers=BpeTokenizers(),
     )

@@ -25,6 +25,7 @@ from gateway.api.http import (
     keys,
     models,
     money,
+    prompt_labels,
     prompts,
     system,
     tasks,
@@ -37,7 +38,21 @@ from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
-_ROOMS = (system, tasks, workflows, execute, tokens, models, money, keys, prompts, audit, webhooks, unbuilt)
+_ROOMS = (
+    system,
+    tasks,
+    workflows,
+    execute,
+    tokens,
+    models,
+    money,
+    keys,
+    prompts,
+    prompt_labels,
+    audit,
+    webhooks,
+    unbuilt,
+)
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32
 

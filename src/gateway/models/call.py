@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Any
+
+from msgspec import Struct, field
 
 
 class CallContext(Struct, frozen=True):
@@ -28,3 +30,5 @@ class CallContext(Struct, frozen=True):
     cache_seconds: int | None = None
     #: What the call asks to save tokens beside its model's row; see ``models.optimise.parse_optimise``.
     optimise: str = ""
+    #: What the door found out already: the first notes in the record of the call; see ``Order.notes``.
+    notes: dict[str, Any] = field(default_factory=dict)

@@ -118,6 +118,8 @@ class Accounts:
         )
         spec = account.spec
         self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
+        if account.notes:
+            self._observer.noted(account.notes, outcome, micros, settled.entry.cost)
         self._observer.alerts(account.caller, settled.alerts)
         self._record(account, outcome, {"entry_id": settled.entry.entry_id, "cost_usd": plain(usd(settled.entry.cost))})
         return settled
@@ -127,6 +129,8 @@ class Accounts:
         account.closed = True
         self._ledger.release(account.hold, code)
         self._observer.call_ended(account.kind, account.spec.name, account.spec.provider, code, micros, 0, None)
+        if account.notes:
+            self._observer.noted(account.notes, code, micros, 0)
         self._record(account, code, {"cost_usd": "0"})
 
     def fail(self, account: Account, error: BaseException, micros: int, usage: Usage, cost: int) -> None:

@@ -16,6 +16,9 @@ from gateway.models.artifacts import ArtifactStore
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
 from gateway.registry.model_registry import ModelRegistry
+from gateway.registry.prompt_ask import PromptAsk
+from gateway.registry.prompt_labels import SplitKey
+from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
 from gateway.serving.answer import ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
@@ -40,7 +43,7 @@ class PredictPort(Protocol):
 class PromptPort(Protocol):
     """Renders prompt templates."""
 
-    def render(self, template: Any, variables: Mapping[str, Any]) -> str: ...
+    def render(self, ask: PromptAsk, key: SplitKey) -> Rendered: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,9 @@ class StepContext:
     report: Callable[[float, str], None] = field(default=lambda _fraction, _note: None)
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
 
-    def call(self, number: int = 0) -> CallContext:
-        """The circumstances of this attempt's model call ``number``; each number is charged once."""
+    def call(self, number: int = 0, notes: Mapping[str, Any] | None = None) -> CallContext:
+        """The circumstances of this attempt's model call ``number``; each number is charged once.
+        ``notes`` go into its record."""
         return CallContext(
             request_id=self.request_id,
             cause=f"{self.cause}:{number}",
@@ -78,6 +82,7 @@ class StepContext:
             run_id=self.run_id,
             task_id=self.task_id,
             workflow_id=self.workflow_id,
+            notes=dict(notes or {}),
         )
 
     def progress(self, fraction: float, note: str = "") -> None:
@@ -89,9 +94,9 @@ class StepContext:
         if self.is_cancelled():
             raise StepCancelled("the step was cancelled while it ran")
 
-    def model_for(self, task_type: str) -> str:
-        """The model the step names, else the default of its task type."""
-        name = (self.model_config or {}).get("name") or self.default_model(task_type)
+    def model_for(self, task_type: str, wished: str = "") -> str:
+        """The model the step names, else the ``wished`` one, else the default of its task type."""
+        name = (self.model_config or {}).get("name") or wished or self.default_model(task_type)
         if not name:
             raise ValidationFailed(
                 f"no model is named and {task_type} has no default",
