@@ -8,26 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
-from fixtures.ledger_house import together
-from fixtures.money_kit import DAY, SECOND, ManualClock, open_database
-from gateway.errors import Conflict, GatewayError, NotFound, ValidationFailed
+from fixtures.money_kit import ManualClock, open_database
+from fixtures.prompt_suite import KEY, PromptSuite, said, service, three
+from gateway.errors import GatewayError, NotFound, ValidationFailed
 from gateway.models.llm_models import TextPart
 from gateway.registry.prompt_ask import PromptAsk
 from gateway.registry.prompt_diff import diff
 from gateway.registry.prompt_labels import SplitKey, Target, choose
-from gateway.registry.prompt_results import PromptResults
 from gateway.registry.prompt_variables import Variable, check_values
-from gateway.registry.prompt_version import Defaults, NewPrompt, Rendered, Turn
+from gateway.registry.prompt_version import NewPrompt, Turn
 from gateway.registry.prompts import PromptService
 from gateway.store.engine import Database
-from gateway.store.event_store import SqlEventStore
-from gateway.store.prompt_result_store import SqlPromptResultStore
-from gateway.store.prompt_store import SqlPromptStore
-
-KEY = SplitKey("request", "r")
 
 
 @pytest.fixture
@@ -47,41 +39,12 @@ def prompts(database: Database, clock: ManualClock) -> PromptService:
     return service(database, clock)
 
 
-def service(database: Database, clock: ManualClock) -> PromptService:
-    return PromptService(SqlPromptStore(database), clock, PromptResults(SqlPromptResultStore(database), clock))
-
-
-def said(rendered: Rendered) -> str:
-    return "|".join(f"{turn.role}:{turn.text()}" for turn in rendered.messages)
+class TestPromptsOnSqlite(PromptSuite):
+    """What is kept, and moved."""
 
 
 def inline(prompts: PromptService, template: str, **variables: Any) -> str:
     return prompts.render(PromptAsk(text=template, variables=variables), KEY).messages[0].text()
-
-
-def test_versions_never_change_and_the_newest_answers_without_a_label(
-    prompts: PromptService, database: Database
-) -> None:
-    first = prompts.add(NewPrompt("risk", "Sum up {{ facts }} in {{ words }} words."), "alice")
-    assert (first.version, first.variables) == (1, ("facts", "words"))
-    turns = (Turn("system", "Be {{ how }}."), Turn("user", "{{ facts }}?"))
-    prompts.add(NewPrompt("risk", turns=turns, defaults=Defaults("gpt-4")), "bob")
-    given = {"facts": "VaR", "how": "brief"}
-    rendered = prompts.render(PromptAsk("risk", variables=given), KEY)
-    assert said(rendered) == "system:Be brief.|user:VaR?"
-    assert (rendered.header, rendered.defaults.model) == ("risk@2", "gpt-4")
-    old = prompts.render(PromptAsk("risk", version=1, variables={"facts": "VaR", "words": 9}), KEY)
-    assert said(old) == "user:Sum up VaR in 9 words."
-    assert [one.version for one in prompts.versions("risk")] == [2, 1]
-    assert prompts.newest()[0].turns == turns
-    for statement in ("UPDATE prompt SET template = 'x'", "DELETE FROM prompt"):
-        with pytest.raises(DBAPIError), database.begin() as connection:
-            connection.execute(text(statement))
-
-
-def test_versions_are_numbered_once_each(prompts: PromptService) -> None:
-    made = together(lambda number: prompts.add(NewPrompt("p", f"{number}"), "alice").version, 5)
-    assert sorted(number for number in made if isinstance(number, int)) == [1, 2, 3, 4, 5]
 
 
 def test_a_turn_that_is_empty_is_left_out(prompts: PromptService) -> None:
@@ -217,41 +180,6 @@ def test_a_version_declares_all_it_uses_or_nothing(prompts: PromptService) -> No
     assert said(prompts.render(PromptAsk("p", variables={"a": 1, "unused": 2}), KEY)) == "user:1"
 
 
-def three(prompts: PromptService) -> None:
-    for number in (1, 2, 3):
-        prompts.add(NewPrompt("p", f"version {number}"), "alice")
-
-
-def test_labels_are_moved_and_rolled_back_with_their_history(
-    prompts: PromptService, database: Database, clock: ManualClock
-) -> None:
-    three(prompts)
-    for version in (1, 2, 3):
-        prompts.point("p", "production", (Target(version),), "bob", f"to {version}")
-    assert said(prompts.render(PromptAsk("p"), KEY)) == "user:version 3"
-    back = prompts.rollback("p", "production", "eve", "it rambled")
-    assert (back.targets, back.action, back.by, back.reason) == ((Target(2),), "rollback", "eve", "it rambled")
-    assert prompts.rollback("p", "production", "eve").targets == (Target(1),), "a second one goes further back"
-    with pytest.raises(Conflict):
-        prompts.rollback("p", "production", "eve")
-    assert prompts.rollback("p", "production", "eve", revision=3).targets == (Target(3),)
-    history = prompts.labels.history("p", "production")
-    assert [move.action for move in history] == ["rollback", "rollback", "rollback", "set", "set", "set"]
-    assert [move.at for move in history] == [clock.now()] * 6
-    told = SqlEventStore(database).after(0, types=["prompt_label_moved"])
-    assert told[3].payload == {
-        "prompt": "p",
-        "label": "production",
-        "revision": history[2].revision,
-        "action": "rollback",
-        "targets": [{"version": 2, "weight": 1}],
-        "before": [{"version": 3, "weight": 1}],
-        "reason": "it rambled",
-    }
-    with pytest.raises(DBAPIError), database.begin() as connection:
-        connection.execute(text("DELETE FROM prompt_label_move"))
-
-
 def test_a_label_is_taken_away_and_brought_back(prompts: PromptService) -> None:
     three(prompts)
     prompts.point("p", "staging", (Target(1),), "bob")
@@ -274,18 +202,6 @@ def test_another_process_sees_a_move_within_a_second(database: Database, clock: 
     assert said(here.render(PromptAsk("p"), KEY)) == "user:version 2"
     clock.pass_seconds(2)
     assert said(there.render(PromptAsk("p"), KEY)) == "user:version 2"
-
-
-def test_movers_at_once_are_one_after_the_other_or_refused(prompts: PromptService) -> None:
-    three(prompts)
-    prompts.point("p", "x", (Target(1),), "bob")
-    done = together(lambda number: prompts.point("p", "x", (Target(number % 3 + 1),), "bob").revision, 6)
-    moved = [one for one in done if isinstance(one, int)]
-    assert moved
-    assert all(isinstance(one, (int, Conflict)) for one in done)
-    history = prompts.labels.history("p", "x")
-    assert len(history) == len(moved) + 1
-    assert [move.previous for move in history[:-1]] == [move.revision for move in history[1:]]
 
 
 @pytest.mark.parametrize("label", ["", "a b", "x" * 65, "1x", "latest", "a/b"])
@@ -333,31 +249,6 @@ def test_what_differs_is_told_field_by_field(prompts: PromptService) -> None:
     assert told["template"] == ["@@ -1,3 +1,3 @@", " one", "-two", "+2", " three"]
     assert '-  "type": "string"' in told["variables.a"]
     assert told.keys() == {"template", "variables.a"}
-
-
-def test_results_are_summed_by_version_and_label_over_days(
-    prompts: PromptService, database: Database, clock: ManualClock
-) -> None:
-    note = {"id": "p", "version": 1, "label": "production"}
-    for micros in [100_000] * 9 + [2_000_000]:
-        prompts.results.call_ended(note, "completed", micros, 50)
-    prompts.results.call_ended(note, "upstream_error", 5, 0)
-    prompts.results.call_ended(note, "cancelled", 5, 7)
-    prompts.results.feedback(note, 0.5)
-    prompts.results.feedback(note, 1.0)
-    prompts.results.call_ended({"id": "p", "version": 2}, "completed", 1, 1)
-    prompts.results.flush()
-    newest, found = service(database, clock).results.read("p", 1)
-    assert (newest.version, newest.label, newest.counts.calls) == (2, "", 1)
-    counts = found.counts
-    assert (counts.calls, counts.failures, counts.cost, counts.scores, counts.score) == (12, 1, 507, 2, 1.5)
-    assert found.median_micros == pytest.approx(100_000, rel=0.2)
-    assert found.p95_micros == pytest.approx(2_000_000, rel=0.2)
-    clock.pass_seconds(3 * DAY / SECOND)
-    prompts.results.call_ended(note, "completed", 10, 1)
-    assert [one.counts.calls for one in prompts.results.read("p", 2)] == [1]
-    assert sum(one.counts.calls for one in prompts.results.read("p", 9)) == 14
-    assert prompts.results.read("q", 9) == []
 
 
 def test_a_prompt_is_what_the_model_reads(prompts: PromptService) -> None:
