@@ -39,6 +39,7 @@ from gateway.providers.transport import Transport
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import CatalogueHolder
 from gateway.registry.model_registry import ModelRegistry
+from gateway.registry.prompt_results import PromptResults
 from gateway.registry.prompts import PromptService
 from gateway.routing.health import Health
 from gateway.security.audit import AuditLog
@@ -65,6 +66,7 @@ from gateway.store.kept_stores import KeptStores
 from gateway.store.key_store import SqlKeyStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
+from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
@@ -153,7 +155,8 @@ def make_core(settings: Settings) -> Core:
     metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
     daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
-    observer = CallObserver(metrics, events.add, clock)
+    prompt_results = PromptResults(SqlPromptResultStore(database), clock)
+    observer = CallObserver(metrics, events.add, clock, prompt_results)
     store = CallStore(
         database,
         settings.data_dir / "journal",
@@ -184,7 +187,7 @@ def make_core(settings: Settings) -> Core:
         audit=audit,
         artifacts=artifacts,
         registry=ModelRegistry(SqlRegistryStore(database), artifacts, clock),
-        prompts=PromptService(SqlPromptStore(database), clock),
+        prompts=PromptService(SqlPromptStore(database), clock, prompt_results),
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),

@@ -79,6 +79,8 @@ def test_prompts_models_and_usage(house: House, tmp_path: Path) -> None:
     template.write_text("Hello {{ name }}!")
     assert typed(house, "prompts", "add", "hello", str(template)).returncode == 0
     assert typed(house, "prompts", "render", "hello", "--var", "name=Ada").stdout.strip() == "Hello Ada!"
+    wrong = typed(house, "prompts", "render", "hello", "--var", "nome=Ada")
+    assert (wrong.returncode, "no such variable" in wrong.stderr) == (6, True)
     assert "smollm2" in typed(house, "models", "list").stdout
     assert "rows" in read(house, "usage")
 

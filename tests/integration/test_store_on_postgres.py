@@ -10,6 +10,7 @@ from fixtures.engine_suite import EngineSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
+from fixtures.prompt_suite import PromptSuite
 from gateway.store.engine import Database
 
 
@@ -27,6 +28,10 @@ class TestLedgerOnPostgres(LedgerSuite):
 
 class TestEngineOnPostgres(EngineSuite):
     """Runs, steps, events, webhooks."""
+
+
+class TestPromptsOnPostgres(PromptSuite):
+    """Versions, labels, results."""
 
 
 class TestMigrationsOnPostgres(MigrationSuite):

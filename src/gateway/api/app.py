@@ -30,6 +30,7 @@ from gateway.api.http import (
     models,
     moderations,
     money,
+    prompt_labels,
     prompts,
     responses,
     system,
@@ -45,7 +46,21 @@ from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
 _log = logging.getLogger(__name__)
 _ROOMS = (
-    *(system, tasks, workflows, execute, tokens, feedback, models, money, keys, prompts, audit, webhooks),
+    *(
+        system,
+        tasks,
+        workflows,
+        execute,
+        tokens,
+        feedback,
+        models,
+        money,
+        keys,
+        prompts,
+        prompt_labels,
+        audit,
+        webhooks,
+    ),
     *(responses, files, batches, moderations, unbuilt),
 )
 #: Threads for what blocks: the database, the file system, predictions.

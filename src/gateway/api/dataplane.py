@@ -23,7 +23,7 @@ from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
 from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
-from gateway.api.wire import anthropic, embeddings, openai
+from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.headers import answer_headers
 from gateway.errors import GatewayError, MethodNotAllowed, ValidationFailed
 from gateway.governance.validators import decode_object
@@ -31,6 +31,7 @@ from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
 from gateway.models.selection import selection_of_headers
+from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
 from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.telemetry import logs
@@ -98,7 +99,8 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: _Exchange) -> None:
-        request = openai.decode(await exchange.body())
+        request = openai.decode(await exchange.body(prompted.for_chat))
+        request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         name = new_id("chatcmpl")
         if not request.stream:
             answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("openai"))
@@ -110,8 +112,11 @@ class DataPlane:
         await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
 
     async def _responses(self, exchange: _Exchange) -> None:
-        service, caller, context = self._services.respond, exchange.caller, exchange.context("openai")
-        asked = await service.asked(caller, await exchange.body())
+        service, caller = self._services.respond, exchange.caller
+        asked = await service.asked(caller, await exchange.body(prompted.for_responses))
+        if exchange.prompt is not None:
+            asked.request = prompted.responded(asked.request, exchange.prompt)
+        context = exchange.context("openai")
         if not asked.request.stream:
             told, meta = await service.complete(caller, asked, context)
             await exchange.json(told, answer_headers(meta))
@@ -124,7 +129,8 @@ class DataPlane:
         await exchange.stream(stream, stream, _anthropic_line, b"", failure)
 
     async def _messages(self, exchange: _Exchange) -> None:
-        request = anthropic.decode(await exchange.body())
+        request = anthropic.decode(await exchange.body(prompted.for_messages))
+        request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         name = new_id("msg")
         if not request.stream:
             answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("anthropic"))
@@ -143,7 +149,7 @@ class DataPlane:
         await exchange.json(body, answer_headers(answer.meta))
 
     async def _count_tokens(self, exchange: _Exchange) -> None:
-        body = {"max_tokens": 1, **await exchange.body()}
+        body = {"max_tokens": 1, **await exchange.body(prompted.for_messages)}
         count = await self._services.chat.count_tokens(exchange.caller, anthropic.decode(body).chat)
         await exchange.json({"input_tokens": count.tokens}, {"x-gateway-count": count.basis})
 
@@ -186,11 +192,18 @@ class _Exchange:
         self.request_id = request_id_of(self.headers.get("x-request-id", ""))
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
+        self.prompt: Rendered | None = None
 
-    async def body(self) -> dict[str, Any]:
-        """The JSON object of the body."""
+    async def body(self, expand: prompted.Expand | None = None) -> dict[str, Any]:
+        """The JSON object of the body; a prompt that it names is put into it by ``expand``."""
         require_json(self._scope)
-        return decode_object(await read_body(self._scope, self._receive))
+        body = decode_object(await read_body(self._scope, self._receive))
+        if expand is None or body.get("prompt") is None:
+            return body
+        self.caller.require("prompts:read")
+        ask, key = prompted.asked(body, self.headers.get("x-gateway-session", ""), self.request_id)
+        self.prompt = await asyncio.to_thread(self._services.prompts.render, ask, key)
+        return expand(body, self.prompt)
 
     def context(self, door: str) -> CallContext:
         """The circumstances of this request's one model call."""
@@ -204,6 +217,7 @@ class _Exchange:
             optimise=self.headers.get("x-gateway-optimise", ""),
             selection=selection_of_headers(self.headers),
             session=self.headers.get("x-gateway-session", "")[:200],
+            notes={} if self.prompt is None else self.prompt.notes,
         )
 
     async def json(self, body: Any, headers: dict[str, str], status: int = 200) -> None:
@@ -267,6 +281,8 @@ class _Exchange:
     async def _start(self, status: int, headers: dict[str, str]) -> None:
         self.status = status
         named = {"x-request-id": self.request_id, **headers}
+        if self.prompt is not None:
+            named["x-gateway-prompt"] = self.prompt.header
         if self.path.startswith("/v1/messages"):
             named["request-id"] = self.request_id
         encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in named.items()]

@@ -118,9 +118,9 @@ def show(value: Any, indent: int = 2) -> None:
     sys.stdout.write(msgspec.json.format(_ENCODER.encode(value), indent=indent).decode() + "\n")
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """Where people read."""
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, soft_wrap=False, stderr=stderr)
 
 
 def _decoded(content: bytes) -> Any:

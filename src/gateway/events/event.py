@@ -21,6 +21,7 @@ EVENT_TYPES: dict[str, str] = {
     "workflow_cancelled": "a run was cancelled",
     "budget_alert": "a share of a budget, or the alert threshold, was passed",
     "model_promoted": "a model's alias points at another version",
+    "prompt_label_moved": "a label of a prompt points at other versions",
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Any
+
+from msgspec import Struct, field
 
 from gateway.models.selection import Selection
 
@@ -32,3 +34,5 @@ class CallContext(Struct, frozen=True):
     optimise: str = ""
     #: The caller's limits on the choice of a model; ``None``: none are named.
     selection: Selection | None = None
+    #: What the door found out already: the first notes in the record of the call; see ``Order.notes``.
+    notes: dict[str, Any] = field(default_factory=dict)

@@ -22,8 +22,9 @@ PERMISSIONS: dict[str, str] = {
     "workflows:write": "define workflows",
     "models:read": "see models, versions and metrics",
     "models:write": "train, register, promote and roll back models",
-    "prompts:read": "see prompt templates",
-    "prompts:write": "add prompt templates",
+    "prompts:read": "see and use prompt templates",
+    "prompts:write": "add prompt templates, move their labels but for production",
+    "prompts:promote": "move the label production",
     "usage:read": "see own usage and cost",
     "usage:read_all": "see everybody's usage and cost",
     "budgets:read": "see budgets",
@@ -41,7 +42,7 @@ _CALL = _VIEW | {"llm:execute", "ml:execute", "tasks:write", "workflows:run", "w
 ROLES: dict[str, frozenset[str]] = {
     "viewer": _VIEW,
     "developer": _CALL | {"prompts:write"},
-    "analyst": _CALL | {"workflows:write", "prompts:write", "models:write"},
+    "analyst": _CALL | {"workflows:write", "prompts:write", "prompts:promote", "models:write"},
     "operator": _VIEW
     | {"usage:read_all", "budgets:read", "budgets:write", "keys:read", "keys:write", "audit:read", "runs:read_all"}
     | {"webhooks:write", "tasks:write", "workflows:run"},

@@ -125,6 +125,8 @@ class Accounts:
         )
         spec = account.spec
         self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
+        if account.notes:
+            self._observer.noted(account.notes, outcome, micros, settled.entry.cost)
         return settled
 
     def release(self, account: Account, code: str, micros: int) -> None:
@@ -132,6 +134,8 @@ class Accounts:
         account.closed = True
         self._calls.release(account.open, code, account.notes)
         self._observer.call_ended(account.kind, account.spec.name, account.spec.provider, code, micros, 0, None)
+        if account.notes:
+            self._observer.noted(account.notes, code, micros, 0)
 
     def fail(self, account: Account, error: BaseException, micros: int, usage: Usage, cost: int) -> None:
         """Releases, or charges the estimated ``usage`` where the provider may have worked without telling."""

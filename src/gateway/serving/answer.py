@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -48,4 +49,8 @@ class Observer(Protocol):
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
     ) -> None:
         """One call ended with ``outcome`` after ``micros``, costing ``cost`` units."""
+        ...
+
+    def noted(self, notes: Mapping[str, Any], outcome: str, micros: int, cost: int) -> None:
+        """The same call, where its stages left notes in its record."""
         ...

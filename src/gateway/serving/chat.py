@@ -288,7 +288,7 @@ class ChatService:
         """Admits the call: permission, the shape of the chat, rate limits."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, provider)
-        notes: dict[str, Any] = {"config": catalogue.epoch}
+        notes: dict[str, Any] = {**call.notes, "config": catalogue.epoch}
         if spec.optimise is not None or call.optimise:
             chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         state = self._limits.take(caller, model=spec.name, tokens=estimate(chat) + (chat.max_tokens or 0))

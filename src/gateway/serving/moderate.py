@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -67,8 +66,7 @@ class ModerateService:
 
         async def attempt(_name: str, number: int) -> tuple[Account, Moderation, int]:
             model = self._deployments.moderation_model(provider, spec)
-            account = await asyncio.to_thread(
-                self._accounts.open,
+            account = await self._accounts.open(
                 caller,
                 call if number == 1 else msgspec.structs.replace(call, cause=f"{call.cause}#{number}"),
                 catalogue,
@@ -76,7 +74,6 @@ class ModerateService:
                 "llm",
                 worst_case(card, input_tokens=bound, max_output_tokens=0, max_seconds=provider.timeouts.total),
                 card.name,
-                ttl_seconds=int(provider.timeouts.total) + 60,
             )
             started = time.perf_counter_ns()
             return account, await self._send(model, request, account, card, started), started
@@ -91,15 +88,12 @@ class ModerateService:
             tries=tries,
         )
         micros, usage = _micros(started), _usage(request)
-        settled = await asyncio.shield(
-            asyncio.to_thread(
-                self._accounts.settle,
-                account,
-                cost=cost_llm(card, usage, seconds_micros=micros),
-                micros=micros,
-                usage=usage,
-                upstream_model=moderation.model or None,
-            )
+        settled = self._accounts.settle(
+            account,
+            cost=cost_llm(card, usage, seconds_micros=micros),
+            micros=micros,
+            usage=usage,
+            upstream_model=moderation.model or None,
         )
         self._limits.settle(caller, bound // 4, usage.total_tokens)
         meta = AnswerMeta(
@@ -125,7 +119,7 @@ class ModerateService:
         except BaseException as error:
             micros, usage = _micros(started), _usage(request)
             cost = cost_llm(card, usage, seconds_micros=micros)
-            await asyncio.shield(asyncio.to_thread(self._accounts.fail, account, error, micros, usage, cost))
+            self._accounts.fail(account, error, micros, usage, cost)
             if isinstance(error, Exception) and not isinstance(error, GatewayError):
                 raise UpstreamError(f"the call to {request.model} failed ({type(error).__name__})") from error
             raise

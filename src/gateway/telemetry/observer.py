@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gateway.clock import Clock, rfc3339
 from gateway.errors import GatewayError
@@ -11,6 +12,7 @@ from gateway.events.event import EventDraft
 from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Usage
 from gateway.money import usd
+from gateway.registry.prompt_results import PromptResults
 from gateway.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -19,7 +21,14 @@ _log = logging.getLogger(__name__)
 class CallObserver:
     """See ``serving.answer.Observer``."""
 
-    def __init__(self, metrics: Metrics, add_events: Callable[[Sequence[EventDraft], int], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        add_events: Callable[[Sequence[EventDraft], int], None],
+        clock: Clock,
+        prompts: PromptResults,
+    ) -> None:
+        self._prompts = prompts
         self._metrics = metrics
         self._add_events = add_events
         self._clock = clock
@@ -28,6 +37,10 @@ class CallObserver:
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
     ) -> None:
         self._metrics.model_call(kind, model, provider, outcome, micros, float(usd(cost)), usage)
+
+    def noted(self, notes: Mapping[str, Any], outcome: str, micros: int, cost: int) -> None:
+        if "prompt" in notes:
+            self._prompts.call_ended(notes["prompt"], outcome, micros, cost)
 
     def alerts(self, principal: str, alerts: tuple[BudgetAlert, ...]) -> None:
         """Budgets passed a share of their limit by a call of ``principal``'s."""

@@ -9,39 +9,72 @@ from gateway.errors import ValidationFailed
 from gateway.governance.validators import check_llm_parameters
 from gateway.models.llm_models import Chat, Message, Reply, TextPart, Usage
 from gateway.money import usd
+from gateway.registry.prompt_labels import SplitKey
+from gateway.registry.prompt_version import Defaults, Rendered, response_format_of
+from gateway.security.access import Caller
 from gateway.serving.answer import AnswerMeta
 from gateway.workflows.context import PromptPort
+from gateway.workflows.template_input import read_template
 
 _ROLES = ("system", "user", "assistant")
 
 
+def rendered_of(data: Mapping[str, Any], caller: Caller, prompts: PromptPort, key: SplitKey) -> Rendered | None:
+    """The prompt that ``input_data.template`` names, rendered; ``None`` where it names none. Blocks on the database."""
+    if data.get("template") is None:
+        for name in ("variables", "version", "label"):
+            if data.get(name) is not None:
+                place = f"input_data.{name}"
+                raise ValidationFailed(f"{place}: there is no template that it belongs to", param=place)
+        return None
+    ask = read_template(data["template"], data.get("variables"), data.get("version"), data.get("label"))
+    if ask.text is None:
+        caller.require("prompts:read")
+    return prompts.render(ask, key)
+
+
 def chat_of(
-    model: str, parameters: Mapping[str, Any], data: Mapping[str, Any], prompts: PromptPort, *, system: str = ""
+    model: str,
+    parameters: Mapping[str, Any],
+    data: Mapping[str, Any],
+    rendered: Rendered | None = None,
+    *,
+    system: str = "",
 ) -> Chat:
-    """The chat that ``input_data`` describes: ``prompt``, ``messages``, or ``template`` with ``variables``."""
+    """The chat that ``input_data`` describes: ``prompt``, ``messages``, or ``template`` with ``variables``;
+    ``messages`` may follow a template. What the template's version would have stands where ``parameters`` say nothing.
+    """
     given = [name for name in ("prompt", "messages", "template") if data.get(name) is not None]
-    if len(given) != 1:
+    if len(given) != 1 and given != ["messages", "template"]:
         raise ValidationFailed(
             "input_data takes one of prompt, messages, template" + (f"; it has {' and '.join(given)}" if given else ""),
             mend='such as {"prompt": "…"}',
             param="input_data",
         )
-    if given[0] == "messages":
-        messages = _messages(data["messages"])
-    else:
-        text = data["prompt"] if given[0] == "prompt" else prompts.render(data["template"], data.get("variables") or {})
+    messages = () if rendered is None else rendered.messages
+    if "messages" in given:
+        messages = (*messages, *_messages(data["messages"]))
+    elif "prompt" in given:
+        text = data["prompt"]
         if not isinstance(text, str) or not text.strip():
             raise ValidationFailed("input_data.prompt: a text is expected", param="input_data.prompt")
         messages = (Message("user", (TextPart(text),)),)
     if system:
         messages = (Message("system", (TextPart(system),)), *messages)
-    checked = dict(check_llm_parameters(dict(parameters), "model_config.parameters"))
-    stop = checked.pop("stop", None)
-    named = {name: value for name, value in checked.items() if value is not None}
-    return Chat(model=model, messages=messages, stop=(stop,) if isinstance(stop, str) else tuple(stop or ()), **named)
+    defaults = Defaults() if rendered is None else rendered.defaults
+    checked = check_llm_parameters(dict(parameters), "model_config.parameters")
+    named = defaults.parameters | {name: value for name, value in checked.items() if value is not None}
+    stop = named.pop("stop", None)
+    return Chat(
+        model=model,
+        messages=messages,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        response_format=response_format_of(defaults.response_format),
+        **named,
+    )
 
 
-def result_of(reply: Reply, meta: AnswerMeta) -> dict[str, Any]:
+def result_of(reply: Reply, meta: AnswerMeta, rendered: Rendered | None = None) -> dict[str, Any]:
     """The JSON result of a chat, as tasks and ``/execute/llm`` give it."""
     choice = reply.choices[0]
     result: dict[str, Any] = {
@@ -56,6 +89,8 @@ def result_of(reply: Reply, meta: AnswerMeta) -> dict[str, Any]:
         "request_id": meta.request_id,
         "config_epoch": meta.config_epoch,
     }
+    if rendered is not None and rendered.note is not None:
+        result["prompt"] = {"id": rendered.note["id"], "version": rendered.note["version"]}
     if len(reply.choices) > 1:
         result["responses"] = [item.text() for item in reply.choices]
     if meta.dropped_params:

@@ -17,6 +17,9 @@ from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
 from gateway.models.selection import read_selection
 from gateway.registry.model_registry import ModelRegistry
+from gateway.registry.prompt_ask import PromptAsk
+from gateway.registry.prompt_labels import SplitKey
+from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
 from gateway.serving.answer import ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
@@ -42,7 +45,7 @@ class PredictPort(Protocol):
 class PromptPort(Protocol):
     """Renders prompt templates."""
 
-    def render(self, template: Any, variables: Mapping[str, Any]) -> str: ...
+    def render(self, ask: PromptAsk, key: SplitKey) -> Rendered: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,9 @@ class StepContext:
     report: Callable[[float, str], None] = field(default=lambda _fraction, _note: None)
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
 
-    def call(self, number: int = 0) -> CallContext:
-        """The circumstances of this attempt's model call ``number``; each number is charged once."""
+    def call(self, number: int = 0, notes: Mapping[str, Any] | None = None) -> CallContext:
+        """The circumstances of this attempt's model call ``number``; each number is charged once.
+        ``notes`` go into its record."""
         limits = (self.model_config or {}).get("selection")
         return CallContext(
             request_id=self.request_id,
@@ -83,6 +87,7 @@ class StepContext:
             task_id=self.task_id,
             workflow_id=self.workflow_id,
             selection=None if limits is None else read_selection(limits, "model_config.selection"),
+            notes=dict(notes or {}),
         )
 
     def progress(self, fraction: float, note: str = "") -> None:
@@ -94,9 +99,9 @@ class StepContext:
         if self.is_cancelled():
             raise StepCancelled("the step was cancelled while it ran")
 
-    def model_for(self, task_type: str) -> str:
-        """The model the step names, else the default of its task type."""
-        name = (self.model_config or {}).get("name") or self.default_model(task_type)
+    def model_for(self, task_type: str, wished: str = "") -> str:
+        """The model the step names, else the ``wished`` one, else the default of its task type."""
+        name = (self.model_config or {}).get("name") or wished or self.default_model(task_type)
         if not name:
             raise ValidationFailed(
                 f"no model is named and {task_type} has no default",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ import msgspec
 
 from gateway.governance.number_tracing import Fact, facts_of, trace_numbers
 from gateway.models.llm_models import Chat, Message, TextPart
-from gateway.workflows.chat_input import chat_of, result_of
+from gateway.registry.prompt_labels import SplitKey
+from gateway.workflows.chat_input import chat_of, rendered_of, result_of
 from gateway.workflows.context import StepContext
 
 #: Facts of each earlier step put before the model, and in all: few enough for a small context.
@@ -28,12 +30,15 @@ async def analyse(context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
     """
     config = context.model_config or {}
     facts = [*_given(data.get("context")), *_upstream(context.upstream)][:_MOST_FACTS]
-    model = context.model_for("llm_analysis")
-    asked = chat_of(model, config.get("parameters") or {}, data, context.prompts)
+    key = SplitKey("run", context.run_id)  # every step of a run, and every attempt, asks one version
+    rendered = await asyncio.to_thread(rendered_of, data, context.caller, context.prompts, key)
+    model = context.model_for("llm_analysis", "" if rendered is None else rendered.defaults.model)
+    asked = chat_of(model, config.get("parameters") or {}, data, rendered)
     chat = _with_facts(asked, facts)
     context.progress(0.1, f"asking {model}")
-    answer = await context.chat.complete(context.caller, chat, context.call(), provider=config.get("provider"))
-    result = result_of(answer.reply, answer.meta)
+    call = context.call(notes=None if rendered is None else rendered.notes)
+    answer = await context.chat.complete(context.caller, chat, call, provider=config.get("provider"))
+    result = result_of(answer.reply, answer.meta, rendered)
     prompt = "\n".join(message.text() for message in asked.messages if message.role == "user")
     numbers = trace_numbers(result["response"], [*facts, *facts_of(context.upstream)], prompt)
     result["numbers"] = [msgspec.to_builtins(number) for number in numbers]

@@ -102,7 +102,7 @@ BUILT_IN: tuple[TaskTypeSpec, ...] = (
         summary="A language model's reading; in a workflow it gets the earlier results as context",
         queue="llm",
         handler="gateway.workflows.llm_analysis:analyse",
-        inputs=("prompt", "messages", "template", "variables", "context"),
+        inputs=("prompt", "messages", "template", "variables", "version", "label", "context"),
         required=(),
         outputs=(
             "response",

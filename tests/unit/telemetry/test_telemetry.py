@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,6 +17,7 @@ from gateway.events.event import EventDraft
 from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Usage
 from gateway.money import units
+from gateway.registry.prompt_results import PromptResults
 from gateway.telemetry.logs import request_id, set_up
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
@@ -85,6 +87,7 @@ def test_metrics_speak_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["gateway_budget_alerts_total['team']"] == 1
 
 
+NO_PROMPTS = cast(PromptResults, None)  # nothing here is told of a prompt
 ALERT = BudgetAlert("bud_1", "team", "risk", "day", "0.5", units("1"), units("0.6"), None)
 
 
@@ -94,7 +97,7 @@ def test_an_alert_becomes_an_event_and_never_an_error(caplog: pytest.LogCaptureF
     def add(drafts: Sequence[EventDraft], _now: int) -> None:
         told.extend(drafts)
 
-    observer = CallObserver(Metrics("1"), add, ManualClock())
+    observer = CallObserver(Metrics("1"), add, ManualClock(), NO_PROMPTS)
     observer.alerts("alice", ())
     assert told == []
     observer.alerts("alice", (ALERT,))
@@ -104,7 +107,7 @@ def test_an_alert_becomes_an_event_and_never_an_error(caplog: pytest.LogCaptureF
     def broken(_drafts: Sequence[EventDraft], _now: int) -> None:
         raise Unavailable("away")
 
-    CallObserver(Metrics("1"), broken, ManualClock()).alerts("alice", (ALERT,))
+    CallObserver(Metrics("1"), broken, ManualClock(), NO_PROMPTS).alerts("alice", (ALERT,))
     assert "could not be told" in caplog.text
 
 

@@ -10,10 +10,11 @@ import pytest
 from gateway.errors import ValidationFailed
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Choice, Reply, TextPart, Usage
+from gateway.registry.prompt_labels import SplitKey
 from gateway.registry.prompts import PromptService
-from gateway.security.access import Caller
+from gateway.security.access import Caller, caller_for
 from gateway.serving.answer import AnswerMeta, ChatAnswer
-from gateway.workflows.chat_input import chat_of
+from gateway.workflows.chat_input import chat_of, rendered_of
 from gateway.workflows.llm_analysis import analyse
 
 from .model_kit import Bench
@@ -47,7 +48,7 @@ def told(text: str, data: dict[str, Any], upstream: dict[str, Any] | None = None
             **{name: getattr(context, name) for name in context.__dataclass_fields__},
             "chat": speaker,
             "upstream": upstream or {},
-            "prompts": PromptService(None, None),  # type: ignore[arg-type]  # inline templates only
+            "prompts": PromptService(None, None, None),  # type: ignore[arg-type]  # inline templates only
         }
     )
     result = asyncio.run(analyse(context, data))
@@ -90,10 +91,22 @@ def test_a_template_is_filled() -> None:
         ({"prompt": 3}, "input_data.prompt"),
         ({"messages": "x"}, "input_data.messages"),
         ({"messages": [{"role": "king", "content": "x"}]}, "input_data.messages[0].role"),
-        ({"template": "{{ a }}", "variables": {}}, "variables"),
+        ({"template": "{{ a }}", "variables": {}}, "input_data.variables.a"),
+        ({"template": "{{ a }}", "variables": 7}, "input_data.variables"),
+        ({"template": "{{ a }}", "variables": {"a": 1, "b": 2}}, "input_data.variables.b"),
+        ({"template": "{{ a }}", "variables": {"a": 1}, "label": "staging"}, "input_data.template"),
+        ({"template": "{{ a }}", "prompt": "x", "variables": {"a": 1}}, "input_data"),
+        ({"template": {"text": "{{"}}, "input_data.template"),
+        ({"template": {"name": "x", "nothing": 1}}, "input_data.template.nothing"),
+        ({"template": "x@1", "version": 2}, "input_data.template"),
+        ({"template": "x", "version": True}, "input_data.version"),
+        ({"template": "x", "version": 1, "label": "y"}, "input_data.version"),
+        ({"template": "x", "label": "no label"}, "label"),
+        ({"prompt": "x", "variables": {"a": 1}}, "input_data.variables"),
     ],
 )
 def test_a_question_that_is_none_is_refused_with_the_place(data: dict[str, Any], param: str) -> None:
+    prompts = PromptService(None, None, None)  # type: ignore[arg-type]  # inline templates only
     with pytest.raises(ValidationFailed) as caught:
-        chat_of("gpt-4", {}, data, PromptService(None, None))  # type: ignore[arg-type]
+        chat_of("gpt-4", {}, data, rendered_of(data, caller_for("ann", "analyst"), prompts, SplitKey("run", "r")))
     assert (caught.value.param or "").startswith(param.split("[", maxsplit=1)[0])

@@ -19,9 +19,10 @@ from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.selection import read_selection, selection_of_headers
 from gateway.money import usd
+from gateway.registry.prompt_labels import SplitKey
 from gateway.serving.predict import PredictRequest
 from gateway.telemetry.traces import child_of
-from gateway.workflows.chat_input import chat_of, result_of
+from gateway.workflows.chat_input import chat_of, rendered_of, result_of
 
 _BODY = {
     "type": "object",
@@ -29,7 +30,8 @@ _BODY = {
     "required": ["input_data"],
 }
 _CONFIG = ("name", "provider", "parameters", "version", "alias", "selection")
-_LLM_DATA = ("prompt", "messages", "template", "variables")
+_TEMPLATE = ("template", "variables", "version", "label")
+_LLM_DATA = ("prompt", "messages", *_TEMPLATE)
 _ML_DATA = ("features", "rows", "series", "horizon")
 
 
@@ -41,15 +43,23 @@ async def llm(call: Call) -> Response:
 async def _llm(call: Call, body: dict[str, Any]) -> Response:
     config, data = _parts(body)
     refuse_unknown(data, _LLM_DATA, "input_data")
-    model = _model(call, config, "llm")
-    chat = await asyncio.to_thread(chat_of, model, config.get("parameters") or {}, data, call.services.prompts)
+    session = call.request.headers.get("x-gateway-session", "")[:200]
+    key = SplitKey("session", session) if session else SplitKey("request", call.request_id)
+    rendered = None
+    if not data.keys().isdisjoint(_TEMPLATE):
+        rendered = await asyncio.to_thread(rendered_of, data, call.caller, call.services.prompts, key)
+    model = _model(call, config, "llm", "" if rendered is None else rendered.defaults.model)
+    chat = chat_of(model, config.get("parameters") or {}, data, rendered)
     provider = text_field(config, "provider", "model_config") or None
-    context = context_of(call, "execute")
+    context = context_of(call, "execute", {} if rendered is None else rendered.notes)
     if config.get("selection") is not None:
         selection = read_selection(config["selection"], "model_config.selection")
         context = msgspec.structs.replace(context, selection=selection)
     answer = await call.services.chat.complete(call.caller, chat, context, provider=provider)
-    return json_response(result_of(answer.reply, answer.meta), headers=answer_headers(answer.meta))
+    headers = answer_headers(answer.meta)
+    if rendered is not None and rendered.note is not None:
+        headers["x-gateway-prompt"] = rendered.header
+    return json_response(result_of(answer.reply, answer.meta, rendered), headers=headers)
 
 
 async def ml(call: Call) -> Response:
@@ -99,13 +109,14 @@ async def _ml(call: Call, body: dict[str, Any]) -> Response:
     return json_response(result, headers=answer_headers(answer.meta))
 
 
-def context_of(call: Call, door: str) -> CallContext:
+def context_of(call: Call, door: str, notes: Mapping[str, Any] | None = None) -> CallContext:
     """The circumstances of a call that a door makes for this request."""
     return CallContext(
         request_id=call.request_id,
         cause=call.request.scope.get(CAUSE) or new_id("call"),
         door=door,
         traceparent=child_of(call.request.headers.get("traceparent", "")),
+        notes=dict(notes or {}),
         optimise=call.request.headers.get("x-gateway-optimise", ""),
         selection=selection_of_headers(call.request.headers),
     )
@@ -122,8 +133,10 @@ def _parts(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, data
 
 
-def _model(call: Call, config: Mapping[str, Any], task_type: str) -> str:
-    name = text_field(config, "name", "model_config") or call.services.catalogue.current.default_model(task_type)
+def _model(call: Call, config: Mapping[str, Any], task_type: str, wished: str = "") -> str:
+    name = (
+        text_field(config, "name", "model_config") or wished or call.services.catalogue.current.default_model(task_type)
+    )
     if not name:
         raise ValidationFailed(
             "model_config.name is missing", mend="GET /models lists models", param="model_config.name"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.responses import Response
@@ -37,7 +36,7 @@ async def count(call: Call) -> Response:
     if body.get("text") is not None:
         counted = await chats.count_text(call.caller, model, text_field(body, "text"))
         return json_response(_told(model, counted.tokens, counted.basis, counted.encoding))
-    chat = await asyncio.to_thread(_chat, call, model, body["messages"])
+    chat = _chat(model, body["messages"])
     asked = text_field(body, "optimise")
     counted = await chats.count_tokens(call.caller, chat)
     told = _told(model, counted.tokens, counted.basis, counted.encoding)
@@ -46,9 +45,9 @@ async def count(call: Call) -> Response:
     return json_response(told)
 
 
-def _chat(call: Call, model: str, messages: Any) -> Any:
+def _chat(model: str, messages: Any) -> Any:
     try:
-        return chat_of(model, {}, {"messages": messages}, call.services.prompts)
+        return chat_of(model, {}, {"messages": messages})
     except ValidationFailed as error:
         place = (error.param or "messages").removeprefix("input_data.")
         raise ValidationFailed(error.message.removeprefix("input_data."), mend=error.mend, param=place) from None

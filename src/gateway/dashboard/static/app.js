@@ -7,6 +7,7 @@ import { keys } from "./keys.js";
 import { model, models } from "./models.js";
 import { money } from "./money.js";
 import { overview } from "./overview.js";
+import { prompt, prompts } from "./prompts.js";
 import { run } from "./run.js";
 import { runs } from "./runs.js";
 import { task, tasks } from "./tasks.js";
@@ -16,12 +17,13 @@ const VIEWS = [
   ["runs", "Runs", "r", runs, "workflows:read"],
   ["tasks", "Tasks", "t", tasks, "tasks:read"],
   ["models", "Models", "m", models, "models:read"],
+  ["prompts", "Prompts", "p", prompts, "prompts:read"],
   ["money", "Usage", "u", money, "usage:read"],
   ["keys", "Keys", "k", keys, "keys:read"],
   ["audit", "Audit", "a", audit, "audit:read"],
 ];
 /** The views of one thing: #/runs/<id>, … */
-const ONE = { runs: run, tasks: task, models: model };
+const ONE = { runs: run, tasks: task, models: model, prompts: prompt };
 const place = (id) => document.getElementById(id);
 const say = (text) => { place("live").textContent = text; };
 let me = null;
