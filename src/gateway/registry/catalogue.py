@@ -27,10 +27,12 @@ PROVIDER_TYPES: Mapping[str, str] = {
     "bedrock": "AWS Bedrock's Converse API",
     "openai_compatible": "a server with OpenAI's chat completions: vLLM, Ollama, llama.cpp, …",
     "llama_cpp": "the embedded language model",
+    "local_embedding": "the embedded embedding model",
     "local": "our own predictive models",
     "python": "models of an installed Python package (entry points)",
 }
-LLM_PROVIDER_TYPES = frozenset(PROVIDER_TYPES) - {"local"}
+LLM_PROVIDER_TYPES = frozenset(PROVIDER_TYPES) - {"local", "local_embedding"}
+EMBEDDING_PROVIDER_TYPES = LLM_PROVIDER_TYPES | {"local_embedding"}
 ML_PROVIDER_TYPES = frozenset({"local", "python"})
 
 

@@ -13,6 +13,7 @@ from gateway.errors import ConfigurationInvalid
 from gateway.models.guard import GuardSpec
 from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
 from gateway.registry.catalogue import (
+    EMBEDDING_PROVIDER_TYPES,
     LLM_PROVIDER_TYPES,
     ML_PROVIDER_TYPES,
     MODEL_TYPES,
@@ -165,7 +166,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             raise document.wrong((*path, "type"), "no such type of model", f"known types: {', '.join(MODEL_TYPES)}")
         if provider not in providers:
             raise document.wrong((*path, "provider"), "no such provider", f"providers.yaml has: {', '.join(providers)}")
-        allowed = LLM_PROVIDER_TYPES if kind in ("llm", "embedding") else ML_PROVIDER_TYPES
+        allowed = {"llm": LLM_PROVIDER_TYPES, "embedding": EMBEDDING_PROVIDER_TYPES}.get(kind, ML_PROVIDER_TYPES)
         if providers[provider].type not in allowed:
             raise document.wrong(
                 (*path, "provider"), f"a provider of type {providers[provider].type} serves no {kind} model"
