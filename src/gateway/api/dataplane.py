@@ -98,7 +98,8 @@ class DataPlane:
             await exchange.json(body, answer_headers(answer.meta))
             return
         stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
-        pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage)
+        created = stream.meta.created
+        pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage, created=created)
         await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
 
     async def _responses(self, exchange: _Exchange) -> None:

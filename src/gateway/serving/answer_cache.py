@@ -31,6 +31,9 @@ class Kept(msgspec.Struct, frozen=True):
     model: str
     provider: str
     upstream_model: str
+    #: The call that was answered, and when (seconds of Unix time).
+    request_id: str
+    created: int
 
 
 class Ticket:

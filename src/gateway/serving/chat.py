@@ -30,7 +30,6 @@ from gateway.serving.accounts import Accounts
 from gateway.serving.answer import AnswerMeta, ChatAnswer
 from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key
 from gateway.serving.chat_order import (
-    Answered,
     Attempt,
     Order,
     Streamed,
@@ -38,6 +37,7 @@ from gateway.serving.chat_order import (
     asked,
     begin,
     estimate,
+    kept_of,
     tokens_saved,
 )
 from gateway.serving.chat_path import ChatPath, Deployments
@@ -91,8 +91,7 @@ class ChatService:
         try:
             answer = await self._complete(order)
             if all(choice.finish in _KEPT for choice in answer.reply.choices):
-                meta = answer.meta
-                ticket.keep(Kept(answer.reply, meta.model, meta.provider, meta.upstream_model))
+                ticket.keep(kept_of(answer.reply, answer.meta))
             return answer
         finally:
             ticket.give_up()
@@ -137,7 +136,7 @@ class ChatService:
         pieces, meta = deltas_of(answer.reply), answer.meta
         if ticket is not None:
             if all(choice.finish in _KEPT for choice in answer.reply.choices):
-                ticket.keep(Kept(pieces, meta.model, meta.provider, meta.upstream_model))
+                ticket.keep(kept_of(pieces, meta))
             ticket.give_up()
         return KeptStream(pieces, meta)
 
@@ -172,7 +171,7 @@ class ChatService:
             raise refusal
         meta = answer_meta(order, found)
         return ChatAnswer(
-            msgspec.structs.replace(reply, usage=usage),
+            msgspec.structs.replace(reply, usage=usage, created=reply.created or meta.created),
             msgspec.structs.replace(
                 meta,
                 cost=settled.entry.cost,
@@ -200,7 +199,7 @@ class ChatService:
             await asyncio.to_thread(self._path.settle_lost, attempt, usage, micros)
 
         found = await self._path.through(order, send, lose)
-        attempt = found.attempt
+        attempt, meta = found.attempt, answer_meta(order, found)
         self._health.entered(attempt.spec.name)
 
         def settled(usage: Usage) -> None:
@@ -213,11 +212,11 @@ class ChatService:
             attempt.account,
             self._accounts,
             price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
-            meta=answer_meta(order, found),
+            meta=meta,
             started=attempt.started,
             used=lambda said, told: self._path.used(attempt, said, told),
             settled=settled,
-            keep=None if ticket is None else _keeper(ticket, order, found),
+            keep=None if ticket is None else _keeper(ticket, meta),
         )
 
     async def count_tokens(self, caller: Caller, chat: Chat) -> TokenCount:
@@ -322,6 +321,7 @@ class ChatService:
             upstream_model=kept.upstream_model,
             cost=0,
             cache="hit",
+            created=kept.created,
             attempts=0,
             config_epoch=order.catalogue.epoch,
             entry_id=settled.entry.entry_id,
@@ -351,14 +351,13 @@ class ChatService:
         return spec
 
 
-def _keeper(ticket: Ticket, order: Order, found: Answered[Any]) -> Callable[[tuple[Delta, ...] | None], None]:
+def _keeper(ticket: Ticket, meta: AnswerMeta) -> Callable[[tuple[Delta, ...] | None], None]:
     """What a stream calls at its end, with its pieces where it ended well."""
-    spec = found.attempt.spec
 
     def keep(pieces: tuple[Delta, ...] | None) -> None:
         finishes = [piece.finish for piece in pieces or () if piece.finish is not None]
         if pieces is not None and finishes and all(finish in _KEPT for finish in finishes):
-            ticket.keep(Kept(pieces, spec.name, spec.provider, spec.upstream_model or spec.name))
+            ticket.keep(kept_of(pieces, meta))
         ticket.give_up()
 
     return keep

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -14,12 +15,13 @@ from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.governance.policy import input_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Delta, LanguageModel, Usage
+from gateway.models.llm_models import Chat, Delta, LanguageModel, Reply, Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.security.limits import LimitState
 from gateway.serving.accounts import Account
 from gateway.serving.answer import AnswerMeta
+from gateway.serving.answer_cache import Kept
 from gateway.serving.guarding import Guarded, guards_line
 
 Sent = TypeVar("Sent")
@@ -152,6 +154,11 @@ async def begin(pieces: AsyncIterator[Delta], first_token: float, *, whole: bool
     return Streamed(pieces, begun)
 
 
+def kept_of(value: Reply | tuple[Delta, ...], meta: AnswerMeta) -> Kept:
+    """An answer as it is kept."""
+    return Kept(value, meta.model, meta.provider, meta.upstream_model, meta.request_id, meta.created)
+
+
 def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
     attempt = found.attempt
     return AnswerMeta(
@@ -160,6 +167,7 @@ def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
         provider=attempt.spec.provider,
         upstream_model=attempt.spec.upstream_model or attempt.spec.name,
         cost=0,
+        created=int(time.time()),
         attempts=found.tries,
         config_epoch=order.catalogue.epoch,
         dropped_params=attempt.dropped,
