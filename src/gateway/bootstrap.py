@@ -49,6 +49,7 @@ from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.predict import PredictService
+from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService
 from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
@@ -185,10 +186,11 @@ def make_serving(core: Core) -> Serving:
     directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
     cache = AnswerCache(core.clock)
     tokens = TokenService(core.tokenizers)
+    embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache)
+    semantic = SemanticCache(core.clock, embed)
     chat = ChatService(
-        lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache, tokens
+        lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache, tokens, semantic
     )
-    embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
     )

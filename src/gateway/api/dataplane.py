@@ -21,8 +21,8 @@ from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, responses, responses_answer
-from gateway.api.wire.headers import answer_headers
-from gateway.errors import GatewayError, MethodNotAllowed, NotBuilt, ValidationFailed
+from gateway.api.wire.headers import answer_headers, cache_seconds
+from gateway.errors import GatewayError, MethodNotAllowed, NotBuilt
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
@@ -202,7 +202,8 @@ class _Exchange:
             door=door,
             traceparent=child_of(self.headers.get("traceparent", "")),
             strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
-            cache_seconds=_cache_seconds(self.headers.get("x-gateway-cache", "")),
+            cache_seconds=cache_seconds(self.headers.get("x-gateway-cache", "")),
+            semantic=self.headers.get("x-gateway-cache") == "semantic",
             optimise=self.headers.get("x-gateway-optimise", ""),
             session=self.headers.get("x-gateway-session", "")[:200],
         )
@@ -299,17 +300,6 @@ async def _with_pings(stream: ChatStream | KeptStream, gone: asyncio.Task[None])
             with contextlib.suppress(asyncio.CancelledError, GatewayError, StopAsyncIteration):  # hung up on purpose
                 await coming
         await pieces.aclose()  # type: ignore[attr-defined]  # an async generator: closing it settles the call
-
-
-def _cache_seconds(given: str) -> int | None:
-    """``x-gateway-cache``: seconds, or ``off``."""
-    if not given:
-        return None
-    if given == "off":
-        return 0
-    if not given.isdecimal() or len(given) > 5:
-        raise ValidationFailed("x-gateway-cache: seconds or off is expected", param="x-gateway-cache")
-    return int(given)
 
 
 def _openai_line(chunk: dict[str, Any]) -> bytes:

@@ -97,18 +97,18 @@ def form(text: str) -> tuple[str, ...] | None:
 def _tokens(plain: str) -> list[str]:
     """Words and marks; the first word without its capital where it is a known one."""
     body = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", plain.rstrip(".?! "))
-    tokens: list[str] = []
-    for token in _TOKEN.findall(body):
-        known = token
-        if not tokens and not (token.isupper() and len(token) > 1) and token.lower() in BEGINNERS:
-            known = token.lower()
-        if token == "'s" and tokens and tokens[-1] in _IS_SHORT:
-            known = "is"
-        known = SAME.get(known, _ENDINGS.get(known, known))
-        if known == "not" and tokens and tokens[-1] in ("ca", "wo"):
-            tokens[-1] = {"ca": "can", "wo": "will"}[tokens[-1]]
-        tokens.append("i" if known == "I" else known)
-    return tokens
+    words: list[str] = []
+    for found in _TOKEN.findall(body):
+        word = found
+        if not words and not (found.isupper() and len(found) > 1) and found.lower() in BEGINNERS:
+            word = found.lower()
+        if found == "'s" and words and words[-1] in _IS_SHORT:
+            word = "is"
+        word = SAME.get(word, _ENDINGS.get(word, word))
+        if word == "not" and words and words[-1] in ("ca", "wo"):
+            words[-1] = {"ca": "can", "wo": "will"}[words[-1]]
+        words.append("i" if word == "I" else word)
+    return words
 
 
 def _is_english(tokens: list[str], plain: str) -> bool:

@@ -12,6 +12,7 @@ from gateway.errors import ConfigurationInvalid, ModelNotFound
 from gateway.models.guard import GuardSpec
 from gateway.models.optimise import Optimise
 from gateway.models.route import Route
+from gateway.models.semantic import SemanticRule
 
 ModelType = Literal[
     "llm", "embedding", "classification", "regression", "anomaly_detection", "time_series", "clustering", "risk_module"
@@ -92,6 +93,8 @@ class ModelSpec(Struct, frozen=True):
     route: Route | None = None
     #: How long an answer is kept for equal questions of the same tenant; 0: not at all.
     cache_seconds: int = 0
+    #: How answers are kept for questions that are put otherwise; ``None``: not at all.
+    semantic_cache: SemanticRule | None = None
     #: What is done to save tokens.
     optimise: Optimise | None = None
     #: How the input is bounded before a call: by its bytes, or by an exact count where there is one.

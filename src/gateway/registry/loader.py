@@ -25,13 +25,14 @@ from gateway.registry.catalogue import (
 )
 from gateway.registry.guard_rows import guards_of, with_reach
 from gateway.registry.optimise_rows import read_optimise
+from gateway.registry.semantic_rows import read_semantic_cache
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
 
 FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
 _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options", "prices"}
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
-    "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
+    "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards", "semantic_cache",
 }  # fmt: skip
 #: Classes of errors that may have fallbacks of their own, by the error's code.
 FALLBACK_CLASSES = ("context_too_long", "content_refused")
@@ -186,6 +187,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             fallbacks_on=fallbacks_on,
             route=route,
             cache_seconds=_whole(document, (*path, "cache_seconds"), raw.get("cache_seconds", 0), 0, 86_400),
+            semantic_cache=read_semantic_cache(document, path, raw, rows),
             optimise=read_optimise(document, (*path, "optimise"), raw.get("optimise")),
             count=cast(Any, _word(document, path, raw, "count", ("bytes", "exact"))),
             guards=_guards(document, path, raw, kind, guards),

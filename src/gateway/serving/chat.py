@@ -16,7 +16,6 @@ import msgspec
 
 from gateway.errors import GatewayError, NotSupported, ValidationFailed
 from gateway.governance.policy import check_chat
-from gateway.ledger.entry import Settled
 from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usage
@@ -28,7 +27,7 @@ from gateway.security.access import Caller
 from gateway.security.limits import Limits
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer import AnswerMeta, ChatAnswer
-from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key
+from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key, kept_of
 from gateway.serving.chat_order import (
     Attempt,
     Order,
@@ -37,7 +36,6 @@ from gateway.serving.chat_order import (
     asked,
     begin,
     estimate,
-    kept_of,
     tokens_saved,
 )
 from gateway.serving.chat_path import ChatPath, Deployments
@@ -45,6 +43,8 @@ from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.serving.delta_flow import deltas_of
 from gateway.serving.guarding import GuardRails, guards_line
 from gateway.serving.repair import repaired
+from gateway.serving.replay import replayed
+from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService, said_by
 
 #: Ways of ending that make an answer worth keeping.
@@ -63,6 +63,7 @@ class ChatService:
         health: Health,
         cache: AnswerCache,
         tokens: TokenService,
+        semantic: SemanticCache,
     ) -> None:
         self._catalogue = catalogue
         self._path = ChatPath(deployments, accounts, health, tokens)
@@ -71,6 +72,7 @@ class ChatService:
         self._limits = limits
         self._health = health
         self._cache = cache
+        self._semantic = semantic
         self._rails = GuardRails()
 
     async def complete(
@@ -286,50 +288,27 @@ class ChatService:
 
     async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket | None:
         """The kept answer, or the ticket to produce one; ``None`` where nothing is to be kept."""
-        wanted = order.call.cache_seconds
-        ttl = order.spec.cache_seconds if wanted is None else wanted
+        call, spec = order.call, order.spec
+        ttl = spec.cache_seconds if call.cache_seconds is None else call.cache_seconds
+        alike = self._semantic.rule(order) if spec.semantic_cache is not None or call.semantic else None
+        if alike is not None:
+            ttl = ttl or alike.ttl
         if not ttl:
             return None
         key = cache_key(order.caller, order.chat, order.catalogue.epoch, stream=stream)
-        return await self._cache.join(key, min(ttl, LONGEST))
+        found = await self._cache.join(key, min(ttl, LONGEST))
+        if alike is None or isinstance(found, Kept):
+            return found
+        return await self._semantic.join(order, alike, found, stream=stream)
 
     async def _replayed(self, order: Order, kept: Kept) -> AnswerMeta:
         """An answer from the cache has its entry too, at nothing."""
-        spec = order.catalogue.models.get(kept.model, order.spec)
-        call, started = order.call, time.perf_counter_ns()
-
-        def record() -> Settled:
-            account = self._accounts.open(
-                order.caller,
-                call,
-                order.catalogue,
-                spec,
-                "llm",
-                0,
-                "from the cache, not charged",
-                notes=order.notes,
-            )
-            micros = (time.perf_counter_ns() - started) // 1000
-            return self._accounts.settle(account, cost=0, micros=micros, upstream_model=kept.upstream_model)
-
-        settled = await asyncio.shield(asyncio.to_thread(record))
-        self._limits.settle(order.caller, estimate(order.chat) + (order.chat.max_tokens or 0), 0)
-        return AnswerMeta(
-            request_id=call.request_id,
-            model=kept.model,
-            provider=kept.provider,
-            upstream_model=kept.upstream_model,
-            cost=0,
-            cache="hit",
-            created=kept.created,
-            attempts=0,
-            config_epoch=order.catalogue.epoch,
-            entry_id=settled.entry.entry_id,
-            latency_micros=(time.perf_counter_ns() - started) // 1000,
-            limits=order.limits,
-            guards=guards_line(order.notes) if order.guard is not None else "",
-            tokens_saved=tokens_saved(order),
+        meta = await replayed(
+            self._accounts, order.caller, order.call, order.catalogue, order.spec, kept, order.notes, order.limits
         )
+        self._limits.settle(order.caller, estimate(order.chat) + (order.chat.max_tokens or 0), 0)
+        guards = guards_line(order.notes) if order.guard is not None else ""
+        return msgspec.structs.replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:
         caller.require("llm:execute")

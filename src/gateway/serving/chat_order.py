@@ -15,13 +15,12 @@ from gateway.errors import UpstreamError, UpstreamTimeout
 from gateway.governance.policy import input_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Delta, LanguageModel, Reply, Usage
+from gateway.models.llm_models import Chat, Delta, LanguageModel, Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.security.limits import LimitState
 from gateway.serving.accounts import Account
 from gateway.serving.answer import AnswerMeta
-from gateway.serving.answer_cache import Kept
 from gateway.serving.guarding import Guarded, guards_line
 
 Sent = TypeVar("Sent")
@@ -152,11 +151,6 @@ async def begin(pieces: AsyncIterator[Delta], first_token: float, *, whole: bool
     if not any(piece.says() for piece in begun):
         raise UpstreamError("the provider's stream was empty", reached=True)
     return Streamed(pieces, begun)
-
-
-def kept_of(value: Reply | tuple[Delta, ...], meta: AnswerMeta) -> Kept:
-    """An answer as it is kept."""
-    return Kept(value, meta.model, meta.provider, meta.upstream_model, meta.request_id, meta.created)
 
 
 def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:

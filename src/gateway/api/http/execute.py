@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.idempotent import once
-from gateway.api.wire.headers import answer_headers
+from gateway.api.wire.headers import answer_headers, cache_seconds
 from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
 from gateway.ids import new_id
@@ -96,6 +96,8 @@ def context_of(call: Call, door: str) -> CallContext:
         cause=new_id("call"),
         door=door,
         traceparent=child_of(call.request.headers.get("traceparent", "")),
+        cache_seconds=cache_seconds(call.request.headers.get("x-gateway-cache", "")),
+        semantic=call.request.headers.get("x-gateway-cache") == "semantic",
         optimise=call.request.headers.get("x-gateway-optimise", ""),
     )
 

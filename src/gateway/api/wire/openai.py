@@ -114,7 +114,12 @@ def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
     What a provider of this dialect answered goes on whole: log probabilities, refusals, annotations.
     """
     if reply.native is not None and reply.native.dialect == "openai" and reply.native.event is not None:
-        own = {"id": name, "object": "chat.completion", "created": reply.created or int(time.time()), **reply.native.event}
+        own = {
+            "id": name,
+            "object": "chat.completion",
+            "created": reply.created or int(time.time()),
+            **reply.native.event,
+        }
         return {**own, "model": model, "usage": own.get("usage") or encode_usage(reply.usage)}
     return {
         "id": reply.id or name,
