@@ -56,12 +56,12 @@ _FRAMES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^i would like to know ", ""),
         (rf"^(?:i want to know|do you know) (?=(?:{_WH}) )", ""),
         (rf"^(?:tell me|explain to me|show me|explain) (?=(?:{_WH}) )", ""),
-        (rf"^(?:tell|show|give) me (?!about |more |a |an |some |(?:{_WH}) )", "what is "),
+        (r"^(?:tell|show|give) me (?=the |\S+ 's )", "what is "),
         (r"^give me a summary of ", "summarise "),
         (r"^(?:explain|describe) the difference ", "what is the difference "),
         (r"^(what|who|where|when) (?!is |are |was |were |do |does |did )(.+) (is|are|was|were)$", r"\1 \3 \2"),
         (r"^(in|during) ((?:19|20)\d\d) , (.+)$", r"\3 \1 \2"),
-        (r"^how (?:do|can|could) (?:i|you|we|one) ", "how to "),
+        (r"^how (?:do|can|could) (?:i|we|one) ", "how to "),
         (r"^what is the way to ", "how to "),
         (r"^how to (?:go about )", "how to "),
     )
@@ -147,17 +147,21 @@ def _loosened(said: str, *, question: bool) -> tuple[str, ...]:
     kind = "asked" if first in WH else "yes or no" if first in AUXILIARIES else "said"
     if kind == "said" and question and first not in REQUESTS:
         kind = "said?"  # “Acme is exposed?” is not “Acme is exposed.”
-    past = bool(PAST & set(words)) and not any(_YEAR.fullmatch(word) for word in words)
-    kept: list[str] = []
-    for at, word in enumerate(_turned(words)):
-        if word in DO or (word in ARTICLES and not _counts(words, word)):
-            continue
-        if word in BE:
-            if at > 1 or (at == 1 and first not in WH):
-                kept.append("be")
-            continue
-        kept.append(word)
-    return (kind, "then" if past else "", *kept)
+    turned = _turned(words)
+    helper = next((at for at, word in enumerate(turned) if _helps(at, word, first)), None)
+    kept = [word for at, word in enumerate(turned) if at != helper and (word not in ARTICLES or _counts(words, word))]
+    help_ = "" if helper is None else turned[helper]
+    dated = any(_YEAR.fullmatch(word) for word in words)
+    return (kind, "do" if help_ in DO else "", "then" if help_ in PAST and not dated else "", *map(_present, kept))
+
+
+def _helps(at: int, word: str, first: str) -> bool:
+    """Whether a word is the verb that only makes the sentence a question: it is told by kind and time alone."""
+    return word in DO or (word in BE and (at == 0 or (at == 1 and first in WH)))
+
+
+def _present(word: str) -> str:
+    return {"is": "be", "are": "be", "am": "be", "were": "was", "does": "do"}.get(word, word)
 
 
 def _counts(words: list[str], article: str) -> bool:

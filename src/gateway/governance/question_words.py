@@ -24,6 +24,7 @@ NOT_A_NAME = frozenset(
     {"of", "in", "on", "at", "for", "to", "from", "by", "with", "without", "and", "or", "not", "the", "'s", ",", "than"}
     | {"between", "before", "after", "since", "until", "during", "as", "if", "this", "that", "these", "those", "it"}
     | {"my", "our", "your", "his", "her", "their", "its", "today", "now", "tomorrow", "yesterday", "new", "next"}
+    | {"current", "currently", "latest", "recent", "total", "price", "cost", "amount", "balance", "status", "score"}
     | {"last", "wrong", "up", "there", "here", "worth", "most", "least", "i", "we", "you", "they", "about", "like"}
     | AUXILIARIES
     | WH
@@ -36,8 +37,8 @@ SAME: Mapping[str, str] = MappingProxyType(
         "summarize": "summarise", "analyze": "analyse", "organization": "organisation", "center": "centre",
         "organizations": "organisations", "program": "programme", "optimize": "optimise", "labor": "labour",
         "calculate": "compute", "calculates": "computes", "calculated": "computed", "calculating": "computing",
-        "enumerate": "list", "bigger": "larger", "biggest": "largest", "big": "large",
-        "firm": "company", "firms": "companies", "purchase": "buy", "purchased": "bought",
+        "enumerate": "list", "bigger": "larger", "biggest": "largest",
+        "firm": "company", "firms": "companies",
         "begin": "start", "begins": "starts", "began": "started", "increase": "rise", "increases": "rises",
         "quickest": "fastest", "assist": "help", "require": "need", "requires": "needs", "has": "have",
         "%": "percent", "e-mail": "email",
@@ -62,4 +63,7 @@ FOREIGN = frozenset(
 )
 ENGLISH = WH | BE | DO | ARTICLES | REQUESTS | frozenset({"of", "in", "and", "to", "for", "please", "can", "could"})
 #: Words that are these words also with a capital, where they begin a text.
-BEGINNERS = ENGLISH | AUXILIARIES | frozenset(SAME) | frozenset({"i", "we", "during", "kindly", "my", "our", "all"})
+#: “A” alone may be a grade.
+BEGINNERS = (
+    (ENGLISH - {"a"}) | AUXILIARIES | frozenset(SAME) | frozenset({"i", "we", "during", "kindly", "my", "our", "all"})
+)

@@ -11,7 +11,8 @@ from unit.governance.question_pairs import NEAR_MISSES, PARAPHRASES
 
 WORDS = st.sampled_from(
     ["revenue", "emissions", "Acme", "Beta", "2023", "2024", "Scope 2", "Scope 3", "buy", "sell", "not", "EUR", "USD",
-     "5%", "95", "99", "the", "of", "in", "and", "before", "after", "by", "'s", "is", "was", "what", "who", "AA+", "AA-"]
+     "5%", "95", "99", "the", "of", "in", "and", "before", "after", "by", "'s",
+     "is", "was", "what", "who", "AA+", "AA-", "do", "did"]
 )  # fmt: skip
 MEANING = {"Acme", "Beta", "2023", "2024", "2", "3", "buy", "sell", "not", "EUR", "USD", "5", "95", "99", "AA+", "AA-"}
 
