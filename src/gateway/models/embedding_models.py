@@ -27,6 +27,8 @@ class Embeddings(Struct, frozen=True):
     vectors: tuple[str | list[float], ...]
     model: str
     usage: Usage
+    #: Tokens of each input, where the model tells them apart.
+    counts: tuple[int, ...] = ()
 
 
 class EmbeddingModel(Protocol):

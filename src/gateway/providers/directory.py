@@ -25,6 +25,7 @@ from gateway.providers.http_models import (
     OpenAIWire,
     Wire,
 )
+from gateway.providers.local_embedding import LocalEmbeddings
 from gateway.providers.local_llm import LocalServerNote
 from gateway.providers.moderations import HttpModerations
 from gateway.providers.sigv4 import Credentials
@@ -51,6 +52,7 @@ class ProviderDirectory:
         self._transport = transport
         self._local = local
         self._clock = clock
+        self._embedded_embeddings = LocalEmbeddings()
         self._google: dict[str, GoogleToken] = {}
         self._made: dict[tuple[str, str], tuple[ProviderSpec, ModelSpec, Deployed]] = {}
 
@@ -68,6 +70,8 @@ class ProviderDirectory:
         """What embeds for ``model`` at ``provider``; ``NotBuilt`` where its API has no such thing."""
         _check_configured(provider, model)
         upstream = model.upstream_model or model.name
+        if provider.type == "local_embedding":
+            return self._embedded_embeddings.model(upstream)
         if provider.type in ("openai", "openai_compatible"):
             endpoint = FixedEndpoint(f"{provider.base_url}/embeddings", _bearer(provider))
         elif provider.type == "azure_openai":

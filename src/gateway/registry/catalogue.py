@@ -12,6 +12,7 @@ from gateway.errors import ConfigurationInvalid, ModelNotFound
 from gateway.models.guard import GuardSpec
 from gateway.models.optimise import Optimise
 from gateway.models.route import Route
+from gateway.models.semantic import SemanticRule
 
 ModelType = Literal[
     "llm", "embedding", "moderation",
@@ -30,10 +31,12 @@ PROVIDER_TYPES: Mapping[str, str] = {
     "bedrock": "AWS Bedrock's Converse API",
     "openai_compatible": "a server with OpenAI's chat completions: vLLM, Ollama, llama.cpp, …",
     "llama_cpp": "the embedded language model",
+    "local_embedding": "the embedded embedding model",
     "local": "our own predictive models",
     "python": "models of an installed Python package (entry points)",
 }
-LLM_PROVIDER_TYPES = frozenset(PROVIDER_TYPES) - {"local"}
+LLM_PROVIDER_TYPES = frozenset(PROVIDER_TYPES) - {"local", "local_embedding"}
+EMBEDDING_PROVIDER_TYPES = LLM_PROVIDER_TYPES | {"local_embedding"}
 ML_PROVIDER_TYPES = frozenset({"local", "python"})
 
 
@@ -99,6 +102,8 @@ class ModelSpec(Struct, frozen=True):
     route: Route | None = None
     #: How long an answer is kept for equal questions of the same tenant; 0: not at all.
     cache_seconds: int = 0
+    #: How answers are kept for questions that are put otherwise; ``None``: not at all.
+    semantic_cache: SemanticRule | None = None
     #: What is done to save tokens.
     optimise: Optimise | None = None
     #: How the input is bounded before a call: by its bytes, or by an exact count where there is one.

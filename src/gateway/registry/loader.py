@@ -13,7 +13,7 @@ from gateway.errors import ConfigurationInvalid, GatewayError
 from gateway.models.guard import GuardSpec
 from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
 from gateway.registry.catalogue import (
-    API_MODEL_TYPES,
+    EMBEDDING_PROVIDER_TYPES,
     LLM_PROVIDER_TYPES,
     ML_PROVIDER_TYPES,
     MODEL_TYPES,
@@ -26,6 +26,7 @@ from gateway.registry.catalogue import (
 from gateway.registry.guard_rows import guards_of, with_reach
 from gateway.registry.optimise_rows import read_optimise
 from gateway.registry.selection_rows import check_fallbacks, read_capabilities, read_quality, read_weights, with_auto
+from gateway.registry.semantic_rows import read_semantic_cache
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
 
 FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
@@ -33,9 +34,11 @@ _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_a
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
     "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
-    "quality", "capabilities",
+    "quality", "capabilities", "semantic_cache",
 }  # fmt: skip
 _ROUTE_FIELDS = {"deployments", "strategy", "sticky", "stream", "hedge_after", "weights"}
+#: Which providers serve a type of model; our own serve every other type.
+_ALLOWED = {"llm": LLM_PROVIDER_TYPES, "embedding": EMBEDDING_PROVIDER_TYPES, "moderation": LLM_PROVIDER_TYPES}
 #: Classes of errors that may have fallbacks of their own, by the error's code.
 FALLBACK_CLASSES = ("context_too_long", "content_refused")
 _NEEDS_URL = frozenset({"openai", "anthropic", "openai_compatible", "azure_openai", "gemini", "vertex", "bedrock"})
@@ -182,7 +185,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             raise document.wrong((*path, "type"), "no such type of model", f"known types: {', '.join(MODEL_TYPES)}")
         if provider not in providers:
             raise document.wrong((*path, "provider"), "no such provider", f"providers.yaml has: {', '.join(providers)}")
-        allowed = LLM_PROVIDER_TYPES if kind in API_MODEL_TYPES else ML_PROVIDER_TYPES
+        allowed = _ALLOWED.get(kind, ML_PROVIDER_TYPES)
         if providers[provider].type not in allowed:
             raise document.wrong(
                 (*path, "provider"), f"a provider of type {providers[provider].type} serves no {kind} model"
@@ -202,6 +205,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             fallbacks_on=fallbacks_on,
             route=route,
             cache_seconds=_whole(document, (*path, "cache_seconds"), raw.get("cache_seconds", 0), 0, 86_400),
+            semantic_cache=read_semantic_cache(document, path, raw, rows),
             optimise=read_optimise(document, (*path, "optimise"), raw.get("optimise")),
             count=cast(Any, _word(document, path, raw, "count", ("bytes", "exact"))),
             guards=_guards(document, path, raw, kind, guards),

@@ -20,6 +20,8 @@ class AnswerMeta(Struct, frozen=True):
     upstream_model: str
     cost: int
     cache: str = "miss"
+    #: When the answer was first given, in seconds of Unix time: a kept one says so again.
+    created: int = 0
     attempts: int = 1
     config_epoch: str = ""
     dropped_params: tuple[str, ...] = ()

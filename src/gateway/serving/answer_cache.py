@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 
 import msgspec
 
 from gateway.clock import Clock
+from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Chat, Delta, Reply
 from gateway.security.access import Caller
+from gateway.serving.answer import AnswerMeta
 
 #: The longest an answer is kept, in seconds.
 LONGEST = 86_400
@@ -25,12 +28,20 @@ _DELIVERY = frozenset({"stream", "stream_options", "metadata", "store"})
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A whole answer or the pieces of a streamed one, and which deployment gave it."""
+    """A whole answer, the pieces of a streamed one, or vectors, and which deployment gave it."""
 
-    value: Reply | tuple[Delta, ...]
+    value: Reply | tuple[Delta, ...] | Embeddings
     model: str
     provider: str
     upstream_model: str
+    #: The call that was answered, and when (seconds of Unix time).
+    request_id: str
+    created: int
+
+
+def kept_of(value: Reply | tuple[Delta, ...] | Embeddings, meta: AnswerMeta) -> Kept:
+    """An answer as it is kept."""
+    return Kept(value, meta.model, meta.provider, meta.upstream_model, meta.request_id, meta.created)
 
 
 class Ticket:
@@ -41,12 +52,16 @@ class Ticket:
         self._key = key
         self._ttl = ttl
         self._open = True
+        #: Told of the answer too; see ``serving.semantic_cache``.
+        self.also: Callable[[Kept], None] | None = None
 
     def keep(self, kept: Kept) -> None:
         """The answer is there, for everybody who waits and for ``ttl`` seconds."""
         if self._open:
             self._open = False
             self._cache._keep(self._key, kept, self._ttl)
+            if self.also is not None:
+                self.also(kept)
 
     def give_up(self) -> None:
         """There is no answer to keep; somebody who waits becomes the producer."""
@@ -115,5 +130,13 @@ def cache_key(caller: Caller, chat: Chat, epoch: str, *, stream: bool) -> str:
         asked = {name: value for name, value in chat.native.items() if name not in _DELIVERY}
     else:
         asked.pop("native")
-    content = _ENCODER.encode([caller.tenant, epoch, chat.dialect, stream, chat.model, asked])
-    return hashlib.sha256(content).hexdigest()
+    return _digest([caller.tenant, epoch, chat.dialect, stream, chat.model, asked])
+
+
+def vectors_key(caller: Caller, request: EmbedRequest, epoch: str) -> str:
+    """What vectors depend on, and whose they are."""
+    return _digest([caller.tenant, epoch, "embeddings", request])
+
+
+def _digest(content: list[object]) -> str:
+    return hashlib.sha256(_ENCODER.encode(content)).hexdigest()

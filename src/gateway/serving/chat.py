@@ -29,9 +29,8 @@ from gateway.security.access import Caller
 from gateway.security.limits import Limits
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer import AnswerMeta, ChatAnswer
-from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key
+from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key, kept_of
 from gateway.serving.chat_order import (
-    Answered,
     Attempt,
     Order,
     Streamed,
@@ -46,7 +45,9 @@ from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.serving.delta_flow import deltas_of
 from gateway.serving.guarding import GuardRails, guards_line
 from gateway.serving.repair import repaired
+from gateway.serving.replay import replayed
 from gateway.serving.selecting import Deployments
+from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService, said_by
 
 #: Ways of ending that make an answer worth keeping.
@@ -65,6 +66,7 @@ class ChatService:
         health: Health,
         cache: AnswerCache,
         tokens: TokenService,
+        semantic: SemanticCache,
         standings: Callable[[], Mapping[str, Standing]],
     ) -> None:
         self._catalogue = catalogue
@@ -74,6 +76,7 @@ class ChatService:
         self._limits = limits
         self._health = health
         self._cache = cache
+        self._semantic = semantic
         self._rails = GuardRails()
 
     async def complete(
@@ -94,8 +97,7 @@ class ChatService:
         try:
             answer = await self._complete(order)
             if all(choice.finish in _KEPT for choice in answer.reply.choices):
-                meta = answer.meta
-                ticket.keep(Kept(answer.reply, meta.model, meta.provider, meta.upstream_model))
+                ticket.keep(kept_of(answer.reply, answer.meta))
             return answer
         finally:
             ticket.give_up()
@@ -140,7 +142,7 @@ class ChatService:
         pieces, meta = deltas_of(answer.reply), answer.meta
         if ticket is not None:
             if all(choice.finish in _KEPT for choice in answer.reply.choices):
-                ticket.keep(Kept(pieces, meta.model, meta.provider, meta.upstream_model))
+                ticket.keep(kept_of(pieces, meta))
             ticket.give_up()
         return KeptStream(pieces, meta)
 
@@ -172,7 +174,7 @@ class ChatService:
             raise refusal
         meta = answer_meta(order, found)
         return ChatAnswer(
-            msgspec.structs.replace(reply, usage=usage),
+            msgspec.structs.replace(reply, usage=usage, created=reply.created or meta.created),
             msgspec.structs.replace(
                 meta,
                 cost=settled.entry.cost,
@@ -207,7 +209,7 @@ class ChatService:
             await asyncio.to_thread(self._path.settle_lost, attempt, usage, micros)
 
         found = await self._path.through(order, send, lose)
-        attempt = found.attempt
+        attempt, meta = found.attempt, answer_meta(order, found)
         self._health.entered(attempt.spec.name)
 
         def settled(usage: Usage, outcome: str) -> None:
@@ -222,11 +224,11 @@ class ChatService:
             attempt.account,
             self._accounts,
             price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
-            meta=answer_meta(order, found),
+            meta=meta,
             started=attempt.started,
             used=lambda said, told: self._path.used(attempt, said, told),
             settled=settled,
-            keep=None if ticket is None else _keeper(ticket, order, found),
+            keep=None if ticket is None else _keeper(ticket, meta),
         )
 
     async def count_tokens(self, caller: Caller, chat: Chat) -> TokenCount:
@@ -296,40 +298,31 @@ class ChatService:
 
     async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket | None:
         """The kept answer, or the ticket to produce one; ``None`` where nothing is to be kept."""
-        wanted = order.call.cache_seconds
-        ttl = order.spec.cache_seconds if wanted is None else wanted
+        call, spec = order.call, order.spec
+        ttl = spec.cache_seconds if call.cache_seconds is None else call.cache_seconds
+        alike = self._semantic.rule(order) if spec.semantic_cache is not None or call.semantic else None
+        if call.selection is not None:
+            alike = None  # the choice within other limits might be another
+        if alike is not None:
+            ttl = ttl or alike.ttl
         if not ttl:
             return None
         key = cache_key(order.caller, order.chat, order.catalogue.epoch, stream=stream)
         if order.call.selection is not None:
             key += repr(order.call.selection)  # what was chosen within other limits is no answer within these
-        return await self._cache.join(key, min(ttl, LONGEST))
+        found = await self._cache.join(key, min(ttl, LONGEST))
+        if alike is None or isinstance(found, Kept):
+            return found
+        return await self._semantic.join(order, alike, found, stream=stream)
 
     async def _replayed(self, order: Order, kept: Kept) -> AnswerMeta:
         """An answer from the cache has its entry too, at nothing."""
-        spec = order.catalogue.models.get(kept.model, order.spec)
-        caller, call, started = order.caller, order.call, time.perf_counter_ns()
-        account = await self._accounts.open(
-            caller, call, order.catalogue, spec, "llm", 0, "from the cache, not charged", notes=order.notes
+        meta = await replayed(
+            self._accounts, order.caller, order.call, order.catalogue, order.spec, kept, order.notes, order.limits
         )
-        micros = (time.perf_counter_ns() - started) // 1000
-        settled = self._accounts.settle(account, cost=0, micros=micros, upstream_model=kept.upstream_model)
         self._limits.settle(order.caller, estimate(order.chat) + (order.chat.max_tokens or 0), 0)
-        return AnswerMeta(
-            request_id=call.request_id,
-            model=kept.model,
-            provider=kept.provider,
-            upstream_model=kept.upstream_model,
-            cost=0,
-            cache="hit",
-            attempts=0,
-            config_epoch=order.catalogue.epoch,
-            entry_id=settled.entry.entry_id,
-            latency_micros=(time.perf_counter_ns() - started) // 1000,
-            limits=order.limits,
-            guards=guards_line(order.notes) if order.guard is not None else "",
-            tokens_saved=tokens_saved(order),
-        )
+        guards = guards_line(order.notes) if order.guard is not None else ""
+        return msgspec.structs.replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:
         caller.require("llm:execute")
@@ -351,14 +344,13 @@ class ChatService:
         return spec
 
 
-def _keeper(ticket: Ticket, order: Order, found: Answered[Any]) -> Callable[[tuple[Delta, ...] | None], None]:
+def _keeper(ticket: Ticket, meta: AnswerMeta) -> Callable[[tuple[Delta, ...] | None], None]:
     """What a stream calls at its end, with its pieces where it ended well."""
-    spec = found.attempt.spec
 
     def keep(pieces: tuple[Delta, ...] | None) -> None:
         finishes = [piece.finish for piece in pieces or () if piece.finish is not None]
         if pieces is not None and finishes and all(finish in _KEPT for finish in finishes):
-            ticket.keep(Kept(pieces, spec.name, spec.provider, spec.upstream_model or spec.name))
+            ticket.keep(kept_of(pieces, meta))
         ticket.give_up()
 
     return keep

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -174,6 +175,7 @@ def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
         provider=attempt.spec.provider,
         upstream_model=attempt.spec.upstream_model or attempt.spec.name,
         cost=0,
+        created=int(time.time()),
         attempts=found.tries,
         config_epoch=order.catalogue.epoch,
         dropped_params=attempt.dropped,

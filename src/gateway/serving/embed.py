@@ -7,8 +7,12 @@ would be wrong, not late.
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from sys import byteorder
 from typing import Any, Protocol
 
 import msgspec
@@ -24,11 +28,14 @@ from gateway.models.selection import refuse_selection
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.health import Health
 from gateway.security.access import Caller
-from gateway.security.limits import Limits
+from gateway.security.limits import Limits, LimitState
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
+from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, kept_of, vectors_key
+from gateway.serving.embed_batches import MOST, EmbedBatches
 from gateway.serving.failover import Tries, follow
 from gateway.serving.guarding import GuardRails, guards_line
+from gateway.serving.replay import replayed
 
 MOST_INPUTS = 2_048
 
@@ -56,12 +63,15 @@ class EmbedService:
         accounts: Accounts,
         limits: Limits,
         health: Health,
+        cache: AnswerCache,
     ) -> None:
         self._catalogue = catalogue
         self._deployments = deployments
         self._accounts = accounts
         self._limits = limits
         self._health = health
+        self._cache = cache
+        self._batches = EmbedBatches()
         self._rails = GuardRails()
 
     async def embed(self, caller: Caller, request: EmbedRequest, call: CallContext) -> EmbedAnswer:
@@ -70,16 +80,59 @@ class EmbedService:
         spec = _admit(catalogue, caller, request)
         if call.selection is not None:
             refuse_selection(call.selection, spec.name)
-        provider = catalogue.provider(spec.provider)
         bound = _bound(request)
         state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
-        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
-        tries, notes = Tries(), dict[str, Any](config=catalogue.epoch)
+        notes: dict[str, Any] = {"config": catalogue.epoch}
         if spec.guards:
             request = await self._guarded(caller, spec, request, call, notes)
+        ttl = spec.cache_seconds if call.cache_seconds is None else call.cache_seconds
+        if not ttl:
+            return await self._sent(catalogue, spec, caller, request, call, notes, state)
+        ticket = await self._cache.join(vectors_key(caller, request, catalogue.epoch), min(ttl, LONGEST))
+        if isinstance(ticket, Kept) and isinstance(ticket.value, Embeddings):
+            self._limits.settle(caller, bound // 4, 0)
+            meta = await replayed(self._accounts, caller, call, catalogue, spec, ticket, notes, state)
+            guards = guards_line(notes) if spec.guards else ""
+            return EmbedAnswer(ticket.value, msgspec.structs.replace(meta, guards=guards))
+        if not isinstance(ticket, Ticket):
+            return await self._sent(catalogue, spec, caller, request, call, notes, state)
+        try:
+            answer = await self._sent(catalogue, spec, caller, request, call, notes, state)
+            ticket.keep(kept_of(answer.embeddings, answer.meta))
+            return answer
+        finally:
+            ticket.give_up()
+
+    async def vectors(self, caller: Caller, model: str, texts: Sequence[str], call: CallContext) -> list[list[float]]:
+        """Vectors that the gateway itself needs to answer a call: on the caller's account, in the ledger
+        and the audit trail, but neither asked for by the caller nor counted against their requests."""
+        catalogue = self._catalogue()
+        spec = catalogue.model(model)
+        own = msgspec.structs.replace(call, cause=f"{call.cause}:semantic", cache_seconds=0)
+        request, notes = EmbedRequest(spec.name, tuple(texts)), dict[str, Any]()
+        if spec.guards:
+            request = await self._rails.guard_inputs(spec, request, notes)
+        answer = await self._sent(catalogue, spec, caller, request, own, notes, None)
+        return [_numbers(vector) for vector in answer.embeddings.vectors]
+
+    async def _sent(
+        self,
+        catalogue: Catalogue,
+        spec: ModelSpec,
+        caller: Caller,
+        request: EmbedRequest,
+        call: CallContext,
+        notes: dict[str, Any],
+        state: LimitState | None,
+    ) -> EmbedAnswer:
+        """Reserves, asks the deployment, settles."""
+        provider, bound, tries = catalogue.provider(spec.provider), _bound(request), Tries()
+        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
+        most, place = MOST.get(provider.type), (provider.name, spec.name, catalogue.epoch)
 
         async def attempt(_name: str, number: int) -> tuple[Account, Embeddings, int]:
             model = self._deployments.embedding_model(provider, spec)
+            send = model.embed if most is None else partial(self._batches.embed, place, model, most)
             account = await self._accounts.open(
                 caller,
                 call if number == 1 else msgspec.structs.replace(call, cause=f"{call.cause}#{number}"),
@@ -91,7 +144,7 @@ class EmbedService:
                 notes=notes,
             )
             started = time.perf_counter_ns()
-            return account, await self._send(model, request, account, card, bound, started), started
+            return account, await self._send(send, request, account, card, bound, started), started
 
         account, embeddings, started = await follow(
             (spec.name,),
@@ -111,13 +164,15 @@ class EmbedService:
             usage=usage,
             upstream_model=embeddings.model or None,
         )
-        self._limits.settle(caller, bound // 4, usage.total_tokens)
+        if state is not None:
+            self._limits.settle(caller, bound // 4, usage.total_tokens)
         meta = AnswerMeta(
             request_id=call.request_id,
             model=spec.name,
             provider=spec.provider,
             upstream_model=embeddings.model or spec.upstream_model or spec.name,
             cost=settled.entry.cost,
+            created=int(time.time()),
             attempts=tries.count,
             config_epoch=catalogue.epoch,
             entry_id=settled.entry.entry_id,
@@ -141,10 +196,16 @@ class EmbedService:
             raise
 
     async def _send(
-        self, model: EmbeddingModel, request: EmbedRequest, account: Account, card: PriceCard, bound: int, started: int
+        self,
+        send: Callable[[EmbedRequest], Awaitable[Embeddings]],
+        request: EmbedRequest,
+        account: Account,
+        card: PriceCard,
+        bound: int,
+        started: int,
     ) -> Embeddings:
         try:
-            return await model.embed(request)
+            return await send(request)
         except BaseException as error:
             micros, usage = _micros(started), _estimated(bound)
             cost = cost_llm(card, usage, seconds_micros=micros)
@@ -180,3 +241,14 @@ def _estimated(bound: int) -> Usage:
 
 def _micros(started: int) -> int:
     return (time.perf_counter_ns() - started) // 1000
+
+
+def _numbers(vector: str | list[float]) -> list[float]:
+    """A vector as numbers, also where the provider writes base64 whatever it is asked."""
+    if not isinstance(vector, str):
+        return vector
+    packed = array("f")
+    packed.frombytes(base64.b64decode(vector))
+    if byteorder == "big":
+        packed.byteswap()
+    return packed.tolist()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fixtures.house import Answer, House
-from fixtures.upstream import Play, answer, anthropic_answer, events, openai_answer, openai_chunks
+from fixtures.upstream import Play, answer, anthropic_answer, anthropic_events, events, openai_answer, openai_chunks
+from gateway.api.wire import openai as openai_wire
+from gateway.serving import chat_order
 
 PATH = "/v1/chat/completions"
 KEEP = {"x-gateway-cache": "60"}
@@ -43,15 +48,29 @@ def test_any_other_question_is_another_one(house: House, change: dict[str, Any])
     assert ask(house, key, body("other", **change)).headers["x-gateway-cache"] == "miss"
 
 
-def test_a_stream_is_replayed_as_it_was(house: House) -> None:
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["gpt-4", "claude-3-haiku"])
+def test_an_answer_is_replayed_to_the_byte(
+    house: House, monkeypatch: pytest.MonkeyPatch, model: str, stream: bool
+) -> None:
+    """Also what the provider left unsaid: when the answer was made, and by which id."""
+    ticking = SimpleNamespace(time=itertools.count(1_800_000_000).__next__, perf_counter_ns=time.perf_counter_ns)
+    monkeypatch.setattr(openai_wire, "time", ticking)
+    monkeypatch.setattr(chat_order, "time", ticking)
     key = house.key("developer")
-    house.upstream.play(events(*openai_chunks("Hel", "lo")))
-    first, again = (ask(house, key, body("streamed", stream=True)) for _ in range(2))
+    if model == "gpt-4":
+        whole = {name: value for name, value in openai_answer().items() if name != "created"}
+        house.upstream.play(events(*openai_chunks("Hel", "lo")) if stream else answer(whole))
+    else:
+        house.upstream.play(
+            events(*anthropic_events("Hel", "lo"), named=True) if stream else answer(anthropic_answer())
+        )
+    asked = body("replayed", model=model, max_tokens=9, stream=stream)
+    first, again = ask(house, key, asked), ask(house, key, asked)
     assert again.headers["x-gateway-cache"] == "hit"
-    assert [line for line in again.raw.splitlines() if b"content" in line] == [
-        line for line in first.raw.splitlines() if b"content" in line
-    ]
-    assert again.raw.endswith(b"data: [DONE]\n\n")
+    assert again.raw == first.raw
+    assert b"1800000000" in again.raw
+    assert not stream or again.raw.endswith(b"data: [DONE]\n\n")
     assert len(house.upstream.sent) == 1
 
 

@@ -33,6 +33,7 @@ from gateway.registry.catalogue import Catalogue, Timeouts
 from gateway.security.access import Caller, caller_for
 from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
+from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService
 
 HELLO = Chat("gpt-4", (Message("user", (TextPart("Hello"),)),))
@@ -211,6 +212,7 @@ def with_catalogue(house: House, catalogue: Catalogue, caller: Caller, chat: Cha
             house.core.health,
             AnswerCache(house.core.clock),
             TokenService(house.core.tokenizers),
+            SemanticCache(house.core.clock, serving.embed),
             house.core.learner.standings,
         )
         try:

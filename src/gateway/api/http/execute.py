@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.idempotent import once
 from gateway.api.once import CAUSE
-from gateway.api.wire.headers import answer_headers
+from gateway.api.wire.headers import answer_headers, cache_seconds
 from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
 from gateway.ids import new_id
@@ -117,6 +117,8 @@ def context_of(call: Call, door: str, notes: Mapping[str, Any] | None = None) ->
         door=door,
         traceparent=child_of(call.request.headers.get("traceparent", "")),
         notes=dict(notes or {}),
+        cache_seconds=cache_seconds(call.request.headers.get("x-gateway-cache", "")),
+        semantic=call.request.headers.get("x-gateway-cache") == "semantic",
         optimise=call.request.headers.get("x-gateway-optimise", ""),
         selection=selection_of_headers(call.request.headers),
     )

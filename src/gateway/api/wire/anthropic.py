@@ -203,6 +203,7 @@ class EventEncoder:
         if delta.choice != 0:
             return events
         if not self._begun:
+            self._name = delta.id or self._name
             events.append(self._start())
         if delta.thinking:
             events += self._ensure("thinking", {"type": "thinking", "thinking": "", "signature": ""})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.errors import ValidationFailed
 from gateway.money import plain, usd
 from gateway.security.limits import LimitState
 from gateway.serving.answer import AnswerMeta
@@ -41,3 +42,14 @@ def limit_headers(state: LimitState) -> dict[str, str]:
             headers[f"x-ratelimit-remaining-{kind}"] = str(getattr(state, f"remaining_{kind}"))
             headers[f"x-ratelimit-reset-{kind}"] = f"{getattr(state, f'reset_{kind}') or 0:g}s"
     return headers
+
+
+def cache_seconds(asked: str) -> int | None:
+    """``x-gateway-cache`` of a request: seconds, ``off``, or ``semantic`` (which names no time of its own)."""
+    if not asked or asked == "semantic":
+        return None
+    if asked == "off":
+        return 0
+    if not asked.isdecimal() or len(asked) > 5:
+        raise ValidationFailed("x-gateway-cache: seconds, semantic or off is expected", param="x-gateway-cache")
+    return int(asked)

@@ -114,7 +114,12 @@ def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
     What a provider of this dialect answered goes on whole: log probabilities, refusals, annotations.
     """
     if reply.native is not None and reply.native.dialect == "openai" and reply.native.event is not None:
-        own = {"id": name, "object": "chat.completion", "created": int(time.time()), **reply.native.event}
+        own = {
+            "id": name,
+            "object": "chat.completion",
+            "created": reply.created or int(time.time()),
+            **reply.native.event,
+        }
         return {**own, "model": model, "usage": own.get("usage") or encode_usage(reply.usage)}
     return {
         "id": reply.id or name,
@@ -145,10 +150,10 @@ def encode_usage(usage: Usage) -> dict[str, Any]:
 class ChunkEncoder:
     """Pieces of one stream as ``chat.completion.chunk``s; the first of each choice names the role."""
 
-    def __init__(self, model: str, name: str, *, include_usage: bool) -> None:
+    def __init__(self, model: str, name: str, *, include_usage: bool, created: int = 0) -> None:
         self._model = model
         self._name = name
-        self._created = int(time.time())
+        self._created = created or int(time.time())
         self._include_usage = include_usage
         self._begun: set[int] = set()
         self._usage: Usage | None = None
@@ -171,6 +176,7 @@ class ChunkEncoder:
                 call |= {"id": delta.tool_id, "type": "function"}
                 function["name"] = delta.tool_name
             content["tool_calls"] = [{**call, "function": function}]
+        self._name = delta.id or self._name
         if not content and delta.finish is None:
             return []
         chunks = []
