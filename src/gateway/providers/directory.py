@@ -49,7 +49,7 @@ class ProviderDirectory:
         self._transport = transport
         self._local = local
         self._clock = clock
-        self._google: dict[str, GoogleToken] = {}
+        self._google: dict[tuple[str, str], GoogleToken] = {}
         self._made: dict[tuple[str, str], tuple[ProviderSpec, ModelSpec, Deployed]] = {}
 
     def language_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
@@ -75,7 +75,7 @@ class ProviderDirectory:
             endpoint = FixedEndpoint(f"{provider.base_url}/openai/embeddings", headers)
         else:
             raise NotBuilt(f"a provider of type {provider.type!r} serves no embeddings here")
-        return HttpEmbeddings(provider.name, upstream, endpoint, self._transport, provider.timeouts)
+        return HttpEmbeddings(provider.name, upstream, endpoint, self._transport, provider.timeouts, provider.proxy)
 
     def _make(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
         if provider.type == "python":
@@ -95,7 +95,7 @@ class ProviderDirectory:
             raise NotBuilt(f"a provider of type {provider.type!r} serves no language models here")
         wire, endpoint = make(provider, model)
         counter = self._counter(provider, model)
-        return HttpModel(provider.name, wire, endpoint, self._transport, provider.timeouts, counter)
+        return HttpModel(provider.name, wire, endpoint, self._transport, provider.timeouts, counter, provider.proxy)
 
     def _counter(self, provider: ProviderSpec, model: ModelSpec) -> Counter | None:
         upstream = model.upstream_model or model.name
@@ -131,7 +131,8 @@ class ProviderDirectory:
             headers = {"x-goog-api-key": provider.api_key, **provider.headers}
             return GeminiWire(), GeminiEndpoint(provider.base_url, name, headers)
         path = str(provider.options["credentials_file"])
-        tokens = self._google.setdefault(path, GoogleToken(path, self._transport, self._clock))
+        made = GoogleToken(path, self._transport, self._clock, provider.proxy)
+        tokens = self._google.setdefault((path, provider.proxy), made)
         return GeminiWire(), GeminiEndpoint(provider.base_url, name, provider.headers, tokens)
 
     def _bedrock(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:

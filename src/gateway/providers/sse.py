@@ -41,6 +41,11 @@ class SseDecoder:
             raise ValueError("an event longer than any of ours")
         return events
 
+    @property
+    def between(self) -> bool:
+        """Whether no event is under way: what comes next begins one."""
+        return self._started and not self._buffer and not self._data and not self._name
+
     def end(self) -> list[SseEvent]:
         """What is left when the stream has ended (providers do not always send the last blank line)."""
         events = self.feed(b"\n") if self._buffer else []
