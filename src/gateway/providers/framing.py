@@ -37,7 +37,7 @@ class SseFrames:
         self.done = False
 
     def feed(self, chunk: bytes) -> list[dict[str, Any]]:
-        if not self._decoder.between or chunk[-2:] != b"\n\n" or b"\r" in chunk:
+        if chunk[-2:] != b"\n\n" or b"\r" in chunk or not self._decoder.begins(chunk):
             return self._objects(self._decoder.feed(chunk))
         found: list[dict[str, Any]] = []
         for block in chunk[:-2].split(b"\n\n"):  # whole events, as nearly every chunk has them

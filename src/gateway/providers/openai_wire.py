@@ -142,24 +142,9 @@ def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
     name, model = str(raw.get("id") or ""), str(raw.get("model") or "")
     for choice in raw.get("choices") or ():
         index = int(choice.get("index") or 0)
-        delta = choice.get("delta") or {}
-        text = delta.get("content") or delta.get("refusal")
-        thinking = delta.get("reasoning_content")
-        if text or thinking:
-            deltas.append(Delta(choice=index, text=text or "", thinking=thinking or "", id=name, model=model))
-        for call in delta.get("tool_calls") or ():
-            function = call.get("function") or {}
-            deltas.append(
-                Delta(
-                    choice=index,
-                    tool_index=int(call.get("index") or 0),
-                    tool_id=call.get("id") or "",
-                    tool_name=function.get("name") or "",
-                    arguments=function.get("arguments") or "",
-                    id=name,
-                    model=model,
-                )
-            )
+        delta = choice.get("delta")
+        if delta:
+            _pieces(delta, index, name, model, deltas)
         finish = choice.get("finish_reason")
         if finish:
             deltas.append(
@@ -168,6 +153,26 @@ def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
     if isinstance(raw.get("usage"), dict):
         deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
     return deltas
+
+
+def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta]) -> None:
+    text = delta.get("content") or delta.get("refusal") or ""
+    thinking = delta.get("reasoning_content") or ""
+    if text or thinking:
+        deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model))
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        deltas.append(
+            Delta(
+                choice=index,
+                tool_index=int(call.get("index") or 0),
+                tool_id=call.get("id") or "",
+                tool_name=function.get("name") or "",
+                arguments=function.get("arguments") or "",
+                id=name,
+                model=model,
+            )
+        )
 
 
 def _choice(raw: dict[str, Any]) -> Choice:
