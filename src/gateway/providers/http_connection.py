@@ -160,9 +160,9 @@ class Connection(asyncio.Protocol):
         self._silent += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._keep = False
-            if self._state != _DONE:  # what follows a whole answer is not part of it
+            if self._state != _DONE and self.error is None:  # what follows a whole answer is not part of it
                 self._fail(_unavailable("the provider's answer is no HTTP"), error)
                 return
         if self.error is not None:
@@ -215,6 +215,8 @@ class Connection(asyncio.Protocol):
         if 100 <= status < 200 and status != 101:  # informational: the answer itself follows
             self.headers, self.coding, self._framed = [], "", False
             return
+        if status == 101:
+            self.error = _unavailable("the provider's answer is of another protocol")
         self.status = status
         self._keep = self._parser.should_keep_alive()
         self._state = _BODY
