@@ -31,6 +31,7 @@ from gateway.providers.egress_client import EgressClient
 from gateway.providers.jwks_client import fetch_jwks
 from gateway.providers.local_llm import LocalServerNote
 from gateway.providers.local_llm import serve as serve_local_llm
+from gateway.providers.tokenizers import BpeTokenizers
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import CatalogueHolder, load_catalogue
@@ -48,6 +49,7 @@ from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.predict import PredictService
+from gateway.serving.tokens import TokenService
 from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.audit_store import SqlAuditSink
@@ -96,6 +98,7 @@ class Core:
     metrics: Metrics
     accounts: Accounts
     egress: EgressClient
+    tokenizers: BpeTokenizers
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,7 @@ def make_core(settings: Settings) -> Core:
         metrics=metrics,
         accounts=Accounts(ledger, audit, clock, CallObserver(metrics, events.add, clock)),
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
+        tokenizers=BpeTokenizers(),
     )
 
 
@@ -180,7 +184,10 @@ def make_serving(core: Core) -> Serving:
     transport = Transport()
     directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
     cache = AnswerCache(core.clock)
-    chat = ChatService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache)
+    tokens = TokenService(core.tokenizers)
+    chat = ChatService(
+        lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health, cache, tokens
+    )
     embed = EmbedService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     predict = PredictService(
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits

@@ -145,6 +145,12 @@ class RateLimited(GatewayError):
     status, code, retryable = 429, "rate_limited", True
 
 
+class GuardBlocked(GatewayError):
+    """A guard of this model does not let the request, or its answer, pass."""
+
+    status, code = 400, "guard_blocked"
+
+
 class EgressDenied(GatewayError):
     """That address may not be called from here."""
 

@@ -19,12 +19,25 @@ import gateway
 from gateway.api.dataplane import DataPlane
 from gateway.api.doors import Doors, PublicHandler, error_response, request_id_of
 from gateway.api.event_feed import EventFeed
-from gateway.api.http import audit, execute, keys, models, money, prompts, system, tasks, unbuilt, webhooks, workflows
+from gateway.api.http import (
+    audit,
+    execute,
+    keys,
+    models,
+    money,
+    prompts,
+    system,
+    tasks,
+    tokens,
+    unbuilt,
+    webhooks,
+    workflows,
+)
 from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 
-_ROOMS = (system, tasks, workflows, execute, models, money, keys, prompts, audit, webhooks, unbuilt)
+_ROOMS = (system, tasks, workflows, execute, tokens, models, money, keys, prompts, audit, webhooks, unbuilt)
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32
 

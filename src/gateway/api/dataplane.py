@@ -202,6 +202,7 @@ class _Exchange:
             traceparent=child_of(self.headers.get("traceparent", "")),
             strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
             cache_seconds=_cache_seconds(self.headers.get("x-gateway-cache", "")),
+            optimise=self.headers.get("x-gateway-optimise", ""),
             session=self.headers.get("x-gateway-session", "")[:200],
         )
 

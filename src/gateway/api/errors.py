@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, UpstreamError
+from gateway.errors import GatewayError, GuardBlocked, UpstreamError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _TYPES_AT = "https://gnanam.example/errors/"
@@ -115,6 +115,8 @@ def headers_of(error: GatewayError) -> dict[str, str]:
         headers["retry-after"] = "1"
     worked = isinstance(error, UpstreamError) and bool(error.details.get("reached"))
     headers["x-should-retry"] = "true" if error.retryable and not worked else "false"
+    if isinstance(error, GuardBlocked):
+        headers["x-gateway-guards"] = f"{error.details.get('guard', '')}=block"
     if error.status == 401:
         headers["www-authenticate"] = 'Bearer realm="gateway"'
     return headers

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tasks": ("tasks", "make_app", "Watch and cancel tasks."),
     "models": ("models", "make_app", "Models, versions, promotion and rollback."),
     "route": ("route", "make_app", "Which deployment answers for a model, and why."),
+    "tokens": ("tokens", "make_app", "Count tokens, and see what could be saved."),
     "prompts": ("prompts", "make_app", "Prompt templates."),
     "keys": ("keys", "make_app", "API keys."),
     "budgets": ("budgets", "make_app", "Spending limits."),

@@ -26,3 +26,5 @@ class CallContext(Struct, frozen=True):
     session: str = ""
     #: How long the answer may be kept and given again; ``None``: as the model's row says, 0: not at all.
     cache_seconds: int | None = None
+    #: What the call asks to save tokens beside its model's row; see ``models.optimise.parse_optimise``.
+    optimise: str = ""

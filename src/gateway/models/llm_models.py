@@ -94,6 +94,13 @@ class ResponseFormat(Struct, frozen=True):
     strict: bool | None = None
 
 
+class PromptCache(Struct, frozen=True):
+    """The provider is to keep the beginning of this prompt: wires set their marks or this ``key``,
+    where the caller set none."""
+
+    key: str = ""
+
+
 class Chat(Struct, frozen=True):
     """What is asked of a language model. ``None`` means: not said, the provider's default.
 
@@ -102,7 +109,8 @@ class Chat(Struct, frozen=True):
     ``native`` the caller's whole body: a provider of that dialect is sent it as it stands, but for
     the model's name and what is said here beside it. Of that body, ``native_only`` names what no
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
-    (reported elsewhere). Whoever changes ``messages`` or ``tools`` sets ``native`` to ``None``.
+    (reported elsewhere). Whoever changes ``messages`` or ``tools`` changes ``native`` alike or sets it
+    to ``None``.
     """
 
     model: str
@@ -125,6 +133,7 @@ class Chat(Struct, frozen=True):
     native: dict[str, Any] | None = None
     native_only: tuple[str, ...] = ()
     unmapped: tuple[str, ...] = ()
+    prompt_cache: PromptCache | None = None
 
 
 class Native(Struct, frozen=True):

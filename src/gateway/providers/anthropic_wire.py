@@ -22,6 +22,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
+from gateway.providers.cache_marks import marked
 from gateway.providers.carrying import arguments_of, turns_of, unmapped
 
 VERSION = "2023-06-01"
@@ -52,7 +53,7 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
     ``NotSupported`` for what would change the answer's meaning.
     """
     if chat.native is not None and chat.dialect == "anthropic":
-        return msgspec.json.encode(_native(chat, chat.native, upstream_model, stream)), ()
+        return _encoded(chat, _native(chat, chat.native, upstream_model, stream), upstream_model), ()
     _refuse(chat)
     dropped = unmapped(chat, "anthropic")
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
@@ -93,7 +94,11 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
         body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
     if stream:
         body["stream"] = True
-    return msgspec.json.encode(body), tuple(dropped)
+    return _encoded(chat, body, upstream_model), tuple(dropped)
+
+
+def _encoded(chat: Chat, body: dict[str, Any], upstream_model: str) -> bytes:
+    return msgspec.json.encode(body if chat.prompt_cache is None else marked(body, upstream_model))
 
 
 def encode_count(chat: Chat, upstream_model: str) -> bytes:

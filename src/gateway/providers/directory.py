@@ -107,7 +107,8 @@ class ProviderDirectory:
         return None
 
     def _openai(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
-        wire = OpenAIWire(model.upstream_model or model.name, official=provider.type == "openai")
+        official = provider.type == "openai"
+        wire = OpenAIWire(model.upstream_model or model.name, official=official, cache_key=official)
         return wire, FixedEndpoint(f"{provider.base_url}/chat/completions", _bearer(provider))
 
     def _azure(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:

@@ -43,12 +43,14 @@ class OpenAIWire:
 
     dialect = "openai"
 
-    def __init__(self, upstream_model: str, *, official: bool) -> None:
+    def __init__(self, upstream_model: str, *, official: bool, cache_key: bool = False) -> None:
         self._model = upstream_model
         self._official = official
+        self._cache_key = cache_key
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
-        return openai_wire.encode(chat, self._model, stream=stream, official=self._official)
+        official, cache_key = self._official, self._cache_key
+        return openai_wire.encode(chat, self._model, stream=stream, official=official, cache_key=cache_key)
 
     def decode_reply(self, content: bytes) -> Reply:
         return openai_wire.decode_reply(content)

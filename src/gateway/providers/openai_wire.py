@@ -37,14 +37,18 @@ _REASONING = ("o1", "o3", "o4", "gpt-5")
 _NUMBERS = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
 
 
-def encode(chat: Chat, upstream_model: str, *, stream: bool, official: bool = True) -> tuple[bytes, tuple[str, ...]]:
+def encode(
+    chat: Chat, upstream_model: str, *, stream: bool, official: bool = True, cache_key: bool = False
+) -> tuple[bytes, tuple[str, ...]]:
     """The request body, and the names of what could not be carried.
 
     ``official`` is OpenAI itself; other servers of the dialect get ``max_tokens`` always, and no
-    developer turns. A body of this very dialect goes as it stands.
+    developer turns. A body of this very dialect goes as it stands. ``cache_key`` says that it knows
+    ``prompt_cache_key``.
     """
     if chat.native is not None and chat.dialect == "openai":
-        return msgspec.json.encode(_native(chat, chat.native, upstream_model, stream, official)), ()
+        own = _native(chat, chat.native, upstream_model, stream, official)
+        return msgspec.json.encode(_kept(chat, own) if cache_key else own), ()
     dropped = unmapped(chat, "openai")
     parts = [part for turn in chat.messages for part in turn.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
@@ -73,7 +77,15 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, official: bool = Tr
         body |= chat.extra
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    return msgspec.json.encode(body), tuple(dropped)
+    return msgspec.json.encode(_kept(chat, body) if cache_key else body), tuple(dropped)
+
+
+def _kept(chat: Chat, body: dict[str, Any]) -> dict[str, Any]:
+    """The body with the key by which the provider finds its kept beginning, where asked and not yet said."""
+    asked = chat.prompt_cache
+    if asked is None or not asked.key or body.get("prompt_cache_key") is not None:
+        return body
+    return {**body, "prompt_cache_key": asked.key}
 
 
 def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: bool, official: bool) -> dict[str, Any]:

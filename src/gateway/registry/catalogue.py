@@ -9,6 +9,8 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from gateway.errors import ConfigurationInvalid, ModelNotFound
+from gateway.models.guard import GuardSpec
+from gateway.models.optimise import Optimise
 from gateway.models.route import Route
 
 ModelType = Literal[
@@ -90,6 +92,13 @@ class ModelSpec(Struct, frozen=True):
     route: Route | None = None
     #: How long an answer is kept for equal questions of the same tenant; 0: not at all.
     cache_seconds: int = 0
+    #: What is done to save tokens.
+    optimise: Optimise | None = None
+    #: How the input is bounded before a call: by its bytes, or by an exact count where there is one.
+    count: Literal["bytes", "exact"] = "bytes"
+    #: What a request and its answer pass through: the row's own or the default, and those of every model
+    #: that a call may go on to.
+    guards: tuple[GuardSpec, ...] = ()
     description: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 

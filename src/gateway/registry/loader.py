@@ -10,6 +10,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from gateway.errors import ConfigurationInvalid
+from gateway.models.guard import GuardSpec
 from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
 from gateway.registry.catalogue import (
     LLM_PROVIDER_TYPES,
@@ -21,13 +22,15 @@ from gateway.registry.catalogue import (
     ProviderSpec,
     Timeouts,
 )
+from gateway.registry.guard_rows import guards_of, with_reach
+from gateway.registry.optimise_rows import read_optimise
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
 
 FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
 _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options", "prices", "proxy"}
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
-    "fallbacks", "route", "cache_seconds", "description", "options",
+    "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
 }  # fmt: skip
 #: Classes of errors that may have fallbacks of their own, by the error's code.
 FALLBACK_CLASSES = ("context_too_long", "content_refused")
@@ -149,7 +152,8 @@ def _options(
 
 
 def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[dict[str, ModelSpec], dict[str, str]]:
-    rows = _section(document, "models", also={"defaults"})
+    rows = _section(document, "models", also={"defaults", "guards"})
+    guards = guards_of(document, ("guards",), document.value.get("guards", []))
     models: dict[str, ModelSpec] = {}
     for name, raw in rows.items():
         path: Path_ = ("models", name)
@@ -182,6 +186,9 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             fallbacks_on=fallbacks_on,
             route=route,
             cache_seconds=_whole(document, (*path, "cache_seconds"), raw.get("cache_seconds", 0), 0, 86_400),
+            optimise=read_optimise(document, (*path, "optimise"), raw.get("optimise")),
+            count=cast(Any, _word(document, path, raw, "count", ("bytes", "exact"))),
+            guards=_guards(document, path, raw, kind, guards),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_object(document, (*path, "options"), raw.get("options", {}), None),
         )
@@ -198,7 +205,20 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
     for task, model in defaults.items():
         if model not in models:
             raise document.wrong(("defaults", task), "no such model", f"models.yaml has: {', '.join(models)}")
-    return models, {str(task): str(model) for task, model in defaults.items()}
+    return with_reach(models), {str(task): str(model) for task, model in defaults.items()}
+
+
+def _guards(
+    document: Document, model: Path_, raw: Mapping[str, Any], kind: str, default: tuple[GuardSpec, ...]
+) -> tuple[GuardSpec, ...]:
+    """A row's own guards, else the default's; of an embedding those that look at input."""
+    if "guards" in raw:
+        if kind not in ("llm", "embedding"):
+            raise document.wrong((*model, "guards"), f"a {kind} model takes no text: it has no guards")
+        return guards_of(document, (*model, "guards"), raw["guards"], kind)
+    if kind == "llm":
+        return default
+    return tuple(guard for guard in default if kind == "embedding" and "input" in guard.stages)
 
 
 def _route(document: Document, model: Path_, raw: Mapping[str, Any], rows: Mapping[str, Any]) -> Route | None:

@@ -139,7 +139,9 @@ class Accounts:
         else:
             self.settle(account, cost=cost, micros=micros, usage=usage, outcome=code)
 
-    def refused(self, caller: Caller, call: CallContext, kind: str, model: str, code: str) -> None:
+    def refused(
+        self, caller: Caller, call: CallContext, kind: str, model: str, code: str, notes: Mapping[str, Any] = NO_NOTES
+    ) -> None:
         """Records a call that was refused before anything was reserved."""
         self._audit.record(
             actor=caller.principal,
@@ -147,7 +149,7 @@ class Accounts:
             resource=f"model:{model}",
             outcome=code,
             request_id=call.request_id,
-            detail={"door": call.door},
+            detail={**notes, "door": call.door},
         )
 
     def _record(self, account: Account, outcome: str, detail: Mapping[str, Any]) -> None:

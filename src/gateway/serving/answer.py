@@ -7,7 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from gateway.ledger.entry import BudgetAlert
-from gateway.models.llm_models import Usage
+from gateway.models.llm_models import Reply, Usage
 from gateway.security.access import Caller
 from gateway.security.limits import LimitState
 
@@ -28,8 +28,19 @@ class AnswerMeta(Struct, frozen=True):
     latency_micros: int = 0
     limits: LimitState | None = None
     flags: tuple[str, ...] = ()
+    #: Tokens of the input that were saved; ``None`` where nobody asked.
+    tokens_saved: int | None = None
     #: Why this deployment answered.
     route: str = ""
+    #: What the guards found, such as ``pii=redacted(3),injection=flag``.
+    guards: str = ""
+
+
+class ChatAnswer(Struct, frozen=True):
+    """A whole answer and its facts."""
+
+    reply: Reply
+    meta: AnswerMeta
 
 
 class Observer(Protocol):

@@ -7,26 +7,27 @@ reservation back; one that may have been worked on is charged by estimate and sa
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from gateway.errors import NotSupported, ValidationFailed
+from gateway.errors import GatewayError, NotSupported, ValidationFailed
 from gateway.governance.policy import check_chat
 from gateway.ledger.entry import Settled
 from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Delta, Reply, Usage, UsageBasis
+from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usage
+from gateway.models.tokens import TokenCount
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.routing.health import Health
 from gateway.routing.router import Plan
 from gateway.security.access import Caller
 from gateway.security.limits import Limits
 from gateway.serving.accounts import Accounts
-from gateway.serving.answer import AnswerMeta
+from gateway.serving.answer import AnswerMeta, ChatAnswer
 from gateway.serving.answer_cache import LONGEST, AnswerCache, Kept, Ticket, cache_key
 from gateway.serving.chat_order import (
     Answered,
@@ -37,27 +38,17 @@ from gateway.serving.chat_order import (
     asked,
     begin,
     estimate,
-    estimated,
+    tokens_saved,
 )
 from gateway.serving.chat_path import ChatPath, Deployments
 from gateway.serving.chat_stream import ChatStream, KeptStream
+from gateway.serving.delta_flow import deltas_of
+from gateway.serving.guarding import GuardRails, guards_line
+from gateway.serving.repair import repaired
+from gateway.serving.tokens import TokenService, said_by
 
 #: Ways of ending that make an answer worth keeping.
 _KEPT = frozenset({"stop", "tool_use", "length"})
-
-
-class ChatAnswer(Struct, frozen=True):
-    """A whole answer and its facts."""
-
-    reply: Reply
-    meta: AnswerMeta
-
-
-class TokenCount(Struct, frozen=True):
-    """Tokens of an input, and whether the provider counted them or we estimate."""
-
-    tokens: int
-    basis: UsageBasis
 
 
 class ChatService:
@@ -71,19 +62,27 @@ class ChatService:
         limits: Limits,
         health: Health,
         cache: AnswerCache,
+        tokens: TokenService,
     ) -> None:
         self._catalogue = catalogue
-        self._path = ChatPath(deployments, accounts, health)
+        self._path = ChatPath(deployments, accounts, health, tokens)
+        self._tokens = tokens
         self._accounts = accounts
         self._limits = limits
         self._health = health
         self._cache = cache
+        self._rails = GuardRails()
 
     async def complete(
         self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None
     ) -> ChatAnswer:
         """The whole answer. Raises what the plan's last error was."""
-        order = self._order(caller, chat, call, provider)
+        order = await self._admitted(caller, chat, call, provider)
+        answer = await self._answer(order)
+        return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
+
+    async def _answer(self, order: Order) -> ChatAnswer:
+        """The answer from the cache or from a provider, still with placeholders."""
         ticket = await self._ticket(order, stream=False)
         if isinstance(ticket, Kept) and isinstance(ticket.value, Reply):
             return ChatAnswer(ticket.value, await self._replayed(order, ticket))
@@ -103,12 +102,23 @@ class ChatService:
     ) -> ChatStream | KeptStream:
         """Returns with the first piece that says something in hand: what fails before it raises here,
         what fails after it raises from the stream."""
-        order = self._order(caller, chat, call, provider)
+        order = await self._admitted(caller, chat, call, provider)
+        stream = await self._pieces(order)
+        if order.guard is not None:
+            stream.restore = order.guard.restore
+        return stream
+
+    async def _pieces(self, order: Order) -> ChatStream | KeptStream:
+        """The pieces from the cache or from a provider, still with placeholders."""
+        if order.guard is not None:
+            order.guard.refuse_unreadable(order.chat)
         ticket = await self._ticket(order, stream=True)
         if isinstance(ticket, Kept) and isinstance(ticket.value, tuple):
             return KeptStream(ticket.value, await self._replayed(order, ticket))
         held = ticket if isinstance(ticket, Ticket) else None
         try:
+            if order.guard is not None and order.guard.answered_whole(order.chat):
+                return await self._whole(order, held)
             return await self._stream(order, held)
         except BaseException:
             if held is not None:
@@ -116,6 +126,22 @@ class ChatService:
             raise
 
     async def _complete(self, order: Order) -> ChatAnswer:
+        answer = await self._once(order)
+        if order.guard is None or not order.guard.misfits:
+            return answer
+        return await repaired(order, answer, self._once)
+
+    async def _whole(self, order: Order, ticket: Ticket | None) -> KeptStream:
+        """A streamed answer that a guard has to see whole: asked for whole, and told in pieces."""
+        answer = await self._complete(order)
+        pieces, meta = deltas_of(answer.reply), answer.meta
+        if ticket is not None:
+            if all(choice.finish in _KEPT for choice in answer.reply.choices):
+                ticket.keep(Kept(pieces, meta.model, meta.provider, meta.upstream_model))
+            ticket.give_up()
+        return KeptStream(pieces, meta)
+
+    async def _once(self, order: Order) -> ChatAnswer:
         async def send(attempt: Attempt) -> Reply:
             return await attempt.model.complete(attempt.chat)
 
@@ -125,7 +151,10 @@ class ChatService:
 
         found = await self._path.through(order, send, lose)
         attempt, reply = found.attempt, found.sent
-        usage = reply.usage if reply.usage.basis != "none" else estimated(attempt.input_estimate, len(reply.text()))
+        reply, refusal = (reply, None) if order.guard is None else order.guard.checked(order.chat, reply)
+        usage = reply.usage
+        if usage.basis == "none":
+            usage = await asyncio.to_thread(self._path.used, attempt, said_by(reply), usage)
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = await asyncio.shield(
             asyncio.to_thread(
@@ -134,10 +163,13 @@ class ChatService:
                 cost=cost_llm(attempt.card, usage, seconds_micros=micros),
                 micros=micros,
                 usage=usage,
+                outcome="completed" if refusal is None else refusal.code,
                 upstream_model=reply.model or None,
             )
         )
         self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+        if refusal is not None:
+            raise refusal
         meta = answer_meta(order, found)
         return ChatAnswer(
             msgspec.structs.replace(reply, usage=usage),
@@ -154,8 +186,10 @@ class ChatService:
     async def _stream(self, order: Order, ticket: Ticket | None) -> ChatStream:
         async def send(attempt: Attempt) -> Streamed:
             first_token = order.catalogue.provider(attempt.spec.provider).timeouts.first_byte
-            whole = _is_atomic(order)
-            return await begin(attempt.model.stream(attempt.chat), first_token, whole=whole)
+            pieces = attempt.model.stream(attempt.chat)
+            if order.guard is not None and order.guard.checks_pieces:
+                pieces = order.guard.checked_pieces(pieces)
+            return await begin(pieces, first_token, whole=_is_atomic(order))
 
         async def lose(attempt: Attempt, lost: Streamed) -> None:
             close = getattr(lost.pieces, "aclose", None)
@@ -181,33 +215,75 @@ class ChatService:
             price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
             meta=answer_meta(order, found),
             started=attempt.started,
-            input_estimate=attempt.input_estimate,
+            used=lambda said, told: self._path.used(attempt, said, told),
             settled=settled,
             keep=None if ticket is None else _keeper(ticket, order, found),
         )
 
     async def count_tokens(self, caller: Caller, chat: Chat) -> TokenCount:
-        """Tokens of the input, by the provider's own counter where it has one. Costs nothing."""
+        """Tokens of the input, by the model's own table or the provider's counter. Costs nothing."""
         catalogue = self._catalogue()
-        self._limits.take(caller, model=self._admit(catalogue, caller, chat, None).name, tokens=0)
+        spec = self._admit(catalogue, caller, chat, None)
+        self._limits.take(caller, model=spec.name, tokens=0)
+        if spec.guards:
+            chat, _ = await self._rails.guard(spec, chat, {})
         chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
-        model = self._path.deployments.language_model(catalogue.provider(chosen.provider), chosen)
-        counted = await model.count_tokens(chat)
+        provider = catalogue.provider(chosen.provider)
+        own = await asyncio.to_thread(self._tokens.count, provider.type, chosen, chat)
+        if own is not None:
+            return own
+        counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
         return TokenCount(estimate(chat), "estimated") if counted is None else TokenCount(counted, "provider")
+
+    async def count_text(self, caller: Caller, name: str, text: str) -> TokenCount:
+        """Tokens of a bare text by the model's own table, else about how many."""
+        catalogue = self._catalogue()
+        asked = Chat(name, (Message("user", (TextPart(text),)),))
+        self._limits.take(caller, model=self._admit(catalogue, caller, asked, None).name, tokens=0)
+        chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
+        provider = catalogue.provider(chosen.provider)
+        own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
+        return own or TokenCount(len(text.encode()) // 4 + 1, "estimated")
+
+    async def preview(self, caller: Caller, chat: Chat, call: CallContext, asked: str) -> dict[str, Any]:
+        """What the words of ``x-gateway-optimise`` would save of this chat; nothing is sent."""
+        catalogue = self._catalogue()
+        spec = self._admit(catalogue, caller, chat, None)
+        notes: dict[str, Any] = {}
+        await self._tokens.optimised(catalogue, spec, chat, msgspec.structs.replace(call, optimise=asked), notes)
+        saved: dict[str, Any] = notes.get("tokens", {})
+        return saved
 
     def explain(self, caller: Caller, model: str, chat: Chat | None = None, *, draw: float | None = None) -> Plan:
         """The plan of a call now, with its reasons; nothing is sent. ``draw`` (0 to 1) stands for chance."""
         caller.require_model(model)
         return self._path.explain(self._catalogue(), caller, model, chat, draw=draw)
 
+    async def _admitted(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
+        """The admitted order, its chat as the model's guards let it pass."""
+        order = await self._order(caller, chat, call, provider)
+        if not order.spec.guards:
+            return order
+        try:
+            ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
+        except GatewayError as error:
+            self._limits.settle(caller, estimate(order.chat) + (chat.max_tokens or 0), 0)
+            refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
+            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
+            raise
+        return dataclasses.replace(order, chat=ready, guard=guard)
+
     # -- parts ------------------------------------------------------------------------------------
 
-    def _order(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
+    async def _order(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
         """Admits the call: permission, the shape of the chat, rate limits."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, provider)
+        notes: dict[str, Any] = {}
+        if spec.optimise is not None or call.optimise:
+            chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         state = self._limits.take(caller, model=spec.name, tokens=estimate(chat) + (chat.max_tokens or 0))
-        return Order(catalogue, spec, caller, chat, call, state)
+        return Order(catalogue, spec, caller, chat, call, state, notes)
 
     async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket | None:
         """The kept answer, or the ticket to produce one; ``None`` where nothing is to be kept."""
@@ -251,6 +327,8 @@ class ChatService:
             entry_id=settled.entry.entry_id,
             latency_micros=(time.perf_counter_ns() - started) // 1000,
             limits=order.limits,
+            guards=guards_line(order.notes) if order.guard is not None else "",
+            tokens_saved=tokens_saved(order),
         )
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:

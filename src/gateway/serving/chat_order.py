@@ -20,6 +20,7 @@ from gateway.security.access import Caller
 from gateway.security.limits import LimitState
 from gateway.serving.accounts import Account
 from gateway.serving.answer import AnswerMeta
+from gateway.serving.guarding import Guarded, guards_line
 
 Sent = TypeVar("Sent")
 _PARAMETERS = (
@@ -54,6 +55,8 @@ class Order:
     call: CallContext
     limits: LimitState
     notes: dict[str, Any] = field(default_factory=dict)
+    #: The guards of the call, where its model has some; ``chat`` is then what they let pass.
+    guard: Guarded | None = None
 
 
 class Attempt(Struct, frozen=True):
@@ -67,6 +70,7 @@ class Attempt(Struct, frozen=True):
     dropped: tuple[str, ...]
     started: int
     input_estimate: int
+    provider_type: str
 
 
 class Streamed(Struct, frozen=True):
@@ -102,6 +106,12 @@ def with_defaults(chat: Chat, spec: ModelSpec) -> Chat:
 def estimate(chat: Chat) -> int:
     """About how many tokens the input has: for rate limits and, where a provider tells none, the ledger."""
     return max(1, input_tokens_bound(chat) // 4)
+
+
+def tokens_saved(order: Order) -> int | None:
+    """Tokens of the input that were saved; ``None`` where nobody asked."""
+    note = order.notes.get("tokens")
+    return None if note is None else int(note["saved"])
 
 
 def asked(attempt: Attempt) -> int:
@@ -154,5 +164,7 @@ def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
         config_epoch=order.catalogue.epoch,
         dropped_params=attempt.dropped,
         limits=order.limits,
+        tokens_saved=tokens_saved(order),
         route=found.reason,
+        guards=guards_line(order.notes) if order.guard is not None else "",
     )

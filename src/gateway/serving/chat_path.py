@@ -32,6 +32,7 @@ from gateway.serving.chat_order import (
     with_defaults,
 )
 from gateway.serving.failover import Tries, follow, race
+from gateway.serving.tokens import SILENCE, Said, TokenService
 
 #: Tokens that an answer is taken to have where nobody says, when prices are compared.
 _USUAL_OUTPUT = 256
@@ -46,8 +47,9 @@ class Deployments(Protocol):
 class ChatPath:
     """Takes admitted orders to an answer; one instance an event loop."""
 
-    def __init__(self, deployments: Deployments, accounts: Accounts, health: Health) -> None:
+    def __init__(self, deployments: Deployments, accounts: Accounts, health: Health, tokens: TokenService) -> None:
         self.deployments = deployments
+        self.tokens = tokens
         self._accounts = accounts
         self._health = health
 
@@ -130,7 +132,9 @@ class ChatPath:
         card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
         most = worst_case(
             card,
-            input_tokens=input_tokens_bound(ready),
+            input_tokens=input_tokens_bound(ready)
+            if spec.count == "bytes"
+            else await self._exact(provider, spec, ready),
             max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
             n=ready.n,
             max_seconds=provider.timeouts.total,
@@ -151,7 +155,16 @@ class ChatPath:
             ttl_seconds=int(provider.timeouts.total) + 60,
             notes=order.notes,
         )
-        return Attempt(spec, model, ready, card, account, dropped, time.perf_counter_ns(), estimate(ready))
+        started = time.perf_counter_ns()
+        return Attempt(spec, model, ready, card, account, dropped, started, estimate(ready), provider.type)
+
+    async def _exact(self, provider: ProviderSpec, spec: ModelSpec, chat: Chat) -> int:
+        return await asyncio.to_thread(self.tokens.bound, provider.type, spec, chat)
+
+    def used(self, attempt: Attempt, said: Said, told: Usage) -> Usage:
+        """Usage of an attempt whose provider did not tell all of it; blocks."""
+        spec, chat = attempt.spec, attempt.chat
+        return self.tokens.used(attempt.provider_type, spec, chat, said, told, attempt.input_estimate)
 
     async def _send(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[Sent]]) -> Sent:
         try:
@@ -165,7 +178,7 @@ class ChatPath:
 
     def settle_lost(self, attempt: Attempt, usage: Usage, micros: int) -> None:
         """Charges an answer that came too late for a race: it was worked on all the same."""
-        counted = usage if usage.basis != "none" else estimated(attempt.input_estimate, 0)
+        counted = usage if usage.basis != "none" else self.used(attempt, SILENCE, usage)
         cost = cost_llm(attempt.card, counted, seconds_micros=micros)
         self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=counted, outcome="cancelled")
 

@@ -13,11 +13,14 @@ from gateway.ledger.entry import Settled
 from gateway.models.llm_models import Delta, Usage
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
+from gateway.serving.tokens import Said
+
+Restore = Callable[[AsyncIterator[Delta]], AsyncIterator[Delta]]
 
 
 class ChatStream:
     """Iterate once. ``meta`` is known from the start but for cost and usage, which ``aclose`` (or the
-    end of the iteration) settles: by the provider's count, else by estimate."""
+    end of the iteration) settles: by the provider's count, else by ours or an estimate (``used``, which blocks)."""
 
     def __init__(
         self,
@@ -29,10 +32,12 @@ class ChatStream:
         price: Callable[[Usage, int], int],
         meta: AnswerMeta,
         started: int,
-        input_estimate: int,
+        used: Callable[[Said, Usage], Usage],
         settled: Callable[[Usage], object],
         keep: Callable[[tuple[Delta, ...] | None], None] | None = None,
     ) -> None:
+        #: Puts the caller's own values back where guards took them out; what is kept has placeholders.
+        self.restore: Restore | None = None
         self._keep = keep
         self._seen_pieces: list[Delta] = []
         self._pieces = pieces
@@ -41,13 +46,18 @@ class ChatStream:
         self._accounts = accounts
         self._price = price
         self._started = started
-        self._input_estimate = input_estimate
+        self._used = used
         self._settled = settled
-        self._characters = 0
+        self._said: list[str] = []
+        self._plain = True
+        self._finished = False
         self.usage = Usage()
         self.meta = meta
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return self._told() if self.restore is None else self.restore(self._told())
+
+    async def _told(self) -> AsyncIterator[Delta]:
         outcome = "cancelled"
         try:
             for piece in self._begun:
@@ -71,7 +81,13 @@ class ChatStream:
     def _seen(self, piece: Delta) -> Delta:
         if self._keep is not None:
             self._seen_pieces.append(piece)
-        self._characters += len(piece.text) + len(piece.thinking) + len(piece.arguments)
+        if piece.text:
+            self._said.append(piece.text)
+        if piece.thinking or piece.tool_index is not None:
+            self._said += (piece.thinking, piece.arguments)
+            self._plain = False
+        if piece.finish is not None:
+            self._finished = True
         if piece.usage is not None:
             self.usage = piece.usage
         if piece.model:
@@ -97,9 +113,9 @@ class ChatStream:
             await close()
         micros = (time.perf_counter_ns() - self._started) // 1000
         usage = self.usage
-        if usage.basis == "none" or (outcome != "completed" and usage.output_tokens == 0):
-            counted = max(usage.input_tokens, 0) or self._input_estimate
-            usage = Usage(input_tokens=counted, output_tokens=(self._characters + 3) // 4, basis="estimated")
+        if usage.basis == "none" or not (self._finished or outcome == "completed"):
+            # Without an end, what the provider has told so far is not all.
+            usage = await asyncio.to_thread(self._used, Said("".join(self._said), self._plain), usage)
         settled: Settled = await asyncio.to_thread(
             self._accounts.settle,
             self._account,
@@ -124,11 +140,15 @@ class KeptStream:
     """A streamed answer from the cache: the same pieces again; its account is closed already."""
 
     def __init__(self, pieces: tuple[Delta, ...], meta: AnswerMeta) -> None:
+        self.restore: Restore | None = None
         self._pieces = pieces
         self.meta = meta
         self.usage = next((piece.usage for piece in reversed(pieces) if piece.usage is not None), Usage())
 
-    async def __aiter__(self) -> AsyncIterator[Delta]:
+    def __aiter__(self) -> AsyncIterator[Delta]:
+        return self._told() if self.restore is None else self.restore(self._told())
+
+    async def _told(self) -> AsyncIterator[Delta]:
         for piece in self._pieces:
             yield piece
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +27,7 @@ from gateway.security.limits import Limits
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.failover import Tries, follow
+from gateway.serving.guarding import GuardRails, guards_line
 
 MOST_INPUTS = 2_048
 
@@ -60,6 +61,7 @@ class EmbedService:
         self._accounts = accounts
         self._limits = limits
         self._health = health
+        self._rails = GuardRails()
 
     async def embed(self, caller: Caller, request: EmbedRequest, call: CallContext) -> EmbedAnswer:
         """A vector for each input. Raises what the last attempt's error was."""
@@ -69,7 +71,9 @@ class EmbedService:
         bound = _bound(request)
         state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
         card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
-        tries = Tries()
+        tries, notes = Tries(), dict[str, Any]()
+        if spec.guards:
+            request = await self._guarded(caller, spec, request, call, notes)
 
         async def attempt(_name: str, number: int) -> tuple[Account, Embeddings, int]:
             model = self._deployments.embedding_model(provider, spec)
@@ -83,6 +87,7 @@ class EmbedService:
                 worst_case(card, input_tokens=bound, max_output_tokens=0, max_seconds=provider.timeouts.total),
                 card.name,
                 ttl_seconds=int(provider.timeouts.total) + 60,
+                notes=notes,
             )
             started = time.perf_counter_ns()
             return account, await self._send(model, request, account, card, bound, started), started
@@ -121,8 +126,21 @@ class EmbedService:
             latency_micros=micros,
             limits=state,
             flags=settled.flags,
+            guards=guards_line(notes) if spec.guards else "",
         )
         return EmbedAnswer(msgspec.structs.replace(embeddings, usage=usage), meta)
+
+    async def _guarded(
+        self, caller: Caller, spec: ModelSpec, request: EmbedRequest, call: CallContext, notes: dict[str, Any]
+    ) -> EmbedRequest:
+        """The request as the model's guards let it pass; a refusal is recorded."""
+        try:
+            return await self._rails.guard_inputs(spec, request, notes)
+        except GatewayError as error:
+            self._limits.settle(caller, _bound(request) // 4, 0)
+            refused = (caller, call, "llm", spec.name, error.code, notes)
+            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
+            raise
 
     async def _send(
         self, model: EmbeddingModel, request: EmbedRequest, account: Account, card: PriceCard, bound: int, started: int

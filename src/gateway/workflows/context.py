@@ -17,7 +17,7 @@ from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
 from gateway.registry.model_registry import ModelRegistry
 from gateway.security.access import Caller
-from gateway.serving.chat import ChatAnswer
+from gateway.serving.answer import ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
 
 

@@ -147,8 +147,10 @@ def test_tokens_are_counted_by_the_provider_where_it_can(house: House) -> None:
     assert sent.path == "/v1/messages/count_tokens"
     assert sent.body == {**body, "model": "claude-3-haiku-20240307"}
     other = house.ask("POST", "/v1/messages/count_tokens", {**body, "model": "gpt-4"})
-    assert other.headers["x-gateway-count"] == "estimated"
-    assert other.body["input_tokens"] > 0
+    assert (other.body, other.headers["x-gateway-count"]) == ({"input_tokens": 15}, "counted")
+    unknown = house.ask("POST", "/v1/messages/count_tokens", {**body, "model": "t-mistral"})
+    assert unknown.headers["x-gateway-count"] == "estimated"
+    assert unknown.body["input_tokens"] > 0
 
 
 VECTORS = [[0.5, -0.25], [1.0, 0.0]]

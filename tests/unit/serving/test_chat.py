@@ -33,6 +33,7 @@ from gateway.registry.catalogue import Catalogue, Timeouts
 from gateway.security.access import Caller, caller_for
 from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
+from gateway.serving.tokens import TokenService
 
 HELLO = Chat("gpt-4", (Message("user", (TextPart("Hello"),)),))
 Result = TypeVar("Result")
@@ -104,13 +105,19 @@ def test_the_models_own_parameters_stand_in_for_what_is_not_said(house: House) -
     assert house.upstream.sent[0].body["max_tokens"] == 7
 
 
-def test_an_answer_without_usage_is_charged_by_estimate_and_says_so(house: House) -> None:
+@pytest.mark.parametrize(
+    ("model", "basis", "output"), [("gpt-4", "counted", 50), ("t-mistral", "estimated", 100)], ids=["known", "unknown"]
+)
+def test_an_answer_without_usage_is_counted_or_estimated_and_says_so(
+    house: House, model: str, basis: str, output: int
+) -> None:
+    """A model whose table is known is counted by it: 400 times x are 50 of its tokens."""
     house.upstream.play(answer(openai_answer("x" * 400, usage=None)))
     me = somebody()
-    complete(house, me)
+    complete(house, me, changed(model=model))
     (entry,) = entries(house, me)
-    assert entry.basis == "estimated"
-    assert entry.output_tokens >= 100
+    assert (entry.basis, entry.output_tokens) == (basis, output)
+    assert entry.input_tokens > 0
 
 
 @pytest.mark.parametrize(
@@ -203,6 +210,7 @@ def with_catalogue(house: House, catalogue: Catalogue, caller: Caller, chat: Cha
             house.core.limits,
             house.core.health,
             AnswerCache(house.core.clock),
+            TokenService(house.core.tokenizers),
         )
         try:
             return await service.complete(caller, chat, circumstances())
@@ -260,8 +268,7 @@ def test_a_stream_that_is_left_or_breaks_is_charged_by_what_came(house: House, f
         with_chat(house, leave)
         assert house.upstream.hung_up.wait(5)
     (entry,) = entries(house, me)
-    assert entry.basis == "estimated"
-    assert entry.output_tokens >= 100
+    assert (entry.basis, entry.output_tokens) == ("counted", 50)
     assert entry.outcome == ("stream_incomplete" if finished else "cancelled")
     assert held(house, me) == 0
 

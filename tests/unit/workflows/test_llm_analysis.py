@@ -12,8 +12,7 @@ from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Choice, Reply, TextPart, Usage
 from gateway.registry.prompts import PromptService
 from gateway.security.access import Caller
-from gateway.serving.answer import AnswerMeta
-from gateway.serving.chat import ChatAnswer
+from gateway.serving.answer import AnswerMeta, ChatAnswer
 from gateway.workflows.chat_input import chat_of
 from gateway.workflows.llm_analysis import analyse
 

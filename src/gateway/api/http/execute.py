@@ -96,6 +96,7 @@ def context_of(call: Call, door: str) -> CallContext:
         cause=new_id("call"),
         door=door,
         traceparent=child_of(call.request.headers.get("traceparent", "")),
+        optimise=call.request.headers.get("x-gateway-optimise", ""),
     )
 
 

@@ -18,6 +18,10 @@ def answer_headers(meta: AnswerMeta, *, final: bool = True) -> dict[str, str]:
     }
     if meta.route:
         headers["x-gateway-route"] = meta.route
+    if meta.tokens_saved is not None:
+        headers["x-gateway-tokens-saved"] = str(meta.tokens_saved)
+    if meta.guards:
+        headers["x-gateway-guards"] = meta.guards
     if final:
         headers["x-gateway-cost-usd"] = plain(usd(meta.cost))
     if meta.dropped_params:
