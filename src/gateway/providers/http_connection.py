@@ -20,6 +20,8 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 LARGEST_HEAD = 256 * 1024
 #: Seconds that an unused connection is kept.
 KEEP = 30.0
+#: Seconds within which a connection at rest that was closed shows it; later, the request was taken.
+_RACE = 2.0
 #: A reader this many bytes behind stops the reading.
 _FULL = 256 * 1024
 #: Seconds and bytes that the end of an answer nobody reads on may take, before its connection is given up.
@@ -45,16 +47,17 @@ class Connection(asyncio.Protocol):
         self._keep = True
         self._framed = False
         self._paused = False
-        self._seen = loop.time()
+        self._seen = self._begun = loop.time()
         self._answer_by = self._end_by = 0.0
-        self.idle = 0.0
+        self._idle = 0.0
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         #: Of the ``content-encoding`` headers.
         self.coding = ""
         self.error: GatewayError | None = None
-        #: Whether a byte of an answer has come since ``begin``.
-        self.touched = False
+        #: Whether the line broke soon after ``begin``, without a byte of an answer.
+        self.unseen = False
+        self._touched = False
 
     # -- for the pool and the transport -----------------------------------------------------------
 
@@ -71,13 +74,13 @@ class Connection(asyncio.Protocol):
         """Sends; what is returned is done when the answer is here (``whole``), or its head, or ``error`` is set."""
         self._state, self._whole = _HEAD, whole
         self._parts, self._size, self._silent = [], 0, 0
-        self._framed = self.touched = False
+        self._framed = self._touched = self.unseen = False
         self.headers, self.coding = [], ""
-        now = self._seen = self._loop.time()
+        now = self._seen = self._begun = self._loop.time()
         self._end_by = now + timeouts.total
         # A whole answer may be thought about as long as a stream's first byte; it has no pieces to be late.
         self._answer_by = now + (max(timeouts.first_byte, timeouts.idle) if whole else timeouts.first_byte)
-        self.idle = max(timeouts.first_byte, timeouts.idle) if whole else timeouts.idle
+        self._idle = max(timeouts.first_byte, timeouts.idle) if whole else timeouts.idle
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(request)
         return waiter
@@ -104,6 +107,11 @@ class Connection(asyncio.Protocol):
             if not self._transport.is_closing():
                 self._transport.resume_reading()
         return data
+
+    def hurry(self, seconds: float) -> None:
+        """From now on no silence may be longer than this, nor all the rest than a few of them."""
+        self._idle = min(self._idle, seconds)
+        self._end_by = min(self._end_by, self._loop.time() + 3 * seconds)
 
     def finish(self, *, ended: bool = False) -> None:
         """The request is over for whoever made it. A connection in the middle of an answer is closed, unless
@@ -140,7 +148,7 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif state == _HEAD and now >= self._answer_by:
             self._fail(UpstreamTimeout("the provider did not answer in time", reached=True))
-        elif state == _BODY and now - self._seen > self.idle and not self._paused:
+        elif state == _BODY and now - self._seen > self._idle and not self._paused:
             self._fail(UpstreamTimeout("the provider fell silent in the middle of its answer", reached=True))
         elif state in (_HEAD, _BODY) and now >= self._end_by:
             self._fail(UpstreamTimeout("the provider took longer than a call may in all", reached=True))
@@ -155,7 +163,7 @@ class Connection(asyncio.Protocol):
         if state not in (_HEAD, _BODY, _LINGERS):
             self.abort()  # nobody has asked for this
             return
-        self.touched = True
+        self._touched = True
         self._seen = self._loop.time()
         self._silent += len(data)
         try:
@@ -189,6 +197,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._state in (_HEAD, _BODY):
+            self.unseen = not self._touched and self._loop.time() - self._begun < _RACE
             self._fail(_unavailable("the connection to the provider broke"), exc)
         elif self._state != _DONE:
             self._state = _CLOSED

@@ -79,9 +79,9 @@ class StreamedResponse:
         return bytes(body)
 
     def hurry(self, seconds: float) -> None:
-        """From now on no silence may be longer than this."""
+        """From now on no silence may be longer than this, nor all the rest than a few of them."""
         if self._connection is not None:
-            self._connection.idle = min(self._connection.idle, seconds)
+            self._connection.hurry(seconds)
 
     def close(self, *, ended: bool = False) -> None:
         """Hangs up, unless the body was read to its end or the provider has said all (``ended``)."""
@@ -150,7 +150,7 @@ class Transport:
             error = connection.error
             if error is None:
                 return connection
-            if not rested or connection.touched or not isinstance(error, UpstreamUnavailable):
+            if not (rested and connection.unseen):
                 raise error
             connection, rested = None, False
 
