@@ -7,6 +7,7 @@ is never sent to the same place twice.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -27,6 +28,8 @@ from gateway.errors import (
 )
 
 MOST_ATTEMPTS = 6
+#: No more attempts than this begin within so many seconds: who fails everywhere at once is not hammered on.
+MOST_SOON, SOON = 4, 3.0
 #: The longest pause worth holding a caller's connection for, in seconds.
 LONGEST_PAUSE = 10.0
 _BASE_PAUSE = 0.25
@@ -62,6 +65,11 @@ def judge(error: GatewayError, *, attempt: int, total: int, most_here: int) -> V
         pause = max(error.retry_after or 0.0, _jittered(attempt))
         return Verdict("again", pause, counts=True) if here and pause <= LONGEST_PAUSE else Verdict("next", counts=True)
     return Verdict("again" if here else "next", _jittered(attempt), counts=True)
+
+
+def hold(begun: Sequence[float], now: float) -> float:
+    """Seconds until another attempt may begin, after those that began at the times ``begun``."""
+    return max(begun[-MOST_SOON] + SOON - now, 0.0) if len(begun) >= MOST_SOON else 0.0
 
 
 def _counts(error: GatewayError) -> bool:

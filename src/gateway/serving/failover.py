@@ -11,7 +11,7 @@ from typing import TypeVar
 from gateway.errors import ContextTooLong, GatewayError, NotSupported
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.routing.health import Health
-from gateway.routing.retry import judge
+from gateway.routing.retry import MOST_ATTEMPTS, hold, judge
 
 Answer = TypeVar("Answer")
 
@@ -21,6 +21,15 @@ class Tries:
 
     def __init__(self) -> None:
         self.count = 0
+        self._begun: list[float] = []
+
+    async def begin(self) -> None:
+        """One more; waits where too many have begun just now."""
+        pause = hold(self._begun, time.monotonic())
+        if pause:
+            await asyncio.sleep(pause)
+        self.count += 1
+        self._begun.append(time.monotonic())
 
 
 async def follow(
@@ -42,7 +51,8 @@ async def follow(
     while rest:
         name, here = rest.pop(0), 0
         while True:
-            here, tries.count = here + 1, tries.count + 1
+            here += 1
+            await tries.begin()
             health.entered(name)
             began = time.monotonic()
             try:
@@ -55,7 +65,7 @@ async def follow(
                 if verdict.counts:
                     health.failed(name)
                 other = _of_class(error, asked, allowed)
-                if other is not None:
+                if other is not None and tries.count < MOST_ATTEMPTS:
                     rest = [item for item in other if item != name]
                     break
                 if verdict.what == "stop":
