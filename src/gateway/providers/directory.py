@@ -130,11 +130,12 @@ class ProviderDirectory:
         name = model.upstream_model or model.name
         if provider.type == "gemini":
             headers = {"x-goog-api-key": provider.api_key, **provider.headers}
-            return GeminiWire(), GeminiEndpoint(provider.base_url, name, headers)
+            return GeminiWire(signed=_is_signed(name)), GeminiEndpoint(provider.base_url, name, headers)
         path = str(provider.options["credentials_file"])
         made = GoogleToken(path, self._transport, self._clock, provider.proxy)
         tokens = self._google.setdefault((path, provider.proxy), made)
-        return GeminiWire(), GeminiEndpoint(provider.base_url, name, provider.headers, tokens)
+        wire = GeminiWire(signed=_is_signed(name))
+        return wire, GeminiEndpoint(provider.base_url, name, provider.headers, tokens)
 
     def _bedrock(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
         options = provider.options
@@ -163,6 +164,11 @@ def _check_configured(provider: ProviderSpec, model: ModelSpec) -> None:
             provider=provider.name,
             missing=list(provider.missing),
         )
+
+
+def _is_signed(model: str) -> bool:
+    """Whether a model of Google's refuses tool calls without their thought signatures."""
+    return model.startswith("gemini-3")
 
 
 def _anthropic_headers(provider: ProviderSpec) -> dict[str, str]:

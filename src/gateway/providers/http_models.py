@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct, structs
 
 from gateway.errors import StreamIncomplete, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Chat, Delta, Native, Reply
 from gateway.providers import anthropic_wire, bedrock_wire, embeddings_wire, gemini_wire, openai_wire
@@ -89,8 +90,11 @@ class GeminiWire:
 
     dialect = "gemini"
 
+    def __init__(self, *, signed: bool = False) -> None:
+        self._signed = signed
+
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
-        return gemini_wire.encode(chat, stream=stream)
+        return gemini_wire.encode(chat, stream=stream, signed=self._signed)
 
     def decode_reply(self, content: bytes) -> Reply:
         return gemini_wire.decode_reply(content)
@@ -151,7 +155,7 @@ class HttpModel:
 
     def dropped(self, chat: Chat) -> tuple[str, ...]:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
-        if chat.native is not None and chat.dialect == self._wire.dialect:
+        if chat.native is not None and chat.dialect == self._wire.dialect and SIGNATURE not in chat.unmapped:
             return ()  # it goes as it stands
         return self._wire.encode(chat, stream=False)[1]
 
