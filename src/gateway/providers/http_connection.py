@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._state, self._whole = _HEAD, whole
         self._parts, self._size, self._silent = [], 0, 0
         self._framed = self._touched = self.unseen = False
-        self.headers, self.coding = [], ""
+        self.status, self.headers, self.coding = 0, [], ""
         now = self._seen = self._begun = self._loop.time()
         self._end_by = now + timeouts.total
         # A whole answer may be thought about as long as a stream's first byte; it has no pieces to be late.

@@ -193,6 +193,8 @@ class HttpModel:
                     if raw.get("error") and not raw.get("choices"):
                         raise event_error(self._provider, raw)
                     deltas = self._decoded(decode, raw)
+                    if deltas is None:
+                        continue
                     for delta in _with_event(deltas, dialect, raw) if own else deltas:
                         if progress.note(delta):
                             response.hurry(_LAST_WORDS)
@@ -222,12 +224,13 @@ class HttpModel:
         frames.done = True
         return events
 
-    def _decoded(self, decode: Callable[[dict[str, Any]], list[Delta]], raw: dict[str, Any]) -> list[Delta]:
+    def _decoded(self, decode: Callable[[dict[str, Any]], list[Delta]], raw: dict[str, Any]) -> list[Delta] | None:
+        """The pieces of an event; ``None`` for one that is not of its dialect's shape."""
         try:
             return decode(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             _log.warning("an event of %s cannot be read and is left out (%s)", self._provider, type(error).__name__)
-            return []
+            return None
 
 
 class _Progress:

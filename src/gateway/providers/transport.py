@@ -148,7 +148,7 @@ class Transport:
                 connection.finish()
                 raise
             error = connection.error
-            if error is None:
+            if error is None or (connection.status and not whole):  # what came before it is read first
                 return connection
             if not (rested and connection.unseen):
                 raise error
