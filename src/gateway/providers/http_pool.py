@@ -8,6 +8,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.errors import UpstreamTimeout, UpstreamUnavailable
 from gateway.providers.http_connection import Connection
@@ -20,6 +21,18 @@ _MOST_FREE = 256
 _NAMES_KEPT = 30.0
 
 
+class Addresses(Protocol):
+    """Where a name leads."""
+
+    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+        """At least one. ``UpstreamUnavailable`` for a name that has none."""
+        ...
+
+    def forget(self, host: str, port: int) -> None:
+        """None of its addresses answered."""
+        ...
+
+
 class Names:
     """The addresses behind names, remembered for a little while."""
 
@@ -28,7 +41,7 @@ class Names:
         self._known: dict[tuple[str, int], tuple[float, tuple[str, ...]]] = {}
 
     async def addresses(self, host: str, port: int) -> tuple[str, ...]:
-        """At least one. ``UpstreamUnavailable`` for a name that has none."""
+        """See ``Addresses``."""
         known = self._known.get((host, port))
         if known is not None and known[0] > self._loop.time():
             return known[1]
@@ -43,7 +56,7 @@ class Names:
         return addresses
 
     def forget(self, host: str, port: int) -> None:
-        """None of its addresses answered: they may have changed."""
+        """See ``Addresses``; they may have changed."""
         self._known.pop((host, port), None)
 
 
@@ -54,7 +67,7 @@ class Pool:
         self,
         origin: Origin,
         loop: asyncio.AbstractEventLoop,
-        names: Names,
+        names: Addresses,
         secure: Callable[[], ssl.SSLContext],
         opened: Callable[[], None],
     ) -> None:

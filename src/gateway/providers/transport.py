@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from gateway.errors import UpstreamUnavailable
 from gateway.providers.http_connection import LARGEST_ANSWER, Connection
 from gateway.providers.http_decoding import Inflate, inflate_for
-from gateway.providers.http_pool import Names, Pool
+from gateway.providers.http_pool import Addresses, Names, Pool
 from gateway.providers.http_target import Target, target_of
 from gateway.registry.catalogue import Timeouts
 
@@ -93,11 +93,11 @@ class StreamedResponse:
 class Transport:
     """Connections of one event loop; ``close`` it there. They are opened at first use."""
 
-    def __init__(self, trusted: ssl.SSLContext | None = None) -> None:
-        """``trusted`` says which certificates are good; left out: those of the system."""
+    def __init__(self, trusted: ssl.SSLContext | None = None, names: Addresses | None = None) -> None:
+        """``trusted`` says which certificates are good, ``names`` where a name leads; left out: the system."""
         self._context = trusted
         self._pools: dict[str, Pool] = {}
-        self._names: Names | None = None
+        self._given_names = self._names = names
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticking: asyncio.TimerHandle | None = None
 
@@ -131,7 +131,7 @@ class Transport:
         for pool in self._pools.values():
             pool.close()
         self._pools.clear()
-        self._names = self._loop = None
+        self._names, self._loop = self._given_names, None
 
     async def _exchange(self, target: Target, body: bytes, timeouts: Timeouts, *, whole: bool) -> Connection:
         pool = self._pools.get(target.key) or self._pool(target)

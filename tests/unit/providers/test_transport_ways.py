@@ -38,9 +38,7 @@ def test_the_next_address_of_a_name_is_tried(faulty: FaultServer, monkeypatch: p
         async def resolve(*_given: object, **_options: object) -> list[object]:
             return list(found)
 
-        transport._pool(target_of(f"http://two.test:{faulty.port}/", {}))
-        assert transport._names is not None
-        monkeypatch.setattr(transport._names._loop, "getaddrinfo", resolve, raising=False)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve, raising=False)
         return (await transport.post(f"http://two.test:{faulty.port}/", b"{}", {}, QUICK)).body
 
     assert run(call, asyncio.new_event_loop) == b"Hello"
