@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from fixtures.house import Answer, House
 from fixtures.upstream import Play, answer, anthropic_answer, openai_answer
+from gateway.api.wire import openai
+from gateway.governance.chat_texts import texts_of, walk_chat
 from gateway.models.call_signatures import signed_id, split_id
+from gateway.models.llm_models import ToolUsePart
 
 #: As long and as odd as base64 may be.
 SIGNATURE = "Cu/8+" + "ab12" * 300 + "Q=="
@@ -135,13 +138,13 @@ def test_through_the_door_of_responses(house: House, stream: bool) -> None:
 
 def test_other_providers_get_none_and_the_caller_is_told(house: House) -> None:
     tools = [{"type": "function", "function": FUNCTION}]
-    openai = {"messages": by_openai(house, stream=False), "tools": tools}
-    anthropic = {
+    by_chat = {"messages": by_openai(house, stream=False), "tools": tools}
+    by_message = {
         "messages": by_anthropic(house, stream=False),
         "max_tokens": 99,
         "tools": [{"name": "weather", "input_schema": SCHEMA}],
     }
-    for path, body in (("/v1/chat/completions", openai), ("/v1/messages", anthropic)):
+    for path, body in (("/v1/chat/completions", by_chat), ("/v1/messages", by_message)):
         for model, play in (
             ("gpt-4o", answer(openai_answer())),
             ("claude-3-haiku", answer(anthropic_answer())),
@@ -185,6 +188,20 @@ def test_a_row_of_openais_dialect_carries_them(house: House) -> None:
             assert split_id(found.body["content"][0]["id"]) == ("c9", "c2ln")
         else:
             assert found.body["choices"][0]["message"]["tool_calls"] == [call]
+
+
+def test_no_guard_reads_or_changes_a_signature(house: House) -> None:
+    """A number that base64 happens to hold is nobody's card."""
+    card = "4111111111111111"
+    turns = by_openai(house, stream=False)
+    turns[1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] = card
+    chat = openai.decode({"model": "t-mistral", "messages": turns}).chat
+    assert card not in [found.text.text for found in texts_of(chat)]
+    changed = walk_chat(chat, lambda *_given: "[REDACTED]")
+    call = next(part for turn in changed.messages for part in turn.parts if isinstance(part, ToolUsePart))
+    assert call.signature == card
+    assert changed.native is not None
+    assert changed.native["messages"][1]["tool_calls"][0]["extra_content"]["google"]["thought_signature"] == card
 
 
 @given(st.text(min_size=1), st.text())
