@@ -8,12 +8,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 from gateway.cli.client import Client, console, segment
 from gateway.errors import Unavailable
@@ -29,6 +30,8 @@ _MARKS = {
     "skipped": Text("–", "dim"),
 }
 _SECONDS = 600.0
+#: Bytes of one event, which may carry a step's whole result.
+_LARGEST_EVENT = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -122,17 +125,24 @@ async def _listen(client: Client, run_id: str, board: RunBoard) -> None:
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         try:
-            headers = {"Authorization": f"Bearer {client.key}"}
-            async with aiohttp.ClientSession(client.url, headers=headers) as http, http.ws_connect("/ws") as socket:
-                await socket.send_json({"type": "subscribe", "run_id": run_id, "last_event_id": last})
+            async with _events(client) as socket:
+                await socket.send(json.dumps({"type": "subscribe", "run_id": run_id, "last_event_id": last}))
                 async for message in socket:
-                    if message.type is not aiohttp.WSMsgType.TEXT:
-                        continue
-                    event = json.loads(message.data)
+                    event = json.loads(message)
                     last = max(last, int(event.get("id") or 0))
                     board.hear(event)
                     if event["type"] in _ENDS:
                         return
-        except (aiohttp.ClientError, ConnectionError):
+        except (WebSocketException, OSError):
             await asyncio.sleep(0.5)
     raise Unavailable(f"run {run_id} did not end within {_SECONDS:g} s", mend="it goes on: ask GET /runs/{run_id}")
+
+
+def _events(client: Client) -> connect:
+    """The gateway's WebSocket."""
+    return connect(
+        client.url.replace("http", "ws", 1) + "/ws",
+        additional_headers={"Authorization": f"Bearer {client.key}"},
+        proxy=None,
+        max_size=_LARGEST_EVENT,
+    )

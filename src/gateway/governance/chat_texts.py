@@ -35,6 +35,7 @@ Visit = Callable[[str, str, Where, bool], str]
 _OPAQUE = frozenset(
     {"id", "type", "role", "name", "model", "signature", "data", "media_type", "tool_call_id", "tool_use_id", "detail"}
     | {"file_id", "file_data", "url", "format", "encrypted_content", "authorization_token", "service_tier", "object"}
+    | {"thought_signature"}
 )
 #: Fields whose content is the caller's own: in it, no name says what a value is.
 _FREE = frozenset({"input", "metadata", "parameters", "input_schema", "schema"})

@@ -35,7 +35,7 @@ def input_tokens_bound(chat: Chat) -> int:
             elif isinstance(part, ImagePart):
                 size += 3_000
             elif isinstance(part, ToolUsePart):
-                size += len(part.arguments.encode()) + len(part.name.encode()) + 32
+                size += len(part.arguments.encode()) + len(part.name.encode()) + len(part.signature) + 32
             elif isinstance(part, ToolResultPart):
                 size += len(part.content.encode()) + 32
             else:

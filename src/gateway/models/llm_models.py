@@ -32,11 +32,13 @@ class ImagePart(Struct, frozen=True, tag="image"):
 
 
 class ToolUsePart(Struct, frozen=True, tag="tool_use"):
-    """The model asks for a tool; ``arguments`` is the JSON text as the model wrote it."""
+    """The model asks for a tool; ``arguments`` is the JSON text as the model wrote it, ``signature`` what
+    its provider wants back with the call (Gemini's thought signature)."""
 
     id: str
     name: str
     arguments: str
+    signature: str = ""
 
 
 class ToolResultPart(Struct, frozen=True, tag="tool_result"):
@@ -197,8 +199,9 @@ class Delta(Struct, frozen=True):
     """A piece of a streamed answer; every field is optional, several may stand together.
 
     ``tool_index`` numbers the tool calls of a choice; ``tool_id`` and ``tool_name`` come with the
-    first piece of each. ``usage`` replaces what came before (it is cumulative). The last piece of
-    a choice carries ``finish``; a stream that ends without one is an error, not a success.
+    first piece of each, and the call's ``signature`` (without ``tool_index`` it is the thinking's).
+    ``usage`` replaces what came before (it is cumulative). The last piece of a choice carries
+    ``finish``; a stream that ends without one is an error, not a success.
     """
 
     choice: int = 0

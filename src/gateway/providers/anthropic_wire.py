@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from gateway.errors import NotSupported, UpstreamError
+from gateway.models.call_signatures import NAME as SIGNATURE
+from gateway.models.call_signatures import split_id
 from gateway.models.llm_models import (
     Chat,
     Choice,
@@ -53,7 +55,11 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
     ``NotSupported`` for what would change the answer's meaning.
     """
     if chat.native is not None and chat.dialect == "anthropic":
-        return _encoded(chat, _native(chat, chat.native, upstream_model, stream), upstream_model), ()
+        own = _native(chat, chat.native, upstream_model, stream)
+        if SIGNATURE not in chat.unmapped:
+            return _encoded(chat, own, upstream_model), ()
+        own["messages"] = [_unsigned(turn) for turn in own["messages"]]
+        return _encoded(chat, own, upstream_model), (SIGNATURE,)
     _refuse(chat)
     dropped = unmapped(chat, "anthropic")
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
@@ -113,6 +119,18 @@ def decode_count(content: bytes) -> int:
         return int(msgspec.json.decode(content)["input_tokens"])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
         raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+
+
+def _unsigned(turn: dict[str, Any]) -> dict[str, Any]:
+    """The turn with the ids of its calls as their provider made them."""
+    content = turn.get("content")
+    if not isinstance(content, list):
+        return turn
+    blocks = []
+    for block in content:
+        ids = {name: split_id(block[name])[0] for name in ("id", "tool_use_id") if isinstance(block.get(name), str)}
+        blocks.append({**block, **ids})
+    return {**turn, "content": blocks}
 
 
 def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: bool) -> dict[str, Any]:

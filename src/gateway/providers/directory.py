@@ -13,6 +13,7 @@ from gateway.models.embedding_models import EmbeddingModel
 from gateway.models.llm_models import Chat, LanguageModel
 from gateway.models.moderation_models import ModerationModel
 from gateway.providers import anthropic_wire
+from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
 from gateway.providers.google_token import GoogleToken
 from gateway.providers.http_models import (
@@ -53,7 +54,7 @@ class ProviderDirectory:
         self._local = local
         self._clock = clock
         self._embedded_embeddings = LocalEmbeddings()
-        self._google: dict[str, GoogleToken] = {}
+        self._google: dict[tuple[str, str], GoogleToken] = {}
         self._made: dict[tuple[str, str], tuple[ProviderSpec, ModelSpec, Deployed]] = {}
 
     def language_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
@@ -81,7 +82,7 @@ class ProviderDirectory:
             endpoint = FixedEndpoint(f"{provider.base_url}/openai/embeddings", headers)
         else:
             raise NotBuilt(f"a provider of type {provider.type!r} serves no embeddings here")
-        return HttpEmbeddings(provider.name, upstream, endpoint, self._transport, provider.timeouts)
+        return HttpEmbeddings(provider.name, upstream, endpoint, self._transport, provider.timeouts, provider.proxy)
 
     def moderation_model(self, provider: ProviderSpec, model: ModelSpec) -> ModerationModel:
         """What judges for ``model`` at ``provider``; ``NotBuilt`` where its API has no such thing."""
@@ -90,7 +91,8 @@ class ProviderDirectory:
             raise NotBuilt(f"a provider of type {provider.type!r} serves no moderations here")
         endpoint = FixedEndpoint(f"{provider.base_url}/moderations", _bearer(provider))
         upstream = model.upstream_model or model.name
-        return HttpModerations(provider.name, upstream, endpoint, self._transport, provider.timeouts)
+        client = EndpointClient(provider.name, endpoint, self._transport, provider.timeouts, provider.proxy)
+        return HttpModerations(upstream, client)
 
     def _make(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
         if provider.type == "python":
@@ -110,7 +112,7 @@ class ProviderDirectory:
             raise NotBuilt(f"a provider of type {provider.type!r} serves no language models here")
         wire, endpoint = make(provider, model)
         counter = self._counter(provider, model)
-        return HttpModel(provider.name, wire, endpoint, self._transport, provider.timeouts, counter)
+        return HttpModel(provider.name, wire, endpoint, self._transport, provider.timeouts, counter, provider.proxy)
 
     def _counter(self, provider: ProviderSpec, model: ModelSpec) -> Counter | None:
         upstream = model.upstream_model or model.name
@@ -145,10 +147,12 @@ class ProviderDirectory:
         name = model.upstream_model or model.name
         if provider.type == "gemini":
             headers = {"x-goog-api-key": provider.api_key, **provider.headers}
-            return GeminiWire(), GeminiEndpoint(provider.base_url, name, headers)
+            return GeminiWire(signed=_is_signed(name)), GeminiEndpoint(provider.base_url, name, headers)
         path = str(provider.options["credentials_file"])
-        tokens = self._google.setdefault(path, GoogleToken(path, self._transport, self._clock))
-        return GeminiWire(), GeminiEndpoint(provider.base_url, name, provider.headers, tokens)
+        made = GoogleToken(path, self._transport, self._clock, provider.proxy)
+        tokens = self._google.setdefault((path, provider.proxy), made)
+        wire = GeminiWire(signed=_is_signed(name))
+        return wire, GeminiEndpoint(provider.base_url, name, provider.headers, tokens)
 
     def _bedrock(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
         options = provider.options
@@ -177,6 +181,11 @@ def _check_configured(provider: ProviderSpec, model: ModelSpec) -> None:
             provider=provider.name,
             missing=list(provider.missing),
         )
+
+
+def _is_signed(model: str) -> bool:
+    """Whether a model of Google's refuses tool calls without their thought signatures."""
+    return model.startswith("gemini-3")
 
 
 def _anthropic_headers(provider: ProviderSpec) -> dict[str, str]:

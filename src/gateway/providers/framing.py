@@ -9,6 +9,8 @@ import msgspec
 from gateway.providers.aws_event_stream import AwsEvent, EventStreamDecoder
 from gateway.providers.sse import SseDecoder, SseEvent
 
+_DECODER = msgspec.json.Decoder()
+
 
 class Frames(Protocol):
     """Bytes in, JSON objects out. ``done``: the provider has said that nothing follows."""
@@ -35,7 +37,23 @@ class SseFrames:
         self.done = False
 
     def feed(self, chunk: bytes) -> list[dict[str, Any]]:
-        return self._objects(self._decoder.feed(chunk))
+        if chunk[-2:] != b"\n\n" or b"\r" in chunk or not self._decoder.begins(chunk):
+            return self._objects(self._decoder.feed(chunk))
+        found: list[dict[str, Any]] = []
+        for block in chunk[:-2].split(b"\n\n"):  # whole events, as nearly every chunk has them
+            name, data = b"", block[6:]
+            if block[:7] == b"event: ":
+                name, _, data = block[7:].partition(b"\ndata: ")
+            elif block[:6] != b"data: ":
+                data = b""
+            if data and b"\n" not in data and b"\n" not in name:
+                self._take("error" if name == b"error" else "", data, found)
+            else:
+                for event in self._decoder.feed(block + b"\n\n"):
+                    self._take(event.name, event.data, found)
+            if self.done:
+                break
+        return found
 
     def end(self) -> list[dict[str, Any]]:
         return self._objects(self._decoder.end())
@@ -43,14 +61,17 @@ class SseFrames:
     def _objects(self, events: list[SseEvent]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for event in events:
-            if event.data.strip() == b"[DONE]":
-                self.done = True
+            self._take(event.name, event.data, found)
+            if self.done:
                 break
-            raw = _object(event.data)
-            if raw is None:
-                continue
-            found.append({"error": raw.get("error", raw)} if event.name == "error" else raw)
         return found
+
+    def _take(self, name: str, data: bytes, found: list[dict[str, Any]]) -> None:
+        raw = _object(data)
+        if raw is not None:
+            found.append({"error": raw.get("error", raw)} if name == "error" else raw)
+        elif data.strip() == b"[DONE]":
+            self.done = True
 
 
 class AwsFrames:
@@ -86,7 +107,7 @@ _KINDS = {
 
 def _object(data: bytes) -> dict[str, Any] | None:
     try:
-        raw = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+        raw = _DECODER.decode(data)
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
         return None
     return raw if isinstance(raw, dict) else None

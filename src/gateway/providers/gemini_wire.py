@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import NotSupported, UpstreamError
+from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.llm_models import (
     Chat,
     Choice,
@@ -60,14 +61,18 @@ _NUMBERS = {
     "presence_penalty": "presencePenalty",
     "frequency_penalty": "frequencyPenalty",
 }
+#: Stands for the signature of a call that another model made.
+#: https://ai.google.dev/gemini-api/docs/thought-signatures
+_UNSIGNED = "skip_thought_signature_validator"
 _SHAPE = "the provider's answer is not of the shape it should be"
 
 
-def encode(chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
+def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tuple[str, ...]]:
     """The request body, and the names of what could not be carried.
 
-    The model and ``stream`` are in this dialect's URL, so the body is the same with and without.
-    Raises ``NotSupported`` for what would change the answer's meaning.
+    The model and ``stream`` are in this dialect's URL, so the body is the same with and without. ``signed``
+    says that the model refuses calls without a thought signature: those of other models get Google's
+    word for "none was made". Raises ``NotSupported`` for what would change the answer's meaning.
     """
     if chat.tool_choice is not None and chat.tool_choice.parallel is False:
         raise NotSupported(
@@ -76,7 +81,7 @@ def encode(chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
             param="parallel_tool_calls",
         )
     dropped = ["user"] if chat.user else []
-    dropped += unmapped(chat, "gemini")
+    dropped += [name for name in unmapped(chat, "gemini") if name != SIGNATURE]
     parts = [part for message in chat.messages for part in message.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")
@@ -86,7 +91,7 @@ def encode(chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         dropped.append("tools.strict")
     if chat.reasoning_effort and chat.reasoning_effort not in _BUDGETS:
         dropped.append("reasoning_effort")
-    body: dict[str, Any] = {"contents": _contents(chat.messages)}
+    body: dict[str, Any] = {"contents": _contents(chat.messages, signed)}
     if not body["contents"]:
         raise NotSupported("this model answers a user's turn, and there is none", mend="add one", param="messages")
     system = _system(chat.messages)
@@ -182,6 +187,7 @@ class StreamDecoder:
                         tool_id=part.id,
                         tool_name=part.name,
                         arguments=part.arguments,
+                        signature=part.signature,
                     )
                 )
             elif isinstance(part, ThinkingPart):
@@ -237,7 +243,7 @@ def _system(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     return [{"text": part.text} for part in parts if isinstance(part, TextPart) and part.text]
 
 
-def _contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+def _contents(messages: tuple[Message, ...], signed: bool) -> list[dict[str, Any]]:
     """User and model turns; results of tools are the user's, and equal roles in a row become one."""
     turns: list[dict[str, Any]] = []
     names: dict[str, str] = {}
@@ -252,6 +258,11 @@ def _contents(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
             turns[-1]["parts"] += blocks
         else:
             turns.append({"role": role, "parts": blocks})
+    if signed:
+        for turn in turns:  # parallel calls are signed by their first
+            call = next((block for block in turn["parts"] if "functionCall" in block), None)
+            if call is not None and "thoughtSignature" not in call:
+                call["thoughtSignature"] = _UNSIGNED
     return turns
 
 
@@ -269,7 +280,8 @@ def _blocks(part: Part, names: dict[str, str]) -> list[dict[str, Any]]:
         return [{"inlineData": {"mimeType": part.media_type, "data": part.data}}]
     if isinstance(part, ToolUsePart):
         names[part.id] = part.name
-        return [{"functionCall": {"id": part.id, "name": part.name, "args": _arguments(part)}}]
+        block: dict[str, Any] = {"functionCall": {"id": part.id, "name": part.name, "args": _arguments(part)}}
+        return [block | ({"thoughtSignature": part.signature} if part.signature else {})]
     if isinstance(part, ToolResultPart):
         if part.id not in names:
             raise NotSupported(
@@ -312,7 +324,7 @@ def _parts(candidate: dict[str, Any], name: str, choice: int, calls: int) -> lis
         call = raw.get("functionCall")
         if call is not None:
             made = "_".join(["call", *([name] if name else []), str(choice), str(calls)])
-            parts.append(_call(call, made))
+            parts.append(_call(call, made, _text(raw, "thoughtSignature")))
             calls += 1
             continue
         text = _text(raw, "text")
@@ -325,12 +337,12 @@ def _parts(candidate: dict[str, Any], name: str, choice: int, calls: int) -> lis
     return parts
 
 
-def _call(raw: dict[str, Any], made: str) -> ToolUsePart:
+def _call(raw: dict[str, Any], made: str, signature: str) -> ToolUsePart:
     arguments = raw.get("args") or {}
     name = _text(raw, "name")
     if not name or not isinstance(arguments, dict):
         raise ValueError("not a function call")
-    return ToolUsePart(_text(raw, "id") or made, name, msgspec.json.encode(arguments).decode())
+    return ToolUsePart(_text(raw, "id") or made, name, msgspec.json.encode(arguments).decode(), signature)
 
 
 def _finish(reason: str, *, called: bool) -> FinishReason:

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import ConfigurationInvalid, UpstreamAccountRefused
+from gateway.providers.http_target import target_of
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import Timeouts
 
@@ -28,8 +29,9 @@ _QUICK = Timeouts(connect=5, first_byte=10, idle=10, total=20)
 class GoogleToken:
     """Of the service account whose key file is at ``path``. Belongs to one event loop."""
 
-    def __init__(self, path: str, transport: Transport, clock: Clock) -> None:
+    def __init__(self, path: str, transport: Transport, clock: Clock, proxy: str = "") -> None:
         self._path = path
+        self._proxy = proxy
         self._transport = transport
         self._clock = clock
         self._token = ""
@@ -62,7 +64,8 @@ class GoogleToken:
             raise self._unfit("its private_key cannot be read") from error
         form = urlencode({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion})
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        answer = await self._transport.post(account["token_uri"], form.encode(), headers, _QUICK)
+        target = target_of(account["token_uri"], headers, proxy=self._proxy)
+        answer = await self._transport.send(target, form.encode(), _QUICK)
         try:
             given = msgspec.json.decode(answer.body)
             return str(given["access_token"]), int(given.get("expires_in") or _LIFETIME)

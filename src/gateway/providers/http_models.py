@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
-from gateway.errors import StreamIncomplete, UpstreamError
+from gateway.errors import StreamIncomplete, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Chat, Delta, Native, Reply
 from gateway.providers import anthropic_wire, bedrock_wire, embeddings_wire, gemini_wire, openai_wire
+from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import Endpoint
 from gateway.providers.framing import AwsFrames, Frames, SseFrames
 from gateway.providers.transport import StreamedResponse, Transport
-from gateway.providers.upstream_errors import error_of, event_error
+from gateway.providers.upstream_errors import event_error
 from gateway.registry.catalogue import Timeouts
+
+_log = logging.getLogger(__name__)
+#: Seconds for what may follow the finish reason.
+_LAST_WORDS = 2.0
 
 
 class Wire(Protocol):
@@ -83,8 +90,11 @@ class GeminiWire:
 
     dialect = "gemini"
 
+    def __init__(self, *, signed: bool = False) -> None:
+        self._signed = signed
+
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
-        return gemini_wire.encode(chat, stream=stream)
+        return gemini_wire.encode(chat, stream=stream, signed=self._signed)
 
     def decode_reply(self, content: bytes) -> Reply:
         return gemini_wire.decode_reply(content)
@@ -133,102 +143,142 @@ class HttpModel:
         transport: Transport,
         timeouts: Timeouts,
         counter: Counter | None = None,
+        proxy: str = "",
     ) -> None:
-        self._counter = counter
         self._provider = provider
         self._wire = wire
-        self._endpoint = endpoint
-        self._transport = transport
-        self._timeouts = timeouts
+        self._client = EndpointClient(provider, endpoint, transport, timeouts, proxy)
+        self._counted_as = "" if counter is None else counter.upstream_model
+        self._counter = None
+        if counter is not None:
+            self._counter = EndpointClient(provider, counter.endpoint, transport, timeouts, proxy)
 
     def dropped(self, chat: Chat) -> tuple[str, ...]:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
-        if chat.native is not None and chat.dialect == self._wire.dialect:
+        if chat.native is not None and chat.dialect == self._wire.dialect and SIGNATURE not in chat.unmapped:
             return ()  # it goes as it stands
         return self._wire.encode(chat, stream=False)[1]
 
     async def complete(self, chat: Chat) -> Reply:
         body, _ = self._wire.encode(chat, stream=False)
-        address = await self._endpoint.address(body, stream=False)
-        response = await self._transport.post(
-            address.url, body, _headers(address.headers, "application/json"), self._timeouts
-        )
-        if response.status != 200:
-            raise error_of(self._provider, response.status, response.headers, response.body)
-        return self._wire.decode_reply(response.body)
+        content = await self._client.post(body)
+        try:
+            return self._wire.decode_reply(content)
+        except RecursionError as error:
+            raise UpstreamError("the provider's answer is nested without end", reached=True) from error
 
     async def count_tokens(self, chat: Chat) -> int | None:
         """The provider's own count of the input; ``None`` where it offers none."""
         if self._counter is None:
             return None
-        body = anthropic_wire.encode_count(chat, self._counter.upstream_model)
-        address = await self._counter.endpoint.address(body, stream=False)
-        headers = _headers(address.headers, "application/json")
-        response = await self._transport.post(address.url, body, headers, self._timeouts)
-        if response.status != 200:
-            raise error_of(self._provider, response.status, response.headers, response.body)
-        return anthropic_wire.decode_count(response.body)
+        body = anthropic_wire.encode_count(chat, self._counted_as)
+        return anthropic_wire.decode_count(await self._counter.post(body))
 
     async def stream(self, chat: Chat) -> AsyncIterator[Delta]:
-        body, _ = self._wire.encode(chat, stream=True)
-        address = await self._endpoint.address(body, stream=True)
-        headers = _headers(address.headers, "text/event-stream")
-        own = chat.native is not None and chat.dialect == self._wire.dialect
-        async with self._transport.stream(address.url, body, headers, self._timeouts) as response:
-            if response.status != 200:
-                raise error_of(self._provider, response.status, response.headers, await response.read())
-            finished = False
-            async for delta in self._deltas(response, own=own):
-                finished = finished or delta.finish is not None
-                yield delta
-            if not finished:
-                raise StreamIncomplete(f"{self._provider}'s stream stopped without a finish reason", reached=True)
+        """The pieces, with the events themselves where the caller speaks this dialect.
 
-    async def _deltas(self, response: StreamedResponse, *, own: bool) -> AsyncIterator[Delta]:
-        """The pieces, with the events themselves where the caller speaks this dialect (``own``); malformed
-        events are left out, for the rest may well complete."""
+        Malformed events are left out, for the rest may well complete. Once every choice has its finish
+        reason the answer is whole: what is still to come (usage, the end mark) has ``_LAST_WORDS``.
+        """
+        body, _ = self._wire.encode(chat, stream=True)
+        dialect = self._wire.dialect
+        own = chat.native is not None and chat.dialect == dialect
         frames, decode = self._wire.frames(), self._wire.decoder()
-        chunks = response.chunks()
+        response = await self._client.open(body)
+        progress = _Progress(chat.n)
         ended = False
-        while not ended:
-            chunk = await anext(chunks, b"")
-            ended = not chunk
-            try:
-                events = frames.end() if ended else frames.feed(chunk)
-            except ValueError as error:
-                raise UpstreamError(f"{self._provider} sent an event that cannot be read", reached=True) from error
-            for raw in events:
-                if raw.get("error") and not raw.get("choices"):
-                    raise event_error(self._provider, raw)
-                deltas = decode(raw)
-                for delta in _with_event(deltas, self._wire.dialect, raw) if own else deltas:
-                    yield delta
-                if raw.get("type") == "message_stop":
-                    return
-            if frames.done:
-                return
+        try:
+            while not ended:
+                for raw in await self._events(response, frames, progress):
+                    if raw.get("error") and not raw.get("choices"):
+                        raise event_error(self._provider, raw)
+                    deltas = self._decoded(decode, raw)
+                    if deltas is None:
+                        continue
+                    for delta in _with_event(deltas, dialect, raw) if own else deltas:
+                        if progress.note(delta):
+                            response.hurry(_LAST_WORDS)
+                        yield delta
+                    if raw.get("type") == "message_stop":
+                        frames.done = True
+                        break
+                ended = frames.done
+        finally:
+            response.close(ended=ended)
+        if not progress.sound:
+            raise StreamIncomplete(f"{self._provider}'s stream stopped without a finish reason", reached=True)
+
+    async def _events(self, response: StreamedResponse, frames: Frames, progress: _Progress) -> list[dict[str, Any]]:
+        """The next events; the last ones come with ``frames.done``."""
+        try:
+            chunk = await response.chunk()
+            if chunk:
+                return frames.feed(chunk)
+            events = frames.end()
+        except (UpstreamTimeout, UpstreamUnavailable):
+            if not progress.whole:
+                raise
+            events = []  # the answer was whole; only its end was missing
+        except ValueError as error:
+            raise UpstreamError(f"{self._provider} sent an event that cannot be read", reached=True) from error
+        frames.done = True
+        return events
+
+    def _decoded(self, decode: Callable[[dict[str, Any]], list[Delta]], raw: dict[str, Any]) -> list[Delta] | None:
+        """The pieces of an event; ``None`` for one that is not of its dialect's shape."""
+        try:
+            return decode(raw)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _log.warning("an event of %s cannot be read and is left out (%s)", self._provider, type(error).__name__)
+            return None
+
+
+class _Progress:
+    """Which of the asked choices have their finish reason."""
+
+    def __init__(self, asked: int) -> None:
+        self._asked = asked
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing can follow but usage and the end mark."""
+        return len(self._finished) >= self._asked
+
+    @property
+    def sound(self) -> bool:
+        """Whether every choice that has begun was brought to its end, and there was one."""
+        return bool(self._finished) and self._begun <= self._finished
+
+    def note(self, delta: Delta) -> bool:
+        """One more piece; true where it makes the answer whole."""
+        if delta.finish is not None:
+            self._finished.add(delta.choice)
+            return self.whole
+        if self._asked > 1 and delta.says():
+            self._begun.add(delta.choice)
+        return False
 
 
 class HttpEmbeddings:
     """See ``models.embedding_models.EmbeddingModel``."""
 
     def __init__(
-        self, provider: str, upstream_model: str, endpoint: Endpoint, transport: Transport, timeouts: Timeouts
+        self,
+        provider: str,
+        upstream_model: str,
+        endpoint: Endpoint,
+        transport: Transport,
+        timeouts: Timeouts,
+        proxy: str = "",
     ) -> None:
-        self._provider = provider
         self._model = upstream_model
-        self._endpoint = endpoint
-        self._transport = transport
-        self._timeouts = timeouts
+        self._client = EndpointClient(provider, endpoint, transport, timeouts, proxy)
 
     async def embed(self, request: EmbedRequest) -> Embeddings:
-        body = embeddings_wire.encode(request, self._model)
-        address = await self._endpoint.address(body, stream=False)
-        headers = _headers(address.headers, "application/json")
-        response = await self._transport.post(address.url, body, headers, self._timeouts)
-        if response.status != 200:
-            raise error_of(self._provider, response.status, response.headers, response.body)
-        return embeddings_wire.decode(response.body, len(request.inputs))
+        content = await self._client.post(embeddings_wire.encode(request, self._model))
+        return embeddings_wire.decode(content, len(request.inputs))
 
 
 def _with_event(deltas: list[Delta], dialect: str, raw: dict[str, Any]) -> list[Delta]:
@@ -239,7 +289,3 @@ def _with_event(deltas: list[Delta], dialect: str, raw: dict[str, Any]) -> list[
         structs.replace(first, native=Native(dialect, raw)),
         *(structs.replace(delta, native=covered) for delta in rest),
     ]
-
-
-def _headers(own: Mapping[str, str], accept: str) -> dict[str, str]:
-    return {"content-type": "application/json", "accept": accept, "user-agent": "gnanam-ai-gateway", **own}

@@ -6,32 +6,19 @@ import msgspec
 
 from gateway.errors import UpstreamError
 from gateway.models.moderation_models import Moderation, ModerationRequest
-from gateway.providers.endpoints import Endpoint
-from gateway.providers.transport import Transport
-from gateway.providers.upstream_errors import error_of
-from gateway.registry.catalogue import Timeouts
+from gateway.providers.endpoint_client import EndpointClient
 
 
 class HttpModerations:
     """See ``models.moderation_models.ModerationModel``."""
 
-    def __init__(
-        self, provider: str, upstream_model: str, endpoint: Endpoint, transport: Transport, timeouts: Timeouts
-    ) -> None:
-        self._provider = provider
+    def __init__(self, upstream_model: str, client: EndpointClient) -> None:
         self._model = upstream_model
-        self._endpoint = endpoint
-        self._transport = transport
-        self._timeouts = timeouts
+        self._client = client
 
     async def moderate(self, request: ModerationRequest) -> Moderation:
         body = msgspec.json.encode({"model": self._model, "input": request.input})
-        address = await self._endpoint.address(body, stream=False)
-        headers = {"content-type": "application/json", "accept": "application/json", **address.headers}
-        response = await self._transport.post(address.url, body, headers, self._timeouts)
-        if response.status != 200:
-            raise error_of(self._provider, response.status, response.headers, response.body)
-        return decode(response.body)
+        return decode(await self._client.post(body))
 
 
 def decode(content: bytes) -> Moderation:

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from gateway.errors import UpstreamError
+from gateway.models.call_signatures import NAME as SIGNATURE
+from gateway.models.call_signatures import extra_content, signature_in
 from gateway.models.llm_models import (
     Chat,
     Choice,
@@ -48,14 +50,15 @@ def encode(
     """
     if chat.native is not None and chat.dialect == "openai":
         own = _native(chat, chat.native, upstream_model, stream, official)
-        return msgspec.json.encode(_kept(chat, own) if cache_key else own), ()
-    dropped = unmapped(chat, "openai")
+        lost = (SIGNATURE,) if official and SIGNATURE in chat.unmapped else ()
+        return msgspec.json.encode(_kept(chat, own) if cache_key else own), lost
+    dropped = [name for name in unmapped(chat, "openai") if official or name != SIGNATURE]
     parts = [part for turn in chat.messages for part in turn.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")
     if any(isinstance(part, ToolResultPart) and part.is_error for part in parts):
         dropped.append("tool_result.is_error")
-    body: dict[str, Any] = {"model": upstream_model, "messages": _messages(chat.messages)}
+    body: dict[str, Any] = {"model": upstream_model, "messages": _messages(chat.messages, signed=not official)}
     if chat.max_tokens is not None:
         body[_bound_name(upstream_model, official)] = chat.max_tokens
     for name in _NUMBERS:
@@ -102,12 +105,22 @@ def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: boo
         body["messages"] = [
             {**turn, "role": "system"} if turn.get("role") == "developer" else turn for turn in body["messages"]
         ]
+    if official and SIGNATURE in chat.unmapped:  # OpenAI itself refuses fields that it does not know
+        body["messages"] = [_unsigned(turn) for turn in body["messages"]]
     if stream:
         body |= {"stream": True, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
     else:
         body.pop("stream", None)
         body.pop("stream_options", None)
     return body
+
+
+def _unsigned(turn: dict[str, Any]) -> dict[str, Any]:
+    calls = turn.get("tool_calls")
+    if not isinstance(calls, list):
+        return turn
+    without = [{name: value for name, value in call.items() if name != "extra_content"} for call in calls]
+    return {**turn, "tool_calls": without}
 
 
 def _bound_name(upstream_model: str, official: bool) -> str:
@@ -154,24 +167,9 @@ def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
     name, model = str(raw.get("id") or ""), str(raw.get("model") or "")
     for choice in raw.get("choices") or ():
         index = int(choice.get("index") or 0)
-        delta = choice.get("delta") or {}
-        text = delta.get("content") or delta.get("refusal")
-        thinking = delta.get("reasoning_content")
-        if text or thinking:
-            deltas.append(Delta(choice=index, text=text or "", thinking=thinking or "", id=name, model=model))
-        for call in delta.get("tool_calls") or ():
-            function = call.get("function") or {}
-            deltas.append(
-                Delta(
-                    choice=index,
-                    tool_index=int(call.get("index") or 0),
-                    tool_id=call.get("id") or "",
-                    tool_name=function.get("name") or "",
-                    arguments=function.get("arguments") or "",
-                    id=name,
-                    model=model,
-                )
-            )
+        delta = choice.get("delta")
+        if delta:
+            _pieces(delta, index, name, model, deltas)
         finish = choice.get("finish_reason")
         if finish:
             deltas.append(
@@ -180,6 +178,27 @@ def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
     if isinstance(raw.get("usage"), dict):
         deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
     return deltas
+
+
+def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta]) -> None:
+    text = delta.get("content") or delta.get("refusal") or ""
+    thinking = delta.get("reasoning_content") or ""
+    if text or thinking:
+        deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model))
+    for call in delta.get("tool_calls") or ():
+        function = call.get("function") or {}
+        deltas.append(
+            Delta(
+                choice=index,
+                tool_index=int(call.get("index") or 0),
+                tool_id=call.get("id") or "",
+                tool_name=function.get("name") or "",
+                arguments=function.get("arguments") or "",
+                signature=signature_in(call),
+                id=name,
+                model=model,
+            )
+        )
 
 
 def _choice(raw: dict[str, Any]) -> Choice:
@@ -191,12 +210,14 @@ def _choice(raw: dict[str, Any]) -> Choice:
     if text:
         parts.append(TextPart(text))
     for call in message.get("tool_calls") or ():
-        parts.append(ToolUsePart(call["id"], call["function"]["name"], call["function"].get("arguments") or ""))
+        function = call["function"]
+        signature = signature_in(call)
+        parts.append(ToolUsePart(call["id"], function["name"], function.get("arguments") or "", signature))
     finish = str(raw.get("finish_reason") or "stop")
     return Choice(tuple(parts), _FINISH.get(finish, "stop"), finish)
 
 
-def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
+def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, Any]]:
     encoded: list[dict[str, Any]] = []
     for message in messages:
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
@@ -209,6 +230,7 @@ def _messages(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         if calls:
             turn["tool_calls"] = [
                 {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+                | (extra_content(part.signature) if signed else {})
                 for part in calls
             ]
         encoded.append(turn)

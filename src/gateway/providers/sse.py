@@ -6,6 +6,7 @@ from msgspec import Struct
 
 #: A single event longer than this is no event of ours.
 _LONGEST = 4 * 1024 * 1024
+_MARK = b"\xef\xbb\xbf"
 
 
 class SseEvent(Struct, frozen=True):
@@ -30,7 +31,7 @@ class SseDecoder:
         self._buffer += chunk
         if not self._started and len(self._buffer) >= 3:
             self._started = True
-            if self._buffer.startswith(b"\xef\xbb\xbf"):
+            if self._buffer.startswith(_MARK):
                 del self._buffer[:3]
         events: list[SseEvent] = []
         while (line := self._line()) is not None:
@@ -40,6 +41,14 @@ class SseDecoder:
         if len(self._buffer) + self._size > _LONGEST:
             raise ValueError("an event longer than any of ours")
         return events
+
+    def begins(self, chunk: bytes) -> bool:
+        """Whether no event is under way, so that ``chunk`` begins one as it stands; then no mark of the
+        encoding is looked for any more."""
+        if self._buffer or self._data or self._name or (not self._started and chunk.startswith(_MARK)):
+            return False
+        self._started = True
+        return True
 
     def end(self) -> list[SseEvent]:
         """What is left when the stream has ended (providers do not always send the last blank line)."""

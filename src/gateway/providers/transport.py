@@ -1,140 +1,193 @@
-"""HTTP to providers: one pool of connections, four timeouts, no environment proxies, no redirects.
+"""HTTP to providers: a small client of our own (``docs/decisions``), with four timeouts, no redirects and
+no proxy but the one that a provider's row names.
 
 URLs are sent as they are written: a signed path may not be spelt otherwise. Errors are
 ``errors.Upstream*``; ``reached`` tells whether the provider may have begun to work (then the call may
-have cost something).
+have cost something). A connection at rest that turns out to be closed is replaced unseen: its request
+was never answered by a byte.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import Mapping
 
-import aiohttp
-from msgspec import Struct
-from yarl import URL
-
-from gateway.errors import UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import UpstreamUnavailable
+from gateway.providers.http_connection import LARGEST_ANSWER, Connection
+from gateway.providers.http_decoding import Inflate, inflate_for
+from gateway.providers.http_pool import Addresses, Names, Pool
+from gateway.providers.http_target import Target, target_of
 from gateway.registry.catalogue import Timeouts
 
-_LARGEST_ANSWER = 32 * 1024 * 1024
+#: Seconds between two looks at the clock: how late a timeout may be.
+_TICK = 0.1
+#: Of an error's body that is told as a stream's.
+_LARGEST_ERROR = 1_000_000
 
 
-class Response(Struct, frozen=True):
-    """A whole answer; header names in lower case."""
+class Response:
+    """A whole answer."""
 
-    status: int
-    headers: dict[str, str]
-    body: bytes
+    __slots__ = ("_headers", "body", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.body = body
+        self._headers = headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By their names in lower case."""
+        return _named(self._headers)
 
 
 class StreamedResponse:
-    """An answer whose body is still coming."""
+    """An answer whose body is still coming. ``close`` it, always."""
 
-    def __init__(self, response: aiohttp.ClientResponse, idle: float) -> None:
-        self._response = response
-        self._idle = idle
-        self.status = response.status
-        self.headers = _lower(response.headers)
+    __slots__ = ("_connection", "_inflate", "headers", "status")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self._inflate = inflate_for(connection.coding) if connection.coding else None
+        self.status = connection.status
+        self.headers = _named(connection.headers)
+
+    async def chunk(self) -> bytes:
+        """What has come of the body, waiting for some; empty at its end.
+
+        ``UpstreamTimeout`` on silence, ``UpstreamUnavailable`` on a broken line.
+        """
+        if self._connection is None:
+            return b""
+        inflate = self._inflate
+        if inflate is None:
+            return await self._connection.read()
+        while not (plain := inflate.take()):
+            data = await self._connection.read()
+            if not data:
+                inflate.check_end()
+                return b""
+            inflate.feed(data)
+        return plain
 
     async def read(self) -> bytes:
-        """The rest of the body (of an error)."""
-        with _translated(reached=True):
-            return await self._response.content.read(1_000_000)
+        """The rest of the body (of an error), as far as an error needs it."""
+        body = bytearray()
+        while len(body) < _LARGEST_ERROR and (chunk := await self.chunk()):
+            body += chunk
+        return bytes(body)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. ``UpstreamTimeout`` on silence, ``UpstreamUnavailable`` on a broken line."""
-        with _translated(reached=True):
-            while True:
-                async with asyncio.timeout(self._idle):
-                    chunk = await self._response.content.readany()
-                if not chunk:
-                    return
-                yield chunk
+    def hurry(self, seconds: float) -> None:
+        """From now on no silence may be longer than this, nor all the rest than a few of them."""
+        if self._connection is not None:
+            self._connection.hurry(seconds)
+
+    def close(self, *, ended: bool = False) -> None:
+        """Hangs up, unless the body was read to its end or the provider has said all (``ended``)."""
+        if self._connection is not None:
+            self._connection.finish(ended=ended)
+            self._connection = None
 
 
 class Transport:
-    """Connections of one event loop; ``close`` it there. Sessions are opened at first use."""
+    """Connections of one event loop; ``close`` it there. They are opened at first use."""
 
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, trusted: ssl.SSLContext | None = None, names: Addresses | None = None) -> None:
+        """``trusted`` says which certificates are good, ``names`` where a name leads; left out: the system."""
+        self._context = trusted
+        self._pools: dict[str, Pool] = {}
+        self._given_names = self._names = names
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ticking: asyncio.TimerHandle | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeouts: Timeouts) -> Response:
         """Sends and reads the whole answer."""
-        limits = aiohttp.ClientTimeout(
-            total=timeouts.total, sock_connect=timeouts.connect, sock_read=max(timeouts.first_byte, timeouts.idle)
-        )
-        with _translated(reached=False) as state:
-            async with self._sessions().post(
-                URL(url, encoded=True), data=body, headers=headers, timeout=limits, allow_redirects=False
-            ) as response:
-                state.reached = True
-                content = await response.content.read(_LARGEST_ANSWER + 1)
-                while len(content) <= _LARGEST_ANSWER and (more := await response.content.read(_LARGEST_ANSWER)):
-                    content += more
-                if len(content) > _LARGEST_ANSWER:
-                    raise UpstreamUnavailable("the provider's answer is larger than any we take", reached=True)
-                return Response(response.status, _lower(response.headers), content)
+        return await self.send(target_of(url, headers), body, timeouts)
 
-    @asynccontextmanager
-    async def stream(
-        self, url: str, body: bytes, headers: Mapping[str, str], timeouts: Timeouts
-    ) -> AsyncIterator[StreamedResponse]:
-        """Sends and gives the answer as soon as its headers are here; leaving the context hangs up."""
-        limits = aiohttp.ClientTimeout(total=timeouts.total, sock_connect=timeouts.connect)
-        with _translated(reached=False):
-            async with asyncio.timeout(timeouts.first_byte):
-                response = await self._sessions().post(
-                    URL(url, encoded=True), data=body, headers=headers, timeout=limits, allow_redirects=False
-                )
+    async def send(self, target: Target, body: bytes, timeouts: Timeouts) -> Response:
+        """Sends to what ``target_of`` made, and reads the whole answer."""
+        connection = await self._exchange(target, body, timeouts, whole=True)
+        status, headers, coding = connection.status, connection.headers, connection.coding
+        content = connection.taken()
+        connection.finish()
+        inflate = inflate_for(coding) if coding else None
+        return Response(status, headers, content if inflate is None else _unfolded(inflate, content))
+
+    async def open(self, target: Target, body: bytes, timeouts: Timeouts) -> StreamedResponse:
+        """Sends and gives the answer as soon as its head is here."""
+        connection = await self._exchange(target, body, timeouts, whole=False)
         try:
-            yield StreamedResponse(response, timeouts.idle)
-        finally:
-            response.close()
+            return StreamedResponse(connection)
+        except BaseException:
+            connection.abort()
+            raise
 
     async def close(self) -> None:
         """Closes every connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+        self._names, self._loop = self._given_names, None
 
-    def _sessions(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=30, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(
-                connector=connector, trust_env=False, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
+    async def _exchange(self, target: Target, body: bytes, timeouts: Timeouts, *, whole: bool) -> Connection:
+        pool = self._pools.get(target.key) or self._pool(target)
+        request = b"%bcontent-length: %d\r\n\r\n%b" % (target.head, len(body), body)
+        connection = pool.take()
+        rested = connection is not None
+        while True:
+            if connection is None:
+                connection = await pool.connect(timeouts.connect)
+            waiter = connection.begin(request, timeouts, whole=whole)
+            try:
+                await waiter
+            except BaseException:
+                connection.finish()
+                raise
+            error = connection.error
+            if error is None or (connection.status and not whole):  # what came before it is read first
+                return connection
+            if not (rested and connection.unseen):
+                raise error
+            connection, rested = None, False
+
+    def _pool(self, target: Target) -> Pool:
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        names = self._names = self._names or Names(loop)
+        pool = self._pools[target.key] = Pool(target.origin, loop, names, self._secure, self._watch)
+        return pool
+
+    def _secure(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context()
+            self._context.set_alpn_protocols(["http/1.1"])
+        return self._context
+
+    def _watch(self) -> None:
+        """Looks at the clock from now on, until no connection is left."""
+        if self._ticking is None and self._loop is not None:
+            self._ticking = self._loop.call_later(_TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = None
+        now = asyncio.get_running_loop().time()
+        if any([pool.check(now) for pool in self._pools.values()]):  # noqa: C419 - every pool is looked at
+            self._watch()
 
 
-class _translated:  # noqa: N801 - used as a statement
-    """Turns the client's errors into ours."""
-
-    def __init__(self, *, reached: bool) -> None:
-        self.reached = reached
-
-    def __enter__(self) -> _translated:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            return
-        if isinstance(error, aiohttp.ClientConnectorError):
-            raise UpstreamUnavailable("the provider could not be reached", reached=False) from error
-        if isinstance(error, (aiohttp.ConnectionTimeoutError,)):
-            raise UpstreamTimeout("no connection to the provider in time", reached=False) from error
-        if isinstance(error, TimeoutError):
-            raise UpstreamTimeout("the provider did not answer in time", reached=True) from error
-        if isinstance(error, (aiohttp.ClientError, ConnectionError)):
-            raise UpstreamUnavailable(
-                "the connection to the provider broke", reached=self.reached or not _refused(error)
-            ) from error
+def _unfolded(inflate: Inflate, content: bytes) -> bytes:
+    body = bytearray()
+    inflate.feed(content)
+    while plain := inflate.take():
+        body += plain
+        if len(body) > LARGEST_ANSWER:
+            raise UpstreamUnavailable("the provider's answer is larger than any we take", reached=True)
+    inflate.check_end()
+    return bytes(body)
 
 
-def _refused(error: BaseException) -> bool:
-    return isinstance(error, ConnectionRefusedError)
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _named(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}

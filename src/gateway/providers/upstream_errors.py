@@ -67,6 +67,17 @@ def event_error(provider: str, data: Mapping[str, Any]) -> UpstreamError:
     return error_of(provider, status, {}, body)
 
 
+def no_stream(provider: str, kind: str, body: bytes) -> UpstreamError:
+    """The error of an answer that is well by its status and no stream by its type."""
+    try:
+        raw = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        raw = None
+    if isinstance(raw, dict) and raw.get("error"):
+        return event_error(provider, raw)
+    return UpstreamError(f"{provider} answered with {kind} where a stream was asked for", reached=True)
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait as the provider says: ``retry-after-ms``, else ``retry-after`` (seconds or date)."""
     try:
@@ -85,7 +96,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _words(body: bytes) -> tuple[str, str]:
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return "", ""
     error = value.get("error", value) if isinstance(value, dict) else value
     if isinstance(error, str):

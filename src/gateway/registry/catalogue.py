@@ -69,6 +69,8 @@ class ProviderSpec(Struct, frozen=True):
     options: dict[str, Any] = field(default_factory=dict)
     #: Whose public prices count, by the price book's name; the type's own where it is empty.
     prices: str = ""
+    #: The HTTP proxy that its calls go through; empty: none.
+    proxy: str = ""
 
     @property
     def price_list(self) -> str:

@@ -30,7 +30,7 @@ from gateway.registry.semantic_rows import read_semantic_cache
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
 
 FILES = ("providers.yaml", "models.yaml", "workflows.yaml")
-_PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options", "prices"}
+_PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_attempts", "options", "prices", "proxy"}
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
     "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
@@ -152,6 +152,7 @@ def _providers(document: Document, environ: Mapping[str, str]) -> dict[str, Prov
             missing=tuple(dict.fromkeys(missing)),
             options=options,
             prices=_text(document, (*path, "prices"), raw.get("prices", "")),
+            proxy=_proxy(document, (*path, "proxy"), expand(raw.get("proxy", ""), environ, missing)),
         )
     return providers
 
@@ -355,6 +356,15 @@ def _timeouts(document: Document, path: Path_, raw: Any) -> Timeouts:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 3600:
             raise document.wrong((*path, name), "seconds from 0 to 3600 are expected here")
     return Timeouts(**{name: float(value) for name, value in raw.items()})
+
+
+def _proxy(document: Document, path: Path_, raw: Any) -> str:
+    """The URL of an HTTP proxy, with its user and password where it wants them."""
+    url = _text(document, path, raw)
+    parts = urlsplit(url)
+    if url and (parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/")):
+        raise document.wrong(path, "http://host:port of a proxy is expected here")
+    return url
 
 
 def _check_url(document: Document, path: Path_, url: str) -> None:

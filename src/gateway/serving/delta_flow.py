@@ -73,9 +73,8 @@ def deltas_of(reply: Reply) -> tuple[Delta, ...]:
             elif isinstance(part, ThinkingPart):
                 told.append(Delta(choice=at, thinking=part.text, signature=part.signature))
             elif isinstance(part, ToolUsePart):
-                told.append(
-                    Delta(choice=at, tool_index=tools, tool_id=part.id, tool_name=part.name, arguments=part.arguments)
-                )
+                call = Delta(choice=at, tool_index=tools, tool_id=part.id, tool_name=part.name)
+                told.append(msgspec.structs.replace(call, arguments=part.arguments, signature=part.signature))
                 tools += 1
         told.append(
             Delta(choice=at, finish=choice.finish, raw_finish=choice.raw_finish, stop_sequence=choice.stop_sequence)

@@ -57,7 +57,7 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiohttp.access", "alembic", "celery", "kombu", "amqp", "asyncio", "uvicorn.access"):
+    for noisy in ("alembic", "celery", "kombu", "amqp", "asyncio", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -23,6 +23,7 @@ USER = {"role": "user", "content": "Hello"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 USED = [USER, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c1", "content": "1"}]
+SIGNED = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
 
 
@@ -79,6 +80,9 @@ ROWS: dict[str, list[Chat]] = {
         by_openai(verbosity="low"),
     ],
     "thinking of earlier turns": [by_anthropic(messages=[USER, THOUGHT, USER])],
+    "thought signatures of tool calls": [
+        by_openai(tools=[TOOL], messages=[USER, {"role": "assistant", "tool_calls": [CALL | SIGNED]}, *USED[2:]])
+    ],
 }
 
 

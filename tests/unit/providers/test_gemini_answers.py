@@ -76,12 +76,13 @@ def joined(deltas: list[Delta], choice: int = 0) -> Choice:
     thinking, text = "".join(delta.thinking for delta in mine), "".join(delta.text for delta in mine)
     parts: list[Part] = []
     if thinking:
-        parts.append(ThinkingPart(thinking, "".join(delta.signature for delta in mine)))
+        parts.append(ThinkingPart(thinking, "".join(delta.signature for delta in mine if delta.tool_index is None)))
     if text:
         parts.append(TextPart(text))
     for place in range(1 + max((delta.tool_index for delta in mine if delta.tool_index is not None), default=-1)):
         calls = [delta for delta in mine if delta.tool_index == place]
-        parts.append(ToolUsePart(calls[0].tool_id, calls[0].tool_name, "".join(call.arguments for call in calls)))
+        arguments, signature = "".join(call.arguments for call in calls), "".join(call.signature for call in calls)
+        parts.append(ToolUsePart(calls[0].tool_id, calls[0].tool_name, arguments, signature))
     (end,) = [delta for delta in mine if delta.finish]
     assert end.finish is not None
     return Choice(tuple(parts), end.finish, end.raw_finish)
@@ -99,7 +100,7 @@ def test_an_answer_with_a_thought_text_and_calls() -> None:
             (
                 ThinkingPart("They ask for Rome.", "c2ln"),
                 TextPart("I look."),
-                ToolUsePart("call_mAitaLmk_0_0", "weather", '{"city":"Rome"}'),
+                ToolUsePart("call_mAitaLmk_0_0", "weather", '{"city":"Rome"}', "b3Ro"),
                 ToolUsePart("f7", "now", "{}"),
             ),
             "tool_use",
@@ -115,7 +116,7 @@ def test_calls_of_several_answers_have_ids_of_their_own() -> None:
     assert ids == ["call_mAitaLmk_0_0", "call_mAitaLmk_0_1", "call_mAitaLmk_1_0"]
     del raw["responseId"], raw["usageMetadata"]
     reply = read(raw)
-    assert reply.choices[1].parts == (ToolUsePart("call_1_0", "weather", '{"city":"Rome"}'),)
+    assert reply.choices[1].parts == (ToolUsePart("call_1_0", "weather", '{"city":"Rome"}', "b3Ro"),)
     assert reply.usage == Usage()
 
 
@@ -126,7 +127,7 @@ def test_a_call_goes_back_as_it_came() -> None:
     result = Message("tool", (ToolResultPart(call.id, "sunny"),))
     contents = sent(chat(messages=(*HELLO, Message("assistant", choice.parts), result)))["contents"]
     sent_back = {"name": "weather", "args": {"city": "Rome"}, "id": call.id}
-    assert contents[1]["parts"] == [{"functionCall": sent_back}]
+    assert contents[1]["parts"] == [{"functionCall": sent_back, "thoughtSignature": "b3Ro"}]
     assert contents[2]["parts"][0]["functionResponse"]["name"] == "weather"
 
 

@@ -24,7 +24,7 @@ from gateway.errors import (
 from gateway.models.route import Deployment, Route, Strategy
 from gateway.registry.catalogue import ModelSpec
 from gateway.routing.health import FAILURES, OPEN_SECONDS, Health
-from gateway.routing.retry import LONGEST_PAUSE, MOST_ATTEMPTS, judge
+from gateway.routing.retry import LONGEST_PAUSE, MOST_ATTEMPTS, judge, wait_before
 from gateway.routing.router import Ask, plan
 
 MODELS = {
@@ -149,6 +149,13 @@ def test_what_follows_a_failure(error: GatewayError, first: str, second: str, co
         assert verdict.pause >= (error.retry_after or 0.0)
         assert verdict.pause <= LONGEST_PAUSE
     assert judge(error, attempt=1, total=MOST_ATTEMPTS, most_here=9).what == "stop"
+
+
+def test_four_attempts_in_three_seconds_are_enough() -> None:
+    assert wait_before([], 100.0) == wait_before([100.0, 100.1, 100.2], 100.2) == 0.0
+    assert wait_before([100.0, 100.5, 101.0, 101.5], 101.5) == 1.5
+    assert wait_before([90.0, 100.0, 100.5, 101.0, 101.5], 101.5) == 1.5
+    assert wait_before([90.0, 100.0, 101.0, 102.0], 103.0) == 0.0
 
 
 def test_a_breaker_opens_after_failures_in_a_row_and_lets_a_probe_through() -> None:

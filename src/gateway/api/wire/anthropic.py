@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import ValidationFailed
+from gateway.models.call_signatures import signatures_of, signed_id, split_id
 from gateway.models.llm_models import (
     Chat,
     Delta,
@@ -77,10 +78,10 @@ def decode(body: Mapping[str, Any]) -> AnthropicRequest:
         raise ValidationFailed("stream: true or false is expected", param="stream")
     metadata = body.get("metadata") or {}
     system = _parts(body.get("system"), "system")
-    messages = (Message("system", system),) if system else ()
+    turns = _messages(body.get("messages"))
     chat = Chat(
         model=model,
-        messages=(*messages, *_messages(body.get("messages"))),
+        messages=(Message("system", system), *turns) if system else turns,
         max_tokens=max_tokens,
         temperature=_number(body, "temperature"),
         top_p=_number(body, "top_p"),
@@ -98,7 +99,7 @@ def decode(body: Mapping[str, Any]) -> AnthropicRequest:
         },
         native=dict(body),
         native_only=_native_only(body),
-        unmapped=_unmapped(body),
+        unmapped=(*_unmapped(body), *signatures_of(turns)),
     )
     return AnthropicRequest(chat, stream)
 
@@ -208,14 +209,15 @@ class EventEncoder:
         if delta.thinking:
             events += self._ensure("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             events.append(self._piece({"type": "thinking_delta", "thinking": delta.thinking}))
-        if delta.signature:
+        if delta.signature and delta.tool_index is None:
             events += self._ensure("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             events.append(self._piece({"type": "signature_delta", "signature": delta.signature}))
         if delta.text:
             events += self._ensure("text", {"type": "text", "text": ""})
             events.append(self._piece({"type": "text_delta", "text": delta.text}))
         if delta.tool_index is not None:
-            block = {"type": "tool_use", "id": delta.tool_id, "name": delta.tool_name, "input": {}}
+            name = signed_id(delta.tool_id, delta.signature)
+            block = {"type": "tool_use", "id": name, "name": delta.tool_name, "input": {}}
             events += self._ensure(f"tool{delta.tool_index}", block)
             if delta.arguments:
                 events.append(self._piece({"type": "input_json_delta", "partial_json": delta.arguments}))
@@ -287,7 +289,8 @@ def _block(part: Part) -> dict[str, Any]:
             arguments = msgspec.json.decode(part.arguments or "{}")
         except msgspec.DecodeError:
             arguments = {}
-        return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
+        name = signed_id(part.id, part.signature)
+        return {"type": "tool_use", "id": name, "name": part.name, "input": arguments}
     if isinstance(part, ThinkingPart):
         return {"type": "thinking", "thinking": part.text, "signature": part.signature}
     return {"type": "text", "text": part.text if isinstance(part, TextPart) else ""}
@@ -330,11 +333,12 @@ def _part(raw: Any, place: str) -> Part | None:
         if source.get("type") == "url":
             return ImagePart(url=str(source.get("url")))
     if kind == "tool_use" and isinstance(raw.get("id"), str) and isinstance(raw.get("name"), str):
-        return ToolUsePart(raw["id"], raw["name"], msgspec.json.encode(raw.get("input") or {}).decode())
+        name, signature = split_id(raw["id"])
+        return ToolUsePart(name, raw["name"], msgspec.json.encode(raw.get("input") or {}).decode(), signature)
     if kind == "tool_result" and isinstance(raw.get("tool_use_id"), str):
         inner = _parts(raw.get("content"), f"{place}.content")
         text = "".join(part.text for part in inner if isinstance(part, TextPart))
-        return ToolResultPart(raw["tool_use_id"], text, bool(raw.get("is_error")))
+        return ToolResultPart(split_id(raw["tool_use_id"])[0], text, bool(raw.get("is_error")))
     if kind == "thinking" and isinstance(raw.get("thinking"), str):
         return ThinkingPart(raw["thinking"], str(raw.get("signature") or ""))
     raise ValidationFailed(

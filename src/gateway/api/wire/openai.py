@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.api.wire.fields import image, number, text, whole
 from gateway.errors import ValidationFailed
+from gateway.models.call_signatures import extra_content, signature_in, signatures_of
 from gateway.models.llm_models import (
     Chat,
     Choice,
@@ -68,9 +69,10 @@ def decode(body: Mapping[str, Any]) -> OpenAIRequest:
             )
     stop = body.get("stop")
     options = body.get("stream_options") or {}
+    messages = _messages(body.get("messages"))
     chat = Chat(
         model=text(body, "model", required=True),
-        messages=_messages(body.get("messages")),
+        messages=messages,
         max_tokens=whole(body, "max_completion_tokens", 1, 10**7) or whole(body, "max_tokens", 1, 10**7),
         temperature=number(body, "temperature", 0, 2),
         top_p=number(body, "top_p", 0, 1),
@@ -88,7 +90,8 @@ def decode(body: Mapping[str, Any]) -> OpenAIRequest:
         extra={name: value for name, value in body.items() if name in _EXTRA and value is not None},
         native=dict(body),
         native_only=_native_only(body),
-        unmapped=("messages.name",) if any("name" in turn for turn in body["messages"]) else (),
+        unmapped=(("messages.name",) if any("name" in turn for turn in body["messages"]) else ())
+        + signatures_of(messages),
     )
     stream = body.get("stream") or False
     if not isinstance(stream, bool):
@@ -175,7 +178,7 @@ class ChunkEncoder:
             if delta.tool_id:
                 call |= {"id": delta.tool_id, "type": "function"}
                 function["name"] = delta.tool_name
-            content["tool_calls"] = [{**call, "function": function}]
+            content["tool_calls"] = [{**call, "function": function, **extra_content(delta.signature)}]
         self._name = delta.id or self._name
         if not content and delta.finish is None:
             return []
@@ -227,6 +230,7 @@ def _delta(index: int, delta: dict[str, Any], finish: str | None = None) -> dict
 def _choice(choice: Choice, at: int) -> dict[str, Any]:
     calls = [
         {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        | extra_content(part.signature)
         for part in choice.parts
         if isinstance(part, ToolUsePart)
     ]
@@ -307,7 +311,8 @@ def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
             raise ValidationFailed(
                 f"{place}[{at}]: a function call with id, name and arguments is expected", param=place
             )
-        calls.append(ToolUsePart(item["id"], function["name"], str(function.get("arguments") or "{}")))
+        arguments = str(function.get("arguments") or "{}")
+        calls.append(ToolUsePart(item["id"], function["name"], arguments, signature_in(item)))
     return tuple(calls)
 
 

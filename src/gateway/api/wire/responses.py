@@ -10,6 +10,7 @@ import msgspec
 from gateway.api.wire.fields import number, text, whole
 from gateway.api.wire.responses_items import Conversation, input_items, text_of, whole_item
 from gateway.errors import NotBuilt, NotSupported, ValidationFailed
+from gateway.models.call_signatures import signatures_of
 from gateway.models.llm_models import (
     Chat,
     Message,
@@ -90,7 +91,7 @@ def decode(body: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -
         user=text(body, "user"),
         dialect="openai",
         extra=extra,
-        unmapped=named,
+        unmapped=(*named, *signatures_of(talk.messages)),
     )
     store = _flag(body, "store")
     return ResponsesRequest(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from gateway.api.wire.responses import ResponsesRequest
 from gateway.api.wire.responses_items import text_part
+from gateway.models.call_signatures import signed_id, split_id
 from gateway.models.llm_models import (
     Delta,
     FinishReason,
@@ -39,7 +40,8 @@ def encode_reply(reply: Reply, request: ResponsesRequest, model: str, response_i
         finish = choice.finish
         for part in choice.parts:
             if isinstance(part, ToolUsePart):
-                items.append(_Item("function_call", len(items), response_id, part.id, part.name))
+                name = signed_id(part.id, part.signature)
+                items.append(_Item("function_call", len(items), response_id, name, part.name))
                 items[-1].pieces.append(part.arguments)
             elif isinstance(part, (TextPart, ThinkingPart)) and part.text:
                 kind: _Kind = "message" if isinstance(part, TextPart) else "reasoning"
@@ -151,10 +153,11 @@ class EventEncoder:
     def _call(self, delta: Delta, index: int) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = []
         item = self._calls.get(index)
-        if item is None or (delta.tool_name and delta.tool_id and delta.tool_id != item.call_id):
+        if item is None or (delta.tool_name and delta.tool_id and delta.tool_id != split_id(item.call_id)[0]):
             if item is not None:  # a provider that numbers every call alike
                 events += self._close(item, "completed")
-            item = _Item("function_call", len(self._items), self._response_id, delta.tool_id, delta.tool_name)
+            name = signed_id(delta.tool_id, delta.signature)
+            item = _Item("function_call", len(self._items), self._response_id, name, delta.tool_name)
             self._calls[index] = item
             events += self._open(item)
         if delta.arguments:

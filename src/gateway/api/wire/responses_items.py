@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.api.wire.fields import image
 from gateway.errors import NotSupported, ValidationFailed
+from gateway.models.call_signatures import split_id
 from gateway.models.llm_models import (
     Message,
     Part,
@@ -84,7 +85,8 @@ class Conversation:
         elif kind == "function_call":
             call_id, name, arguments = (text_of(item, field, place) for field in ("call_id", "name", "arguments"))
             self._calls.add(call_id)
-            self._assistant((ToolUsePart(call_id, name, arguments or "{}"),), joined=True)
+            own, signature = split_id(call_id)
+            self._assistant((ToolUsePart(own, name, arguments or "{}", signature),), joined=True)
         elif kind == "function_call_output":
             self._result(item, place)
         elif kind == "reasoning":
@@ -130,7 +132,7 @@ class Conversation:
             raise ValidationFailed(f"{place}.output: a text or a list of parts is expected", param=f"{place}.output")
         parts = self._parts(item["output"], f"{place}.output", images=False)
         text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        self.messages.append(Message("tool", (ToolResultPart(call_id, text),)))
+        self.messages.append(Message("tool", (ToolResultPart(split_id(call_id)[0], text),)))
 
     def _parts(self, raw: Any, place: str, *, images: bool) -> tuple[Part, ...]:
         if isinstance(raw, str):

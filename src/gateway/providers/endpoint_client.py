@@ -1,0 +1,62 @@
+"""Calls one endpoint of a provider: bodies out, good answers in, errors of ours for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.providers.endpoints import Address, Endpoint
+from gateway.providers.http_target import Target, target_of
+from gateway.providers.transport import StreamedResponse, Transport
+from gateway.providers.upstream_errors import error_of, no_stream
+from gateway.registry.catalogue import Timeouts
+
+#: Types of content that are no stream of events, whatever the status says.
+_NO_STREAMS = ("text/html", "application/json")
+
+
+class EndpointClient:
+    """Sends to one endpoint; an address that stays the same is made into a request's head once."""
+
+    def __init__(self, provider: str, endpoint: Endpoint, transport: Transport, timeouts: Timeouts, proxy: str) -> None:
+        self._provider = provider
+        self._endpoint = endpoint
+        self._transport = transport
+        self._timeouts = timeouts
+        self._proxy = proxy
+        self._made: dict[str, tuple[Address, Target]] = {}
+
+    async def post(self, body: bytes) -> bytes:
+        """The body of a good answer; the error that any other means."""
+        target = await self._target(body, "application/json")
+        response = await self._transport.send(target, body, self._timeouts)
+        if response.status != 200:
+            raise error_of(self._provider, response.status, response.headers, response.body)
+        return response.body
+
+    async def open(self, body: bytes) -> StreamedResponse:
+        """A good answer that is still coming; the error that any other means."""
+        target = await self._target(body, "text/event-stream")
+        response = await self._transport.open(target, body, self._timeouts)
+        try:
+            if response.status != 200:
+                raise error_of(self._provider, response.status, response.headers, await response.read())
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind in _NO_STREAMS:
+                raise no_stream(self._provider, kind, await response.read())
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    async def _target(self, body: bytes, accept: str) -> Target:
+        address = await self._endpoint.address(body, stream=accept != "application/json")
+        made = self._made.get(accept)
+        if made is not None and made[0] is address:
+            return made[1]
+        target = target_of(address.url, _headers(address.headers, accept), proxy=self._proxy)
+        self._made[accept] = (address, target)
+        return target
+
+
+def _headers(own: Mapping[str, str], accept: str) -> dict[str, str]:
+    return {"content-type": "application/json", "accept": accept, "user-agent": "gnanam-ai-gateway", **own}
