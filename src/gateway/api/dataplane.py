@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.body import read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
-from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error
+from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, responses, responses_answer
 from gateway.api.wire.headers import answer_headers
@@ -218,7 +218,8 @@ class _Exchange:
             return
         content, media_type = body_of(error, self.path, self.request_id)
         await self._start(
-            error.status, {**headers_of(error), "content-type": media_type, "content-length": str(len(content))}
+            status_of(error, self.path),
+            {**headers_of(error), "content-type": media_type, "content-length": str(len(content))},
         )
         await self._send({"type": "http.response.body", "body": content})
 
