@@ -22,10 +22,10 @@ providers:
 _MODELS = """
 models:
   gpt-4o: {type: llm, provider: far-openai, context_window: 128000, max_output_tokens: 16384}
-  claude-sonnet:
+  gpt-5: {type: llm, provider: far-openai, context_window: 400000, max_output_tokens: 128000}
+  claude-sonnet-5:
     type: llm
     provider: far-anthropic
-    upstream_model: claude-sonnet-4-5
     context_window: 200000
     max_output_tokens: 8192
   smollm2:

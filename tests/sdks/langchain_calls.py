@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 URL, KEY = os.environ["SDK_GATEWAY_URL"], os.environ["SDK_GATEWAY_KEY"]
-BACKENDS = {"gpt-4o": "OpenAI-style", "claude-sonnet": "Anthropic-style"}
+BACKENDS = {"gpt-4o": "OpenAI-style", "gpt-5": "OpenAI-style", "claude-sonnet-5": "Anthropic-style"}
 QUESTION = "How are you?"
 
 

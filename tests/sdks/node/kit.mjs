@@ -3,10 +3,11 @@ import { z } from "zod";
 
 export const url = process.env.SDK_GATEWAY_URL;
 export const key = process.env.SDK_GATEWAY_KEY;
-/** One model of each provider, and what its sentences call that provider. */
+/** Models of each provider, and what their sentences call it. SDKs write to gpt-5 otherwise than to gpt-4o. */
 export const BACKENDS = [
   { model: "gpt-4o", name: "OpenAI-style" },
-  { model: "claude-sonnet", name: "Anthropic-style" },
+  { model: "gpt-5", name: "OpenAI-style" },
+  { model: "claude-sonnet-5", name: "Anthropic-style" },
 ];
 export const EMBEDDED = process.env.SDK_EMBEDDED === "1" ? "smollm2" : "";
 export const QUESTION = "How are you?";
