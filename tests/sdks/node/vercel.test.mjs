@@ -42,6 +42,15 @@ for (const { door, of } of DOORS) {
       assert.equal((await result.usage).outputTokens, 12);
     });
 
+    test(`${door}, ${model}: a conversation goes on from the SDK's own messages`, async () => {
+      // Without store: false the SDK sends references to items that it takes to be kept.
+      const options = { ...asked(of(model)), prompt: undefined, providerOptions: { openai: { store: false } } };
+      const messages = [{ role: "user", content: "First." }];
+      messages.push(...(await generateText({ ...options, messages })).response.messages);
+      messages.push({ role: "user", content: kit.QUESTION });
+      assert.equal((await generateText({ ...options, messages })).text, kit.heard(name));
+    });
+
     test(`${door}, ${model}: tools`, async () => {
       const options = {
         ...asked(of(model)), prompt: "The weather in two cities?", tools: { weather }, stopWhen: isStepCount(3),
