@@ -11,7 +11,7 @@ GATEWAY := $(VENV)/ai-gateway
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-dev demo serve dev orchestrate worker doctor \
-        test test-unit test-integration coverage lint format types bench storm build deploy clean
+        test test-unit test-integration test-sdks coverage lint format types bench storm build deploy clean
 
 help: ## this list
 	@echo "Targets (ARGS=\"…\" is handed on):"
@@ -58,6 +58,9 @@ test-unit: setup-dev ## unit tests
 
 test-integration: setup-dev ## integration tests
 	@$(VENV)/python tools/steps.py integration $(ARGS)
+
+test-sdks: setup-dev ## official SDKs against a running gateway; needs Node.js 20 and npm; not part of test
+	@$(VENV)/python tools/steps.py sdks $(ARGS)
 
 coverage: setup-dev ## every test, with coverage (htmlcov/)
 	@$(VENV)/python tools/steps.py coverage $(ARGS)

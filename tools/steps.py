@@ -53,10 +53,22 @@ JOBS: dict[str, tuple[Step, ...]] = {
     "test": (UNIT, INTEGRATION),
     "unit": (UNIT,),
     "integration": (INTEGRATION,),
+    "sdks": (
+        # The arguments are pytest's; the installer reads none.
+        Step("SDKs installed", python("tests/sdks/install.py"), ("tests/sdks",)),
+        Step("official SDKs", pytest("tests/sdks"), ("tests/sdks",)),
+    ),
     "coverage": (
         Step(
             "tests with coverage",
-            pytest("tests", "--cov=gateway", "--cov-branch", "--cov-report=term:skip-covered", "--cov-report=html"),
+            pytest(
+                "tests",
+                "--ignore=tests/sdks",
+                "--cov=gateway",
+                "--cov-branch",
+                "--cov-report=term:skip-covered",
+                "--cov-report=html",
+            ),
             ("tests/unit", "tests/integration"),
         ),
     ),

@@ -217,7 +217,7 @@ def make_serving(core: Core) -> Serving:
         lambda: core.catalogue.current, core.registry, _Runtime(core.artifacts), core.accounts, core.limits
     )
     moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
-    respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses)
+    respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses, lambda: core.catalogue.current)
     return Serving(chat, embed, moderate, predict, respond, transport)
 
 

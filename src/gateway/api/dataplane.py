@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.body import read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
-from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error
+from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
 from gateway.api.responses_door import ResponseStream
@@ -234,7 +234,7 @@ class _Exchange:
             return
         content, media_type = body_of(error, self.path, self.request_id)
         await self._start(
-            error.status,
+            status_of(error, self.path),
             {
                 **headers_of(error),
                 "x-gateway-config": self._services.catalogue.current.epoch,

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.body import read_body, require_json
-from gateway.api.errors import body_of, headers_of
+from gateway.api.errors import body_of, headers_of, status_of
 from gateway.api.services import Services
 from gateway.errors import GatewayError, NotAuthenticated, PermissionDenied
 from gateway.governance.validators import decode_object
@@ -195,7 +195,8 @@ def error_response(error: GatewayError, path: str, request_id: str) -> Response:
     body, media_type = body_of(error, path, request_id)
     if error.status >= 500 and not isinstance(error, (NotAuthenticated, PermissionDenied)):
         _log.warning("answered %s %s: %s", error.status, error.code, error.message)
-    return Response(body, error.status, {**headers_of(error), "x-request-id": request_id}, media_type)
+    headers = {**headers_of(error), "x-request-id": request_id}
+    return Response(body, status_of(error, path), headers, media_type)
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -85,7 +85,10 @@ def anthropic_error(error: GatewayError, request_id: str) -> dict[str, Any]:
     """Anthropic's error object."""
     message = f"{error.message} ({error.mend})" if error.mend else error.message
     kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
-    return {"type": "error", "error": {"type": kind, "message": message, "code": error.code}, "request_id": request_id}
+    inner: dict[str, Any] = {"type": kind, "message": message, "code": error.code}
+    if error.details:
+        inner["details"] = _public(error.details)
+    return {"type": "error", "error": inner, "request_id": request_id}
 
 
 def dialect_of(path: str) -> str:
@@ -103,6 +106,12 @@ def body_of(error: GatewayError, path: str, request_id: str) -> tuple[bytes, str
     if dialect == "anthropic":
         return _ENCODER.encode(anthropic_error(error, request_id)), "application/json"
     return _ENCODER.encode(problem(error, request_id)), "application/problem+json"
+
+
+def status_of(error: GatewayError, path: str) -> int:
+    """The status of the error at the door of ``path``: programs written for OpenAI and Anthropic know a
+    bad request as 400 alone."""
+    return 400 if error.status == 422 and dialect_of(path) != "gateway" else error.status
 
 
 def headers_of(error: GatewayError) -> dict[str, str]:

@@ -18,6 +18,7 @@ from gateway.errors import Unavailable
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
+from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.chat import ChatService
@@ -53,7 +54,10 @@ class Asked:
 class ResponsesService:
     """Answers ``/v1/responses`` for whoever asks: the door, and the lines of a batch."""
 
-    def __init__(self, chat: ChatService, store: ResponseStore, policy: StoreResponses) -> None:
+    def __init__(
+        self, chat: ChatService, store: ResponseStore, policy: StoreResponses, catalogue: Callable[[], Catalogue]
+    ) -> None:
+        self._catalogue = catalogue
         self._chat = chat
         self._store = store
         self._policy = policy
@@ -67,7 +71,8 @@ class ResponsesService:
                 history += [*kept.input, *kept.body["output"]]
         request = responses.decode(body, history)
         wanted = request.store if self._policy == "unless_refused" else body.get("store") is True
-        return Asked(msgspec.structs.replace(request, store=wanted and self._policy != "never"))
+        store = wanted and self._policy != "never" and not self._takes_out(request.chat.model)
+        return Asked(msgspec.structs.replace(request, store=store))
 
     async def complete(self, caller: Caller, asked: Asked, call: CallContext) -> tuple[dict[str, Any], AnswerMeta]:
         """The whole response, kept before it is told."""
@@ -81,6 +86,12 @@ class ResponsesService:
         stream = await self._chat.stream(caller, asked.request.chat, call)
         encoder = EventEncoder(asked.request, asked.request.chat.model, asked.name, asked.created)
         return ResponseStream(stream, encoder, lambda body: self._keep(caller, asked, body))
+
+    def _takes_out(self, model: str) -> bool:
+        """Whether a guard of the model takes something out that the caller's response has in it again: that is
+        kept nowhere."""
+        spec = self._catalogue().models.get(model)
+        return spec is not None and any(guard.action == "redact" for guard in spec.guards)
 
     async def _keep(self, caller: Caller, asked: Asked, body: dict[str, Any]) -> None:
         """A response that cannot be kept says so: it was paid for, so it is told all the same."""

@@ -21,11 +21,13 @@ from sqlalchemy import (
 
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
+from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_line", "budget", "budget_lease", "counter",
     "definition", "edge", "entry", "event", "file", "file_part", "hold", "hold_budget", "idempotency",
-    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "response", "run", "step",
+    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
+    "prompt_result", "response", "run", "step",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
 
@@ -369,52 +371,4 @@ model_alias = Table(
     Column("previous", Integer),  # what rollback goes back to
     Column("updated_by", Text, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
-)
-
-prompt = Table(
-    "prompt",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("template", Text, nullable=False),
-    Column("variables", Text, nullable=False),  # JSON list of names
-    Column("hash", Text, nullable=False),
-    Column("created_by", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("messages", Text, nullable=False, server_default="[]"),  # a chat's turns, JSON; empty for one text
-    Column("inputs", Text, nullable=False, server_default="[]"),  # what each variable may be, JSON
-    Column("defaults", Text, nullable=False, server_default="{}"),  # model, parameters, response_format, JSON
-    Column("comment", Text, nullable=False, server_default=""),
-)
-
-#: Every move of every label; the newest says where it points.
-prompt_label_move = Table(
-    "prompt_label_move",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("label", Text, primary_key=True),
-    Column("revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("targets", Text, nullable=False),  # versions and weights, JSON; none: taken away
-    Column("previous", BigInteger),  # the revision that a rollback goes back to
-    Column("action", Text, nullable=False),  # set rollback remove
-    Column("by", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("reason", Text, nullable=False),
-)
-
-#: What became of calls, summed by day and class of latency; see registry/prompt_results.py.
-prompt_result = Table(
-    "prompt_result",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True, autoincrement=False),
-    Column("label", Text, primary_key=True),
-    Column("day", Integer, primary_key=True, autoincrement=False),
-    Column("bucket", Integer, primary_key=True, autoincrement=False),
-    Column("calls", BigInteger, nullable=False),
-    Column("failures", BigInteger, nullable=False),
-    Column("cost", BigInteger, nullable=False),
-    Column("micros", BigInteger, nullable=False),
-    Column("scores", BigInteger, nullable=False),
-    Column("score", Float, nullable=False),
 )

@@ -145,6 +145,14 @@ def test_an_openai_stream_by_the_anthropic_door(house: House) -> None:
     assert "".join(texts) == "Hello"
 
 
+def test_a_thread_is_refused_in_the_words_that_let_the_sdk_go_on(house: House) -> None:
+    found = house.ask("POST", PATH, {**HELLO, "thread": {"type": "create"}})
+    assert (found.status, found.body["error"]["type"]) == (400, "invalid_request_error")
+    assert found.body["error"]["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    house.upstream.play(answer(anthropic_answer()))
+    assert house.ask("POST", PATH, {**HELLO, "thread": None}).status == 200
+
+
 @pytest.mark.parametrize(
     ("change", "status", "kind"),
     [
@@ -160,7 +168,7 @@ def test_a_refusal_in_anthropics_words(house: House, change: dict[str, Any], sta
     found = house.ask("POST", PATH, {**HELLO, **change})
     assert found.body["type"] == "error", found.body
     assert found.body["error"]["type"] == kind
-    assert found.status in (status, 422)
+    assert found.status == status
     assert found.body["request_id"] == found.headers["x-request-id"]
     assert house.upstream.sent == []
 

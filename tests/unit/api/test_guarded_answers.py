@@ -84,7 +84,7 @@ def test_a_schema_that_is_none_is_refused_before_any_call(house: House) -> None:
         found = structured(
             house, "g-schema", form={"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
         )
-        assert (found.status, found.body["error"]["param"]) == (422, "response_format")
+        assert (found.status, found.body["error"]["param"]) == (400, "response_format")
     assert house.upstream.sent == []
 
 

@@ -288,5 +288,5 @@ def test_embeddings_are_guarded(house: House) -> None:
     assert house.upstream.sent[0].body["input"] == ["a [EMAIL_1]", "b [EMAIL_1] [EMAIL_2]"]
     refused = house.ask("POST", "/v1/embeddings", {**body, "input": ["fine", SECRET]})
     assert (refused.status, refused.body["error"]["param"]) == (400, "input[1]")
-    assert house.ask("POST", "/v1/embeddings", {**body, "input": [[1, 2]]}).status == 422
+    assert house.ask("POST", "/v1/embeddings", {**body, "input": [[1, 2]]}).status == 400
     assert len(house.upstream.sent) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import ValidationFailed
+from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.call_signatures import signatures_of, signed_id, split_id
 from gateway.models.llm_models import (
     Chat,
@@ -38,7 +38,7 @@ _OWN_STOPS = frozenset(
 )
 _READ = frozenset(
     {"model", "messages", "max_tokens", "system", "temperature", "top_p", "stop_sequences", "stream", "tools"}
-    | {"tool_choice", "metadata"}
+    | {"tool_choice", "metadata", "thread"}
 )
 _EXTRA = frozenset(
     {"top_k", "thinking", "service_tier", "container", "mcp_servers", "context_management", "output_config"}
@@ -64,6 +64,15 @@ def decode(body: Mapping[str, Any]) -> AnthropicRequest:
     for name in body:
         if name not in _READ and name not in _EXTRA:
             raise ValidationFailed(f"{name[:100]}: no such parameter", mend="see the messages API", param=name[:100])
+    if body.get("thread") is not None:
+        # Anthropic's SDKs know this code: they go on by sending the whole conversation with each call.
+        raise NotSupported(
+            "thread: conversations are not kept here",
+            mend="send the whole conversation",
+            param="thread",
+            error_code="thread_unsupported_request",
+            unsupported=["thread"],
+        )
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise ValidationFailed("model: a text is expected", param="model")

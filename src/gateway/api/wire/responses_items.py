@@ -92,7 +92,9 @@ class Conversation:
         elif kind == "reasoning":
             self._reported.append("reasoning")
         elif kind in _HOSTED_ITEMS:
-            raise NotSupported(f"{place}: items of type {kind} are not taken here", param=f"{place}.type")
+            # Vercel's AI SDK points at earlier items unless it is told that nothing is kept.
+            mend = "send the item itself (SDKs do with store: false)" if kind == "item_reference" else ""
+            raise NotSupported(f"{place}: items of type {kind} are not taken here", mend=mend, param=f"{place}.type")
         else:
             raise ValidationFailed(
                 f"{place}.type: message, function_call, function_call_output or reasoning is expected",
