@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, GuardBlocked, UpstreamError
+from gateway.errors import GatewayError, GuardBlocked, IdempotencyMismatch, UpstreamError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _TYPES_AT = "https://gnanam.example/errors/"
@@ -110,8 +110,9 @@ def body_of(error: GatewayError, path: str, request_id: str) -> tuple[bytes, str
 
 def status_of(error: GatewayError, path: str) -> int:
     """The status of the error at the door of ``path``: programs written for OpenAI and Anthropic know a
-    bad request as 400 alone."""
-    return 400 if error.status == 422 and dialect_of(path) != "gateway" else error.status
+    bad request as 400 alone. (A key used twice is 422 everywhere.)"""
+    bad = error.status == 422 and not isinstance(error, IdempotencyMismatch)
+    return 400 if bad and dialect_of(path) != "gateway" else error.status
 
 
 def headers_of(error: GatewayError) -> dict[str, str]:

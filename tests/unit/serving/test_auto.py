@@ -69,7 +69,7 @@ def test_where_nothing_fits_each_candidate_is_named_with_its_reason(house: House
     wanted = {"/v1/responses": ("model", "input", "max_output_tokens")}.get(path, ("model", "messages", "max_tokens"))
     limits = {"x-gateway-min-quality": "0.8", "x-gateway-max-cost-usd": "0.001"}
     found = house.ask("POST", path, {name: body[name] for name in wanted}, headers=limits)
-    assert found.status == 422
+    assert found.status == 400
     assert found.body["error"]["code"] == "no_model_fits"
     message = found.body["error"]["message"]
     assert "t-plain: its quality is 0.50" in message
@@ -96,7 +96,7 @@ def test_where_nothing_fits_each_candidate_is_named_with_its_reason(house: House
 def test_a_wrong_limit_is_refused_by_name(house: House, name: str, value: str) -> None:
     header = f"x-gateway-{name}"
     found = ask(house, limits={header: value})
-    assert (found.status, found.body["error"]["param"]) == (422, header)
+    assert (found.status, found.body["error"]["param"]) == (400, header)
     rest: dict[str, Any] = {"model_config": {"name": "t-auto"}, "input_data": {"prompt": "Hello"}}
     assert house.ask("POST", "/execute/llm", rest, headers={header: value}).body["param"] == header
     field = f"model_config.selection.{name.replace('-', '_')}"
@@ -122,9 +122,9 @@ def test_limits_for_a_model_that_is_named_are_refused_not_dropped(house: House) 
     house.upstream.play(answer(openai_answer()))
     limits = {"x-gateway-max-cost-usd": "1"}
     found = ask(house, "t-plain", limits=limits)
-    assert (found.status, found.body["error"]["param"]) == (422, "selection")
+    assert (found.status, found.body["error"]["param"]) == (400, "selection")
     vectors = {"model": "t-embed", "input": "x"}
-    assert house.ask("POST", "/v1/embeddings", vectors, headers=limits).status == 422
+    assert house.ask("POST", "/v1/embeddings", vectors, headers=limits).status == 400
     assert not house.upstream.sent
     assert ask(house, "t-plain", limits=FIXED).status == 200, "nothing is left to chance anyway"
 
