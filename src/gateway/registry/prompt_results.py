@@ -78,6 +78,8 @@ class PromptResults:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
+        #: Held while counts are on their way to the store: whoever flushes waits for those, too.
+        self._writing = threading.Lock()
         self._counted: dict[ResultKey, Counts] = {}
         self._flushing: threading.Thread | None = None
         self._now = threading.Event()
@@ -96,6 +98,10 @@ class PromptResults:
 
     def flush(self) -> None:
         """Writes what was counted. Where the database does not answer it is kept for the next time."""
+        with self._writing:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             counted, self._counted = self._counted, {}
             self._now.set()
