@@ -7,10 +7,9 @@ written as they come. A client that leaves ends the upstream call, and its accou
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -19,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.api.body import read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
+from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
 from gateway.api.responses_door import ResponseStream
@@ -39,7 +39,6 @@ from gateway.telemetry.traces import child_of
 
 _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_PING_SECONDS = 10.0
 _SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -253,18 +252,14 @@ class _Exchange:
         failure: Callable[[GatewayError, str], bytes],
     ) -> None:
         """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
-        gone = asyncio.create_task(self._gone())
+        watch = Watch(self._receive, self._write)
         try:
             await self._start(200, {**answer_headers(stream.meta, final=False), **_SSE})
             try:
-                async for delta in _with_pings(stream, gone):
-                    if delta is None:
-                        await self._write(b": ping\n\n")
-                        continue
+                async for delta in stream:
                     for chunk in pieces.encode(delta):
+                        watch.heard = True
                         await self._write(line(chunk))
-                if gone.done():
-                    return
                 for chunk in pieces.end(stream.usage):
                     await self._write(line(chunk))
                 if last:
@@ -273,8 +268,11 @@ class _Exchange:
                 _log.warning("a stream of %s ended badly: %s", stream.meta.model, error.message)
                 await self._write(failure(error, self.request_id))
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        except asyncio.CancelledError:
+            if not watch.left:
+                raise
         finally:
-            gone.cancel()
+            watch.end()
             await stream.aclose()
 
     async def _write(self, data: bytes) -> None:
@@ -289,41 +287,6 @@ class _Exchange:
             named["request-id"] = self.request_id
         encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in named.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
-
-    async def _gone(self) -> None:
-        """Returns when the client has left."""
-        while (await self._receive())["type"] != "http.disconnect":
-            continue
-
-
-async def _with_pings(
-    stream: ChatStream | KeptStream | ResponseStream, gone: asyncio.Task[None]
-) -> AsyncIterator[Delta | None]:
-    """The pieces, ``None`` after each silence, and the end at once where the client has left."""
-    pieces = aiter(stream)
-    coming: asyncio.Future[Delta] | None = None
-    try:
-        while True:
-            coming = coming or asyncio.ensure_future(anext(pieces))
-            waiting: set[asyncio.Future[Any]] = {coming, gone}
-            await asyncio.wait(waiting, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                try:
-                    delta = coming.result()
-                except StopAsyncIteration:
-                    return
-                coming = None
-                yield delta
-            elif gone.done():
-                return
-            else:
-                yield None
-    finally:
-        if coming is not None and not coming.done():
-            coming.cancel()
-            with contextlib.suppress(asyncio.CancelledError, GatewayError, StopAsyncIteration):  # hung up on purpose
-                await coming
-        await pieces.aclose()  # type: ignore[attr-defined]  # an async generator: closing it settles the call
 
 
 def _openai_line(chunk: dict[str, Any]) -> bytes:

@@ -106,7 +106,7 @@ class Identity:
         self._clock = clock
         self._tokens = JwtVerifier(jwt, clock, jwks) if jwt is not None else None
         self._cache_seconds = cache_seconds
-        self._cache: OrderedDict[str, tuple[float, KeyRecord | None]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[float, KeyRecord | None, Caller | None]] = OrderedDict()
         self._lock = threading.Lock()
 
     # -- who calls --------------------------------------------------------------------------------
@@ -134,11 +134,10 @@ class Identity:
             digest = hash_key(_credential(headers))
         except NotAuthenticated:
             return None
-        with self._lock:
-            found = self._cache.get(digest)
+        found = self._cache.get(digest)
         if found is None or found[1] is None or self._clock.monotonic() >= found[0]:
             return None
-        return _caller_of_key(found[1]) if found[1].usable(self._clock.now()) else None
+        return found[2] if found[1].usable(self._clock.now()) else None
 
     def mint_token(self, caller: Caller) -> MintedToken:
         """A short token for whoever shows an API key. ``NotAuthenticated`` for a caller without one,
@@ -300,7 +299,8 @@ class Identity:
                 return found[1]
         record = find(name)
         with self._lock:
-            self._cache[name] = (now + self._cache_seconds, record)
+            caller = None if record is None else _caller_of_key(record)
+            self._cache[name] = (now + self._cache_seconds, record, caller)
             self._cache.move_to_end(name)
             while len(self._cache) > _CACHE_SIZE:
                 self._cache.popitem(last=False)
