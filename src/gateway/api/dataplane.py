@@ -21,6 +21,7 @@ from gateway.api.errors import anthropic_error, body_of, headers_of, openai_erro
 from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
+from gateway.api.ready import before_waiting
 from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
@@ -252,21 +253,29 @@ class _Exchange:
         failure: Callable[[GatewayError, str], bytes],
     ) -> None:
         """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
-        watch = Watch(self._receive, self._write)
+        watch, lines = Watch(self._receive, self._write), list[bytes]()
+
+        def take(delta: Delta) -> None:
+            lines.extend([line(chunk) for chunk in pieces.encode(delta)])
+
+        async def flush() -> None:
+            """What has come together goes out together."""
+            if lines:
+                data = b"".join(lines)
+                lines.clear()
+                watch.heard = True
+                await self._write(data)
+
         try:
             await self._start(200, {**answer_headers(stream.meta, final=False), **_SSE})
             try:
-                async for delta in stream:
-                    for chunk in pieces.encode(delta):
-                        watch.heard = True
-                        await self._write(line(chunk))
-                for chunk in pieces.end(stream.usage):
-                    await self._write(line(chunk))
-                if last:
-                    await self._write(last)
+                await before_waiting(aiter(stream), take, flush)
+                lines.extend([line(chunk) for chunk in pieces.end(stream.usage)])
+                lines.append(last)
             except GatewayError as error:
                 _log.warning("a stream of %s ended badly: %s", stream.meta.model, error.message)
-                await self._write(failure(error, self.request_id))
+                lines.append(failure(error, self.request_id))
+            await flush()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         except asyncio.CancelledError:
             if not watch.left:

@@ -107,6 +107,8 @@ class Identity:
         self._tokens = JwtVerifier(jwt, clock, jwks) if jwt is not None else None
         self._cache_seconds = cache_seconds
         self._cache: OrderedDict[str, tuple[float, KeyRecord | None, Caller | None]] = OrderedDict()
+        #: Keys that somebody looks up before what is remembered of them is too old.
+        self._renewing: set[str] = set()
         self._lock = threading.Lock()
 
     # -- who calls --------------------------------------------------------------------------------
@@ -135,7 +137,13 @@ class Identity:
         except NotAuthenticated:
             return None
         found = self._cache.get(digest)
-        if found is None or found[1] is None or self._clock.monotonic() >= found[0]:
+        if found is None or found[1] is None:
+            return None
+        left = found[0] - self._clock.monotonic()
+        if left <= 0:
+            return None
+        if left < self._cache_seconds / 3 and digest not in self._renewing:
+            self._renewing.add(digest)  # one asks anew, before all have to
             return None
         return found[2] if found[1].usable(self._clock.now()) else None
 
@@ -295,9 +303,12 @@ class Identity:
         now = self._clock.monotonic()
         with self._lock:
             found = self._cache.get(name)
-            if found is not None and now < found[0]:
+            if found is not None and now < found[0] and name not in self._renewing:
                 return found[1]
-        record = find(name)
+        try:
+            record = find(name)
+        finally:
+            self._renewing.discard(name)
         with self._lock:
             caller = None if record is None else _caller_of_key(record)
             self._cache[name] = (now + self._cache_seconds, record, caller)

@@ -7,7 +7,6 @@ reservation back; one that may have been worked on is charged by estimate and sa
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -282,7 +281,7 @@ class ChatService:
             refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
-        return dataclasses.replace(order, chat=ready, guard=guard)
+        return msgspec.structs.replace(order, chat=ready, guard=guard)
 
     # -- parts ------------------------------------------------------------------------------------
 

@@ -166,12 +166,10 @@ class ChatPath:
                 mend="leave it out, or do not ask for strictness",
                 param=dropped[0],
             )
-        card = self._card(spec, provider)
+        card, bound = self._card(spec, provider), input_tokens_bound(ready)
         most = worst_case(
             card,
-            input_tokens=input_tokens_bound(ready)
-            if spec.count == "bytes"
-            else await self._exact(provider, spec, ready),
+            input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
             max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
             n=ready.n,
             max_seconds=provider.timeouts.total,
@@ -184,7 +182,7 @@ class ChatPath:
         account = await self._accounts.open(caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes)
         started = time.perf_counter_ns()
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
-        return Attempt(spec, model, ready, card, account, dropped, started, estimate(ready), provider.type, patience)
+        return Attempt(spec, model, ready, card, account, dropped, started, max(1, bound // 4), provider.type, patience)
 
     def _card(self, spec: ModelSpec, provider: ProviderSpec) -> PriceCard:
         """What the deployment asks now; looked up anew every second."""

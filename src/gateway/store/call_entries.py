@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway.clock import SECOND
 from gateway.ledger.entry import BudgetAlert, Entry
 from gateway.ledger.intents import Done, Released
-from gateway.money import plain, usd
+from gateway.money import plain_usd
 from gateway.security.audit import AuditDraft, AuditRecord, draft_of
 from gateway.store.audit_store import append_records
 from gateway.store.budget_leases import spend_from_share
@@ -142,7 +142,7 @@ def _draft(item: Done) -> AuditDraft:
     if item.entry is not None:
         detail["entry_id"] = item.entry.entry_id
     detail |= {
-        "cost_usd": "0" if item.entry is None else plain(usd(item.entry.cost)),
+        "cost_usd": "0" if item.entry is None else plain_usd(item.entry.cost),
         "door": opened.door,
         "key_id": charge.key_id,
         "task_id": charge.task_id,
