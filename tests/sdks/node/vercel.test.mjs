@@ -43,12 +43,27 @@ for (const { door, of } of DOORS) {
     });
 
     test(`${door}, ${model}: a conversation goes on from the SDK's own messages`, async () => {
-      // Without store: false the SDK sends references to items that it takes to be kept.
-      const options = { ...asked(of(model)), prompt: undefined, providerOptions: { openai: { store: false } } };
-      const messages = [{ role: "user", content: "First." }];
-      messages.push(...(await generateText({ ...options, messages })).response.messages);
-      messages.push({ role: "user", content: kit.QUESTION });
-      assert.equal((await generateText({ ...options, messages })).text, kit.heard(name));
+      // By /v1/responses the SDK points at the items that are kept, unless it is told that none are.
+      for (const store of [undefined, false]) {
+        const options = { ...asked(of(model)), prompt: undefined, providerOptions: { openai: { store } } };
+        const messages = [{ role: "user", content: "First." }];
+        messages.push(...(await generateText({ ...options, messages })).response.messages);
+        messages.push({ role: "user", content: kit.QUESTION });
+        const found = await generateText({ ...options, messages });
+        assert.equal(found.text, kit.heard(name));
+        const pointed = JSON.stringify(found.request.body).includes('"item_reference"');
+        assert.equal(pointed, door === "responses" && store === undefined);
+      }
+    });
+
+    test(`${door}, ${model}: a conversation goes on from streams with tools`, async () => {
+      const options = {
+        ...asked(of(model)), prompt: undefined, tools: { weather }, stopWhen: isStepCount(3),
+      };
+      const messages = [{ role: "user", content: "The weather in two cities?" }];
+      const { result } = await streamed({ ...options, messages });
+      messages.push(...(await result.response).messages, { role: "user", content: kit.QUESTION });
+      assert.ok((await streamed({ ...options, messages })).pieces.length > 0);
     });
 
     test(`${door}, ${model}: tools`, async () => {
