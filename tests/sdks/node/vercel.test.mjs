@@ -10,7 +10,13 @@ import { APICallError, Output, generateText, isStepCount, streamText, tool } fro
 import * as kit from "./kit.mjs";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
-const openai = createOpenAI({ baseURL: `${kit.url}/v1`, apiKey: kit.key });
+/** What the SDK sent last, as it wrote it. */
+let sent = "";
+const noting = (url, init) => {
+  sent = init.body;
+  return fetch(url, init);
+};
+const openai = createOpenAI({ baseURL: `${kit.url}/v1`, apiKey: kit.key, fetch: noting });
 const anthropic = createAnthropic({ baseURL: `${kit.url}/v1`, apiKey: kit.key });
 const DOORS = [
   { door: "responses", of: (model) => openai(model) },
@@ -49,10 +55,10 @@ for (const { door, of } of DOORS) {
         const messages = [{ role: "user", content: "First." }];
         messages.push(...(await generateText({ ...options, messages })).response.messages);
         messages.push({ role: "user", content: kit.QUESTION });
-        const found = await generateText({ ...options, messages });
-        assert.equal(found.text, kit.heard(name));
-        const pointed = JSON.stringify(found.request.body).includes('"item_reference"');
-        assert.equal(pointed, door === "responses" && store === undefined);
+        assert.equal((await generateText({ ...options, messages })).text, kit.heard(name));
+        // Of a model that it knows to reason, it points at items only where reasoning came before them.
+        const points = door === "responses" && store === undefined && model !== "gpt-5";
+        assert.equal(sent.includes('"item_reference"'), points);
       }
     });
 
