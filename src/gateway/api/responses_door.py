@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -66,7 +67,9 @@ class ResponsesService:
         self._store = store
         self._policy = policy
 
-    async def asked(self, caller: Caller, body: Mapping[str, Any]) -> Asked:
+    async def asked(
+        self, caller: Caller, body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Asked:
         """The request with all that its ``previous_response_id`` and its references to items stand for."""
         previous = body.get("previous_response_id")
         history: list[dict[str, Any]] = []
@@ -77,7 +80,7 @@ class ResponsesService:
             find = partial(self._store.several, caller.tenant)
             known = {str(item.get("id")) for item in history}
             body = {**body, "input": await asyncio.to_thread(resolved, body["input"], find, known)}
-        request = responses.decode(body, history)
+        request = responses.decode(body, history, headers)
         wanted = request.store if self._policy == "unless_refused" else body.get("store") is True
         store = wanted and self._policy != "never" and not self._takes_out(request.chat.model)
         return Asked(msgspec.structs.replace(request, store=store))
