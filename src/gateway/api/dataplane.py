@@ -26,6 +26,7 @@ from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.headers import answer_headers, cache_seconds
+from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
@@ -99,7 +100,7 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: _Exchange) -> None:
-        request = openai.decode(await exchange.body(prompted.for_chat))
+        request = openai.decode(await exchange.body(prompted.for_chat), exchange.headers)
         request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         name = new_id("chatcmpl")
         if not request.stream:
@@ -114,7 +115,7 @@ class DataPlane:
 
     async def _responses(self, exchange: _Exchange) -> None:
         service, caller = self._services.respond, exchange.caller
-        asked = await service.asked(caller, await exchange.body(prompted.for_responses))
+        asked = await service.asked(caller, await exchange.body(prompted.for_responses), exchange.headers)
         if exchange.prompt is not None:
             asked.request = prompted.responded(asked.request, exchange.prompt)
         context = exchange.context("openai")
@@ -130,7 +131,7 @@ class DataPlane:
         await exchange.stream(stream, stream, _anthropic_line, b"", failure)
 
     async def _messages(self, exchange: _Exchange) -> None:
-        request = anthropic.decode(await exchange.body(prompted.for_messages))
+        request = anthropic.decode(await exchange.body(prompted.for_messages), exchange.headers)
         request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         name = new_id("msg")
         if not request.stream:
@@ -151,7 +152,7 @@ class DataPlane:
 
     async def _count_tokens(self, exchange: _Exchange) -> None:
         body = {"max_tokens": 1, **await exchange.body(prompted.for_messages)}
-        count = await self._services.chat.count_tokens(exchange.caller, anthropic.decode(body).chat)
+        count = await self._services.chat.count_tokens(exchange.caller, anthropic.decode(body, exchange.headers).chat)
         await exchange.json({"input_tokens": count.tokens}, {"x-gateway-count": count.basis})
 
     async def _models(self, exchange: _Exchange) -> None:
@@ -190,6 +191,8 @@ class _Exchange:
         self._send = send
         self.path: str = scope["path"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if len(self.headers) < len(scope["headers"]):
+            self.headers |= repeated(scope["headers"])
         self.request_id = request_id_of(self.headers.get("x-request-id", ""))
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
