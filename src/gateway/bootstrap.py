@@ -27,6 +27,7 @@ from gateway.errors import ConfigurationInvalid
 from gateway.ids import new_id
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.stated_prices import check_stated
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -150,7 +151,8 @@ def make_core(settings: Settings) -> Core:
     logs.set_up(settings.log_level, settings.log_format)
     clock = SystemClock()
     database = Database(settings.database_url)
-    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_workflows)
+    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_catalogue)
+    check_prices(catalogue.current)
     artifacts = SqlArtifactStore(database, clock)
     events = SqlEventStore(database)
     metrics, health = Metrics(gateway.__version__), Health(clock)
@@ -328,6 +330,18 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
             core.learner.exchange()
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
+
+
+def check_catalogue(catalogue: Catalogue) -> None:
+    """A ``GatewayError`` for a configuration that must not come into force."""
+    check_workflows(catalogue)
+    check_prices(catalogue)
+
+
+def check_prices(catalogue: Catalogue) -> None:
+    """``ConfigurationInvalid`` for a price in models.yaml that nobody could charge by."""
+    for spec in catalogue.models.values():
+        check_stated(spec.name, spec.price)
 
 
 def check_workflows(catalogue: Catalogue) -> None:

@@ -150,6 +150,19 @@ class Native(Struct, frozen=True):
     event: dict[str, Any] | None
 
 
+class UsageDetail(Struct, frozen=True, omit_defaults=True):
+    """Tokens of a call that have prices of their own, each counted in ``Usage`` as well: sound and images
+    are part of input and output (``cached_audio`` also of the cached input), ``cache_write_long`` (kept for
+    an hour rather than minutes) is part of the cache-written input."""
+
+    input_audio: int = 0
+    output_audio: int = 0
+    cached_audio: int = 0
+    input_image: int = 0
+    output_image: int = 0
+    cache_write_long: int = 0
+
+
 class Usage(Struct, frozen=True):
     """Tokens of one call.
 
@@ -163,6 +176,8 @@ class Usage(Struct, frozen=True):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     basis: UsageBasis = "none"
+    #: ``None`` where no token has a price beside those of its class: nearly always.
+    detail: UsageDetail | None = None
 
     @property
     def total_tokens(self) -> int:

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.clock import SECOND
 from gateway.errors import GatewayError, NoModelFits, NotSupported, UpstreamError
-from gateway.governance.policy import input_tokens_bound, output_tokens_bound
+from gateway.governance.policy import has_media, input_tokens_bound, output_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.models.call import CallContext
@@ -38,6 +38,9 @@ from gateway.serving.failover import Tries, follow, race
 from gateway.serving.selecting import USUAL_OUTPUT, Deployments, Selector
 from gateway.serving.tokens import SILENCE, Said, TokenService
 
+#: Price cards that are remembered: callers choose the names of service tiers.
+_MOST_CARDS = 10_000
+
 
 class ChatPath:
     """Takes admitted orders to an answer; one instance an event loop."""
@@ -54,7 +57,7 @@ class ChatPath:
         self.tokens = tokens
         self._accounts = accounts
         self._health = health
-        self._cards: dict[str, tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
+        self._cards: dict[tuple[str, str], tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
         self._selector = Selector(deployments, accounts.now, standings)
 
     async def through(
@@ -166,12 +169,14 @@ class ChatPath:
                 mend="leave it out, or do not ask for strictness",
                 param=dropped[0],
             )
-        card, bound = self._card(spec, provider), input_tokens_bound(ready)
+        tier = ready.extra.get("service_tier") if ready.extra else None
+        card, bound = self._card(spec, provider, tier if isinstance(tier, str) else ""), input_tokens_bound(ready)
         most = worst_case(
             card,
             input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
             max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
             n=ready.n,
+            media=card.media and has_media(ready),
             max_seconds=provider.timeouts.total,
         )
         if ready.max_tokens is None and most > 0:
@@ -184,14 +189,16 @@ class ChatPath:
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
         return Attempt(spec, model, ready, card, account, dropped, started, max(1, bound // 4), provider.type, patience)
 
-    def _card(self, spec: ModelSpec, provider: ProviderSpec) -> PriceCard:
-        """What the deployment asks now; looked up anew every second."""
+    def _card(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> PriceCard:
+        """What the deployment asks now for that service tier; looked up anew every second."""
         now = self._accounts.now()
-        kept = self._cards.get(spec.name)
+        kept = self._cards.get((spec.name, tier))
         if kept is not None and kept[0] is spec and kept[1] is provider and kept[2] == now // SECOND:
             return kept[3]
-        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now)
-        self._cards[spec.name] = (spec, provider, now // SECOND, card)
+        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now, service_tier=tier)
+        if len(self._cards) > _MOST_CARDS:
+            self._cards = {}
+        self._cards[spec.name, tier] = (spec, provider, now // SECOND, card)
         return card
 
     async def _exact(self, provider: ProviderSpec, spec: ModelSpec, chat: Chat) -> int:
