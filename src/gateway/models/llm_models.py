@@ -163,7 +163,7 @@ class UsageDetail(Struct, frozen=True, omit_defaults=True):
     cache_write_long: int = 0
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens of one call.
 
     ``input_tokens`` counts all input, cached and cache-written included; ``output_tokens`` counts
@@ -178,6 +178,8 @@ class Usage(Struct, frozen=True):
     basis: UsageBasis = "none"
     #: ``None`` where no token has a price beside those of its class: nearly always.
     detail: UsageDetail | None = None
+    #: What the provider told wrong or not at all, so that it was counted here: names such as ``usage_missing``.
+    odd: tuple[str, ...] = ()
 
     @property
     def total_tokens(self) -> int:

@@ -187,7 +187,8 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
             cache_write_tokens=written,
             basis="provider",
             detail=UsageDetail(cache_write_long=written_long) if written_long else before.detail,
-        )
+        ),
+        before,
     )
 
 

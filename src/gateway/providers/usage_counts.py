@@ -1,8 +1,8 @@
 """Reads the counts of tokens that a provider tells, whatever it tells.
 
 A count that is no whole number (a text, a fraction, a list) is not told. A usage without input and output is
-no usage: the tokens are then counted here. Negative and absurd counts are kept as they are: the ledger mends
-them by its rules, and says so.
+no usage: in a stream the one before it stands, and where there is none the tokens are counted here. Negative
+and absurd counts are kept as they are: the ledger mends them by its rules, and says so.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from gateway.models.llm_models import Usage, UsageDetail
 
 #: Far above any count and far below what an integer of JSON may hold.
 _BEYOND = 10**15
+NONE = Usage()
 
 
 def count_of(raw: Mapping[str, Any], name: str, otherwise: int = 0) -> int:
@@ -32,9 +33,9 @@ def part_of(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def told(usage: Usage) -> Usage:
-    """The usage, or none at all where it tells nothing."""
-    return usage if usage.input_tokens or usage.output_tokens else Usage()
+def told(usage: Usage, before: Usage = NONE) -> Usage:
+    """The usage, or the one ``before`` where it tells nothing."""
+    return usage if usage.input_tokens or usage.output_tokens else before
 
 
 def google_detail(raw: Mapping[str, Any]) -> UsageDetail | None:
