@@ -22,6 +22,7 @@ from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.serving.feedback import FeedbackService
+from gateway.serving.price_desk import PriceDesk
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.run_reader import SqlRunReader
@@ -99,6 +100,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         chat=serving.chat,
         embed=serving.embed,
         predict=serving.predict,
+        prices=PriceDesk(lambda: core.catalogue.current, core.ledger, core.clock),
         desk=desk,
         registry=core.registry,
         prompts=core.prompts,

@@ -24,6 +24,7 @@ from gateway.serving.feedback import FeedbackService
 from gateway.serving.learner import Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
+from gateway.serving.price_desk import PriceDesk
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
 from gateway.store.file_store import SqlFileStore
@@ -49,6 +50,7 @@ class Services:
     chat: ChatService
     embed: EmbedService
     predict: PredictService
+    prices: PriceDesk
     desk: Desk
     registry: ModelRegistry
     prompts: PromptService

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tokens": ("tokens", "make_app", "Count tokens, and see what could be saved."),
     "prompts": ("prompts", "make_app", "Prompt templates."),
     "keys": ("keys", "make_app", "API keys."),
+    "prices": ("prices", "make_app", "What models ask."),
     "budgets": ("budgets", "make_app", "Spending limits."),
     "usage": ("usage", "usage", "What was used and what it cost."),
     "ledger": ("verify", "make_ledger_app", "Prove the ledger."),

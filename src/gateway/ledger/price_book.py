@@ -17,7 +17,7 @@ from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, Tiere
 from msgspec import structs
 
 from gateway.clock import SECOND
-from gateway.ledger.price_card import PriceCard, Rates, Tier
+from gateway.ledger.price_card import BATCH_MARK, TIER_MARK, PriceCard, Rates, Tier
 
 #: Our provider types → the identifiers of genai-prices. A type not here needs a ``price`` of its own.
 PROVIDERS: Mapping[str, str] = MappingProxyType(
@@ -86,8 +86,8 @@ def book_card(
     return PriceCard(
         name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}"
         + (f"@{since}" if since else "")
-        + (" batch" if batch else "")
-        + (f" {service_tier}" if asked is tier else ""),
+        + (BATCH_MARK if batch else "")
+        + (f"{TIER_MARK}{service_tier}" if asked is tier else ""),
         source=(provider.pricing_urls or ["genai-prices"])[0],
         **structs.asdict(base),
         per_call=calls / 1000 if isinstance(calls, Decimal) else None,

@@ -9,6 +9,8 @@ from msgspec.structs import force_setattr
 
 #: Prices are held to 18 decimals of a dollar, so that a token's share of a million has 24.
 PRICE_DECIMALS = 18
+#: What a card's name ends with where it is that of a batch API, or of a service tier.
+BATCH_MARK, TIER_MARK = " batch", " tier="
 #: What the ``price`` of a row may say of the provider's batch API; see ``ledger.batch_price``.
 BATCH_FIELDS = frozenset({"batch_discount", "batch_input_per_million", "batch_output_per_million"})
 
@@ -117,6 +119,12 @@ class PriceCard(Struct, frozen=True):
         if len(self.table) == 1:
             return self.table
         return tuple(rates for rates in self.table if input_tokens > rates.above_input_tokens)
+
+
+def variant_of(name: str) -> tuple[str, bool, str]:
+    """What a card's name says: the name of the usual card, whether it is that of batches, and the service tier."""
+    usual, _, tier = name.partition(TIER_MARK)
+    return usual.removesuffix(BATCH_MARK), usual.endswith(BATCH_MARK), tier
 
 
 def scaled(above_input_tokens: int, rates: Rates) -> Scaled:

@@ -15,12 +15,13 @@ from typing import Any, TypeAlias
 
 from gateway.clock import SECOND
 from gateway.errors import ConfigurationInvalid
-from gateway.ledger.price_card import BATCH_FIELDS, PRICE_DECIMALS, PriceCard, Rates, Tier
+from gateway.ledger.price_card import BATCH_FIELDS, PRICE_DECIMALS, TIER_MARK, PriceCard, Rates, Tier
 
 #: What a row may hold: nothing, a card, cards, or ``none``.
 Stated: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | None
 
 NONE = "none"
+NONE_CARD = "models.yaml: none"
 _RATES = Rates.__struct_fields__
 _WHOLE_CALL = ("per_call", "per_second", "per_row")
 _NOT_PRICES = frozenset({"source", "currency", "valid_from", "known_from"})
@@ -70,7 +71,7 @@ def check_stated(model_name: str, stated: Stated) -> None:
 def none_card() -> PriceCard:
     """The card of a model whose operator says ``price: none``: stated not to be charged, not unknown."""
     zero = Decimal(0)
-    return PriceCard("models.yaml: none", "models.yaml", zero, zero, per_call=zero, per_second=zero, per_row=zero)
+    return PriceCard(NONE_CARD, "models.yaml", zero, zero, per_call=zero, per_second=zero, per_row=zero)
 
 
 def stated_card(model_name: str, written: Mapping[str, Any], service_tier: str = "") -> PriceCard | None:
@@ -94,7 +95,7 @@ def stated_card(model_name: str, written: Mapping[str, Any], service_tier: str =
     for tier, prices in by_tier.items():
         of_tier = _rates(model_name, _only_rates(model_name, prices, f"service_tiers.{tier}"))
         if tier == service_tier:
-            base, tiers, name = of_tier, (), f"{name} {tier}"
+            base, tiers, name = of_tier, (), f"{name}{TIER_MARK}{tier}"
     fixed = {each: price(model_name, each, written.get(each)) for each in _WHOLE_CALL}
     return PriceCard(
         name,

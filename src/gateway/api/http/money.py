@@ -8,8 +8,8 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, texts_of
-from gateway.clock import from_rfc3339, rfc3339
+from gateway.api.http.params import limit_of, texts_of, time_of
+from gateway.clock import rfc3339
 from gateway.errors import ValidationFailed
 from gateway.ledger.budgets import Budget
 from gateway.ledger.cost_tracker import GROUPINGS
@@ -115,19 +115,9 @@ def _where(call: Call) -> UsageFilter:
         kind=call.query("kind"),
         run_id=call.query("run_id"),
         task_id=call.query("task_id"),
-        since=_time(call, "since"),
-        until=_time(call, "until"),
+        since=time_of(call, "since"),
+        until=time_of(call, "until"),
     )
-
-
-def _time(call: Call, name: str) -> int | None:
-    text = call.query(name)
-    if text is None:
-        return None
-    try:
-        return from_rfc3339(text if "T" in text else f"{text}T00:00:00Z")
-    except (ValueError, OverflowError):
-        raise ValidationFailed(f"{name}: a date (2026-01-31) or a time with its zone", param=name) from None
 
 
 def add(doors: Doors) -> None:
