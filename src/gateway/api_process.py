@@ -23,8 +23,10 @@ from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.serving.feedback import FeedbackService
 from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
+from gateway.store.rerate_store import SqlRerateStore
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
@@ -101,6 +103,9 @@ def make_services(core: Core, executor: Executor) -> Services:
         embed=serving.embed,
         predict=serving.predict,
         prices=PriceDesk(lambda: core.catalogue.current, core.ledger, core.clock),
+        rerating=Rerating(
+            lambda: core.catalogue.current, SqlRerateStore(core.database), core.audit, core.clock, core.calls.flush
+        ),
         desk=desk,
         registry=core.registry,
         prompts=core.prompts,

@@ -25,6 +25,7 @@ from gateway.serving.learner import Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
 from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
 from gateway.store.file_store import SqlFileStore
@@ -51,6 +52,7 @@ class Services:
     embed: EmbedService
     predict: PredictService
     prices: PriceDesk
+    rerating: Rerating
     desk: Desk
     registry: ModelRegistry
     prompts: PromptService

@@ -59,6 +59,40 @@ def check(url: Url = None, key: Key = None, as_json: Json = False) -> None:
     raise typer.Exit(1 if odd else 0)
 
 
+def rerate(
+    since: Annotated[str, typer.Argument(help="A date, or a time with its zone.")],
+    until: Annotated[str, typer.Argument(help="A date or time, itself not included.")],
+    team: Annotated[str | None, typer.Option(help="Only this team's calls.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only calls of this model.")] = None,
+    book: Annotated[bool, typer.Option("--book/--dry-run", help="Enter the difference as corrections.")] = False,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """What past calls would cost by the prices known now, by team; --book enters the difference."""
+    body = {"since": since, "until": until, "book": book}
+    body |= {name: value for name, value in (("team", team), ("model", model)) if value is not None}
+    found = connect(url, key).post("/prices/rerate", body)
+    if as_json:
+        show(found)
+        return
+    out = console()
+    for names, groups in ((("team",), found["by_team"]), (("model", "charged_by", "now"), found["by_card"])):
+        table = listing_table(*names, "calls", "charged", "by these prices", "difference")
+        for item in groups:
+            amounts = [f"${plain(item[name])}" for name in ("before_usd", "after_usd", "difference_usd")]
+            table.add_row(*(item[name] or "(none)" for name in names), str(item["entries"]), *amounts)
+        if groups:
+            out.print(table)
+    for item in found["left_out"]:
+        out.print(f"[dim]·[/] {item['entries']} calls left out: {item['reason']}")
+    changed = f"{found['changed']} of {found['entries']} calls differ, by ${plain(found['difference_usd'])} in all"
+    if found["booked"]:
+        out.print(f"[green]✓[/] {changed}; {found['booked']} corrections booked")
+    else:
+        out.print(changed + ("; nothing is booked (--book does)" if found["changed"] and not book else ""))
+
+
 def _amount(card: dict[str, Any], name: str) -> str:
     return f"${plain(card[name])}" if name in card else ""
 
@@ -74,4 +108,5 @@ def make_app() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
     app.command("list")(listing)
     app.command("check")(check)
+    app.command("rerate")(rerate)
     return app

@@ -15,9 +15,9 @@ from gateway.errors import ModelNotFound, PriceUnknown
 from gateway.ledger.cost_tracker import Ledger
 from gateway.ledger.entry import Entry, UsageFilter
 from gateway.ledger.price_card import PriceCard, variant_of
-from gateway.ledger.pricing import LOCAL_TYPES, card_for_llm, card_for_ml, cost_llm
+from gateway.ledger.pricing import LOCAL_TYPES, card_for_llm, card_for_ml
+from gateway.ledger.rerating import cost_again, left_out
 from gateway.ledger.stated_prices import NONE_CARD, cards_of, moment
-from gateway.models.llm_models import Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 
@@ -122,21 +122,10 @@ def card_of(
         return None
 
 
-def usage_of(entry: Entry) -> Usage:
-    """What an entry says that its call used."""
-    return Usage(
-        entry.input_tokens,
-        entry.output_tokens,
-        entry.cached_tokens,
-        entry.cache_write_tokens,
-        entry.reasoning_tokens,
-    )
-
-
 def _changed(card: PriceCard, last: Entry) -> bool:
     name, batch, tier = variant_of(last.price_card)
     if name != card.name:
         return True
-    if batch or tier or last.kind != "llm" or last.outcome == "unresolved" or card.per_second:
+    if batch or tier or last.kind == "correction" or left_out(last, card):
         return False
-    return cost_llm(card, usage_of(last)) != last.cost
+    return cost_again(last, card) != last.cost

@@ -197,6 +197,76 @@ def test_the_command_lists_them(house: House, capsys: pytest.CaptureFixture[str]
     assert json.loads(told)["prices"][0]["card"]["source"] == "first"
 
 
+def sums(house: House, until: str) -> str:
+    """The bill of everything until then."""
+    return json.dumps(house.ask("GET", f"/usage?by=team,model,provider&until={until}").body)
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def test_what_was_charged_by_a_wrong_price_is_corrected_by_entries(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    since = now()
+    for team, tokens in (("red", 1000), ("blue", 50)):
+        house.upstream.play(answer(openai_answer(usage=usage(tokens, 10))))
+        asked = {"model": "p-tiers", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 50}
+        assert house.ask("POST", "/v1/chat/completions", asked, key=house.key("developer", team=team)).status == 200
+    until = now()
+    invoice = sums(house, until)
+    ask = {"since": since, "until": until}
+    assert house.ask("POST", "/prices/rerate", ask).body["changed"] == 0
+    edit(house, '"10"\n      output_per_million: "20"', '"13"\n      output_per_million: "20"')
+
+    dry = house.ask("POST", "/prices/rerate", ask).body
+    assert (dry["entries"], dry["changed"], dry["booked"]) == (2, 1, 0), "the longer one has a tier of its own"
+    assert [(item["team"], item["entries"]) for item in dry["by_team"]] == [("blue", 1)]
+    assert money(dry["difference_usd"]) == Decimal(50 * 3) / 10**6
+    assert sums(house, until) == invoice
+
+    code, told = cli(house, capsys, "prices", "rerate", since, until, "--dry-run")
+    assert (code, "blue" in told, "nothing is booked" in told) == (0, True, True)
+    code, told = cli(house, capsys, "prices", "rerate", since, until, "--book")
+    assert (code, "1 corrections booked" in told) == (0, True)
+    assert sums(house, until) == invoice, "the bill of the past is the same to the last digit"
+    made = house.ask("GET", "/usage/entries?limit=1&team=blue").body["entries"][0]
+    assert (made["kind"], made["outcome"], made["input_tokens"]) == ("correction", "rerated", 0)
+    assert money(made["cost"]) == Decimal(50 * 3) / 10**6
+    assert house.ask("POST", "/prices/rerate", {**ask, "book": True}).body["booked"] == 0, "it is booked once"
+    audited = house.ask("GET", "/audit?action=ledger.rerate").body
+    assert "corrections" in json.dumps(audited)
+
+    edit(house, '"13"\n      output_per_million: "20"', '"10"\n      output_per_million: "20"')
+    back = house.ask("POST", "/prices/rerate", {**ask, "book": True}).body
+    assert (back["booked"], money(back["difference_usd"])) == (1, -Decimal(50 * 3) / 10**6)
+    found = house.services.ledger.verify()
+    assert found.ok, found.problems
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 422),
+        ({"since": "2026-01-02", "until": "2026-01-01"}, 422),
+        ({"since": "2999-01-01", "until": "2999-02-01"}, 422),
+        ({"since": "2026-01-01", "until": "2026-01-02", "book": "yes"}, 422),
+        ({"since": "2026-01-01", "until": "2026-01-02", "boook": True}, 422),
+        ({"since": 3, "until": "2026-01-02"}, 422),
+        ({"since": "2026-01-01", "until": "2026-01-02"}, 200),
+    ],
+)
+def test_a_bad_question_of_rerating_names_its_field(house: House, body: dict[str, Any], status: int) -> None:
+    assert house.ask("POST", "/prices/rerate", body).status == status
+
+
+def test_only_who_may_correct_the_ledger_books(house: House) -> None:
+    body = {"since": "2026-01-01", "until": "2026-01-02", "book": True}
+    assert house.ask("POST", "/prices/rerate", body, key=house.key("operator")).status == 200
+    assert house.ask("POST", "/prices/rerate", body, key=house.key("analyst")).status == 403
+
+
 @pytest.mark.parametrize(
     ("price", "said"),
     [

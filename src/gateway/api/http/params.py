@@ -33,10 +33,14 @@ def whole_of(call: Call, name: str) -> int | None:
 def time_of(call: Call, name: str) -> int | None:
     """A date or a time with its zone, in microseconds; need not be there."""
     text = call.query(name)
-    if text is None:
-        return None
+    return None if text is None else read_time(text, name)
+
+
+def read_time(text: Any, name: str) -> int:
+    """A date or a time with its zone, in microseconds."""
+    given = text if isinstance(text, str) else ""
     try:
-        return from_rfc3339(text if "T" in text else f"{text}T00:00:00Z")
+        return from_rfc3339(given if "T" in given else f"{given}T00:00:00Z")
     except (ValueError, OverflowError):
         raise ValidationFailed(f"{name}: a date (2026-01-31) or a time with its zone", param=name) from None
 

@@ -8,13 +8,29 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import time_of
+from gateway.api.http.params import read_time, time_of
 from gateway.clock import rfc3339
+from gateway.errors import ValidationFailed
+from gateway.governance.validators import refuse_unknown, text_field
 from gateway.ledger.price_card import PriceCard, Rates
+from gateway.money import usd
 from gateway.serving.price_desk import ModelPrice
+from gateway.serving.rerating import Difference
 
 _RATES = Rates.__struct_fields__
 _WHOLE = ("per_call", "per_second", "per_row")
+_RERATE = ("since", "until", "team", "model", "book")
+_RERATE_BODY = {
+    "type": "object",
+    "required": ["since", "until"],
+    "properties": {
+        "since": {"type": "string", "description": "a date, or a time with its zone"},
+        "until": {"type": "string", "description": "not included"},
+        "team": {"type": "string"},
+        "model": {"type": "string"},
+        "book": {"type": "boolean", "default": False, "description": "enter the difference as corrections"},
+    },
+}
 
 
 async def prices(call: Call) -> Response:
@@ -49,6 +65,48 @@ async def check(call: Call) -> Response:
     )
 
 
+async def rerate(call: Call) -> Response:
+    """What the calls of a time would cost by the prices known now; ``book`` enters the difference."""
+    body = await call.body()
+    refuse_unknown(body, _RERATE, "")
+    book = body.get("book", False)
+    if not isinstance(book, bool):
+        raise ValidationFailed("book: true or false is expected", param="book")
+    found = await asyncio.to_thread(
+        call.services.rerating.rerate,
+        call.caller,
+        since=read_time(body.get("since"), "since"),
+        until=read_time(body.get("until"), "until"),
+        team=text_field(body, "team", longest=200) or None,
+        model=text_field(body, "model", longest=200) or None,
+        book=book,
+        request_id=call.request_id,
+    )
+    return json_response(
+        {
+            "since": rfc3339(found.since),
+            "until": rfc3339(found.until),
+            "entries": found.entries,
+            "changed": found.changed,
+            "difference_usd": usd(found.difference),
+            "by_team": [_difference(item) for item in found.by_team.values()],
+            "by_card": [_difference(item) for item in found.by_card.values()],
+            "left_out": [{"reason": reason, "entries": count} for reason, count in found.left_out.items()],
+            "booked": found.booked,
+        }
+    )
+
+
+def _difference(group: Difference) -> dict[str, Any]:
+    return {
+        **group.group,
+        "entries": group.entries,
+        "before_usd": usd(group.before),
+        "after_usd": usd(group.after),
+        "difference_usd": usd(group.after - group.before),
+    }
+
+
 def _view(price: ModelPrice) -> dict[str, Any]:
     return {
         "model": price.model,
@@ -77,3 +135,5 @@ def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add("GET", "/prices", "models:read", prices, summary="What models ask, at a time, as known at another")
     doors.add("GET", "/prices/check", "usage:read_all", check, summary="Models without a price, prices that changed")
+    summary = "What past calls would cost by the prices known now; book the difference"
+    doors.add("POST", "/prices/rerate", "usage:read_all", rerate, summary=summary, body=_RERATE_BODY)
