@@ -242,7 +242,13 @@ class CallLedger:
             closed, self._closed = self._closed, True
             running = self._running
         if running is not None and not closed:
-            running.started.close(running.book.close())
+            everything = running.book.close()
+            if everything:
+                try:
+                    running.leasing.give_back()
+                except Unavailable as error:
+                    _log.warning("shares of budgets come back with the journal: %s", error)
+            running.started.close(everything)
 
     def _begin(self) -> _Running:
         with self._starting:

@@ -109,6 +109,15 @@ class Leasing:
             if self._clock.monotonic() - self._beaten >= BEAT_SECONDS:
                 self._compare(self._beat())
 
+    def give_back(self) -> None:
+        """Gives back all that no call under way has. Blocks on the database."""
+        if self._enabled:
+            with self._asking:
+                with self.lock:
+                    free = self.shares.idle(everything=True)
+                if free:
+                    self._give_back(free)
+
     def _hear(self) -> None:
         """Raises what the database said last where that was a moment ago."""
         if self._silence is not None:

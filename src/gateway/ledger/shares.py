@@ -79,12 +79,12 @@ class Shares:
         """Whether any budget is in force, or was when a call began that is still under way."""
         return bool(self._shares or self._ended)
 
-    def idle(self) -> list[tuple[Share, int]]:
-        """Takes what is free of the shares that nobody used since the last look, and of ended budgets."""
+    def idle(self, *, everything: bool = False) -> list[tuple[Share, int]]:
+        """Takes what is free of the shares that nobody used since the last look, and of ended budgets; or of all."""
         self._ended = [share for share in self._ended if share.free or share.taken]
         found: list[tuple[Share, int]] = []
         for share in (*self._shares.values(), *self._ended):
-            if share.free > 0 and not (share.used and share.in_force):
+            if share.free > 0 and (everything or not (share.used and share.in_force)):
                 found.append((share, share.free))
                 share.free = 0
             share.used = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,17 +45,13 @@ class CallStore:
             """Gives the shares back and deletes the journal, where ``everything`` is in the ledger and no call
             is under way. Else calls still end in it, and whoever finds it without its process brings it in."""
             if everything and journal.seal():
-                ended = False
                 try:
                     end_journal(self.database, journal.name)
-                    ended = True
-                except Unavailable as error:
+                    forget_journal(self.database, self.folder, journal.name)
+                except (Unavailable, OSError) as error:
                     _log.warning("the journal %s is left to whoever comes next: %s", journal.name, error)
                 finally:
-                    journal.close(discard=ended)
-                if ended:
-                    with contextlib.suppress(Unavailable):  # a row that says nothing any more
-                        forget_journal(self.database, journal.name)
+                    journal.close()
 
         return Started(journal, SqlBudgetLeases(self.database, journal.name), book, close)
 

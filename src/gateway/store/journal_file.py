@@ -158,9 +158,8 @@ class JournalFile:
             self._sealed = self._sealed or not any(self._standing.values())
             return self._sealed
 
-    def close(self, *, discard: bool) -> None:
-        """Takes no more lines and ends the thread; ``discard`` deletes the journal, whose every line is in the
-        database."""
+    def close(self) -> None:
+        """Takes no more lines, ends the thread and lets go of the lock."""
         with self._lock:
             self._sealed = self._closed = True
         self._dirty.set()
@@ -170,8 +169,6 @@ class JournalFile:
                 self._map.close()
                 os.close(self._file)
                 self._file = -1
-                if discard:
-                    remove_journal(self._folder, self.name)
                 os.close(self._lock_file)
 
     def _sync(self) -> None:

@@ -43,8 +43,6 @@ def orphans(folder: Path) -> Iterator[str]:
         try:
             yield path.stem
         finally:
-            if not _segments(folder, path.stem):  # nothing is left of it
-                path.unlink(missing_ok=True)
             os.close(descriptor)
 
 

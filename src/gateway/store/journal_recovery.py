@@ -23,7 +23,7 @@ from gateway.security.audit import Witness, checkpoint_of
 from gateway.store.budget_leases import doubtful_holders, end_shares, give_notice
 from gateway.store.call_entries import enter_calls, mark_of, set_mark
 from gateway.store.engine import Database
-from gateway.store.journal_folder import Position, is_here, lines_of, orphans, remove_segments
+from gateway.store.journal_folder import Position, is_here, lines_of, orphans, remove_journal, remove_segments
 from gateway.store.tables import journal_mark
 
 _log = logging.getLogger(__name__)
@@ -47,10 +47,13 @@ def end_journal(database: Database, name: str) -> None:
         set_mark(connection, name, _ALL)
 
 
-def forget_journal(database: Database, name: str) -> None:
-    """Deletes the mark of a journal whose lines are deleted."""
+def forget_journal(database: Database, folder: Path, name: str) -> None:
+    """Deletes the lines of a journal that has ended, then its mark, then its lock: whoever finds what a death in
+    between leaves of it still sees that nothing of it is to be brought in, and goes on."""
+    remove_segments(folder, name)
     with database.begin() as connection:
         connection.execute(delete(journal_mark).where(journal_mark.c.journal == name))
+    remove_journal(folder, name)
 
 
 class Recovery:
@@ -82,13 +85,20 @@ class Recovery:
         return Recovered(calls, left)
 
     def _bring_in(self, name: str) -> Recovered:
-        ended, hanging = self._calls_of(name)
+        with self._database.read() as connection:
+            mark = mark_of(connection, name)
+        found = Recovered()
+        if mark != _ALL:
+            found = self._bring_in_after(name, mark)
+            end_journal(self._database, name)
+        forget_journal(self._database, self._folder, name)
+        return found
+
+    def _bring_in_after(self, name: str, mark: Position) -> Recovered:
+        ended, hanging = self._calls_of(name, mark)
         batch = [*ended, *hanging]
         for at in range(0, len(batch), _BATCH):
             self._enter(name, batch[at : at + _BATCH])
-        end_journal(self._database, name)
-        remove_segments(self._folder, name)
-        forget_journal(self._database, name)
         if batch:
             told = (name, len(batch), len(hanging))
             _log.warning("%s of a process that is gone: %s calls brought in, %s unresolved", *told)
@@ -104,12 +114,8 @@ class Recovery:
         for principal, told in alerts:
             self._alerted(principal, told)
 
-    def _calls_of(self, name: str) -> tuple[list[Done], list[Done]]:
+    def _calls_of(self, name: str, mark: Position) -> tuple[list[Done], list[Done]]:
         """What is not in the ledger yet: what ended, in that order, and what nobody ended."""
-        with self._database.read() as connection:
-            mark = mark_of(connection, name)
-        if mark == _ALL:
-            return [], []
         opened: dict[str, Opened] = {}
         ended: list[Done] = []
         for position, record in self._records(name):

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
-from gateway.ledger.intents import TRANSITIONS
 
 from gateway import __version__
 from gateway.engine.definition import parse_definition
 from gateway.engine.states import RUN_MOVES, STATUS_OF_STEP, STEP_MOVES
+from gateway.ledger.intents import TRANSITIONS
 from gateway.registry.loader import load_catalogue
 from gateway.settings import Settings
 from gateway.store.batch_store import MOVES as BATCH_MOVES
