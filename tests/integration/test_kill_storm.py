@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,9 @@ from sqlalchemy import text
 
 from fixtures.ledger_house import House
 from fixtures.money_kit import open_database
-from fixtures.storm_worker import CLIENTS, SET_ASIDE
+from fixtures.storm_worker import CLIENTS, SET_ASIDE, work
 from gateway.clock import SystemClock
 
-TESTS = Path(__file__).resolve().parents[1]
 PROCESSES, KILLS, CALLS_BETWEEN = 3, 20, 700
 
 
@@ -35,23 +33,27 @@ class Storm:
 
     def __init__(self, url: str, folder: Path) -> None:
         self.provider = folder / "provider"
-        self._arguments = [sys.executable, str(TESTS / "fixtures" / "storm_worker.py"), url, str(folder)]
-        self._alive: list[subprocess.Popen[bytes]] = []
+        self._arguments = url, folder
+        # Each is forked from one that has read the code and done nothing.
+        self._nursery = multiprocessing.get_context("forkserver")
+        self._nursery.set_forkserver_preload(["fixtures.storm_worker"])
+        self._alive: list[BaseProcess] = []
         self._started = 0
         self._chance = random.Random(7)
 
     def start(self) -> None:
         self._started += 1
-        environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent / 'src'}:{TESTS}"}
-        self._alive.append(subprocess.Popen([*self._arguments, f"p{self._started}"], env=environment))
+        process = self._nursery.Process(target=work, args=(*self._arguments, f"p{self._started}"), daemon=True)
+        process.start()
+        self._alive.append(process)
 
     def kill(self) -> None:
         """One of them, in the midst of whatever it does."""
         time.sleep(0.05 * self._chance.random())  # not always just after a call
         victim = self._alive.pop(self._chance.randrange(len(self._alive)))
-        assert victim.poll() is None, "it ended by itself"
+        assert victim.is_alive(), "it ended by itself"
         victim.kill()
-        victim.wait()
+        victim.join()
 
     def billed(self) -> dict[str, int]:
         """What the provider did, by the id of the intent."""
@@ -70,7 +72,7 @@ class Storm:
     def end(self) -> None:
         for process in self._alive:
             process.kill()
-            process.wait()
+            process.join()
 
 
 @contextmanager
