@@ -61,9 +61,11 @@ class KeyMemory:
             return True, None
         return True, caller
 
-    def look_up(self, name: str, ask: Callable[[str], Record | None]) -> tuple[float, Record | None]:
-        """The record, and until when (monotonic) it is remembered; ``ask`` where it is not. ``Unavailable`` where
-        the database is silent, and has not told of a key in force for too long."""
+    def look_up(
+        self, name: str, ask: Callable[[str], Record | None], after: Callable[[], object]
+    ) -> tuple[float, Record | None]:
+        """The record, and until when (monotonic) it is remembered; ``ask``, then ``after``, where it is not.
+        ``Unavailable`` where the database is silent, and has not told of a key in force for too long."""
         now = self._clock.monotonic()
         with self._lock:
             found = self._kept.get(name)
@@ -71,6 +73,7 @@ class KeyMemory:
                 return found[0], found[1]  # type: ignore[return-value]  # what ``ask`` gave for this name
         try:
             record = ask(name)
+            after()
         except Unavailable as error:
             return self._as_told(name, error)
         finally:

@@ -150,6 +150,19 @@ def test_a_key_in_force_stays_so_for_minutes_where_the_database_is_silent(
         identity.authenticate(bearer(secret))
 
 
+def test_a_key_is_remembered_only_with_what_had_to_be_asked_beside_it(identity: Identity) -> None:
+    _, secret = identity.create_key(ADMIN, name="a", role="developer")
+
+    def silent() -> None:
+        raise Unavailable("the database does not answer")
+
+    with pytest.raises(Unavailable):
+        identity.authenticate(bearer(secret), silent)
+    assert identity.cached(bearer(secret)) is None
+    identity.authenticate(bearer(secret))
+    assert identity.cached(bearer(secret)) is not None
+
+
 def test_a_fresh_look_up_is_remembered_without_a_query(identity: Identity, clock: ManualClock) -> None:
     _, secret = identity.create_key(ADMIN, name="a", role="developer")
     assert identity.cached(bearer(secret)) is None
