@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.ledger.entry import Entry
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import cost_llm, cost_ml
-from gateway.models.llm_models import Usage
+from gateway.models.llm_models import Usage, UsageDetail
 
 #: What the correction of a re-rated entry has for an outcome.
 RERATED = "rerated"
@@ -57,6 +58,7 @@ def usage_of(entry: Entry) -> Usage:
         entry.cached_tokens,
         entry.cache_write_tokens,
         entry.reasoning_tokens,
+        detail=msgspec.json.decode(entry.usage_detail, type=UsageDetail) if entry.usage_detail else None,
     )
 
 
@@ -96,5 +98,7 @@ def correction_of(charged: Charged, card: str, cost: int, *, entry_id: str, at: 
         reasoning_tokens=0,
         inference_micros=0,
         rows=0,
+        flags="",
+        usage_detail="",
         at=at,
     )

@@ -72,6 +72,7 @@ class Caller(Struct, frozen=True):
     models: tuple[str, ...] = ("*",)
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    project: str | None = None
 
     @property
     def tenant(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import SECOND
-from gateway.errors import GatewayError, NoModelFits, NotSupported, UpstreamError
+from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupported, UpstreamError
 from gateway.governance.policy import has_media, input_tokens_bound, output_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
@@ -34,6 +34,7 @@ from gateway.serving.chat_order import (
     sticky_key,
     with_defaults,
 )
+from gateway.serving.degrading import told_budget, within_budget
 from gateway.serving.failover import Tries, follow, race
 from gateway.serving.selecting import USUAL_OUTPUT, Deployments, Selector
 from gateway.serving.tokens import SILENCE, Said, TokenService
@@ -88,10 +89,17 @@ class ChatPath:
             )
 
         hedge = None if spec.route is None else spec.route.hedge_after
-        if hedge is None or len(route.models) < 2:
-            opened, sent = await run(route.models)
-        else:
-            opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+        try:
+            if hedge is None or len(route.models) < 2:
+                opened, sent = await run(route.models)
+            else:
+                opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+        except BudgetExceeded as refused:
+            cheaper = within_budget(catalogue, spec, caller, refused, route.models)
+            if not cheaper:
+                raise
+            opened, sent = await run(cheaper)
+            reasons = dict.fromkeys(cheaper, f"{opened.spec.name}: {told_budget(refused)} does not cover {spec.name}")
         name = opened.spec.name
         return Answered(opened, sent, tries.count, reasons.get(name) or f"{name}: fallback of {spec.name}")
 

@@ -14,11 +14,15 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from gateway.clock import SECOND
-from gateway.ledger.budgets import THRESHOLD_SCOPE, Budget, Spending, refusal
+from gateway.errors import BudgetExceeded
+from gateway.events.event import EventDraft
+from gateway.ledger.budget import THRESHOLD_SCOPE, Budget, Spending, child_of, refusal
 from gateway.ledger.entry import BudgetAlert
-from gateway.store.budget_store import VERSION, budget_of, lock_budgets, write_spendings
+from gateway.money import usd
+from gateway.store.budget_store import VERSION, budget_of, lock_budgets, values_of, write_spendings
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
+from gateway.store.event_store import tell
 from gateway.store.tables import budget, budget_lease, counter
 
 #: A share is at most this part of what is left, beyond what is needed now …
@@ -51,20 +55,31 @@ class SqlBudgetLeases:
             return connection.scalar(select(counter.c.value).where(counter.c.name == VERSION)) or 0
 
     def active(self) -> list[Budget]:
-        query = select(budget).where(budget.c.active, budget.c.scope != THRESHOLD_SCOPE)
+        shown = (budget.c.active, budget.c.scope != THRESHOLD_SCOPE, budget.c.parent.is_(None))
+        query = select(budget).where(*shown)
         with self._database.read() as connection:
             return [budget_of(row) for row in connection.execute(query)]
 
     def grow(self, budget_id: str, amount: int, free: int, now: int, expires_at: int) -> int | None:
         """Adds at least ``amount - free`` units to the share, of which ``free`` are not in use, and returns how
-        many; ``None`` where the budget is no longer in force. ``BudgetExceeded`` where it has not so much left."""
+        many; ``None`` where the budget is no longer in force. ``BudgetExceeded`` where it has not so much left;
+        where more may be approved, its owner is asked for it."""
+        try:
+            return self._grow(budget_id, amount, free, now, expires_at)
+        except BudgetExceeded as refused:
+            if refused.details["at_cap"] == "approve":
+                self._ask(budget_id, amount, now)
+            raise
+
+    def _grow(self, budget_id: str, amount: int, free: int, now: int, expires_at: int) -> int | None:
         with self._database.begin() as connection:
-            stands = lock_budgets(connection, [budget_id])[budget_id].budget.as_of(now)
-            if not stands.active:
+            found = lock_budgets(connection, [budget_id]) or _of_run(connection, budget_id, now)
+            if budget_id not in found or not found[budget_id].budget.active:
                 return None
-            left, needed = stands.limit - stands.spent - stands.reserved, amount - free
+            stands = found[budget_id].budget.as_of(now)
+            left, needed = stands.cap - stands.spent - stands.reserved, amount - free
             if left < needed:
-                raise refusal(replace(stands, reserved=stands.reserved - free), amount)
+                raise refusal(replace(stands, reserved=stands.reserved - free), amount, now)
             given = max(needed, min(left // _PART_OF_LEFT, needed * _TIMES_NEEDED))
             connection.execute(
                 update(budget).where(budget.c.budget_id == budget_id).values(reserved=budget.c.reserved + given)
@@ -78,6 +93,27 @@ class SqlBudgetLeases:
                 )
             )
         return given
+
+    def _ask(self, budget_id: str, amount: int, now: int) -> None:
+        """Asks for more, once a window."""
+        with self._database.begin() as connection:
+            spending = lock_budgets(connection, [budget_id])[budget_id]
+            stands = spending.budget.as_of(now)
+            if stands.asked:
+                return
+            if stands.window_start != spending.budget.window_start:
+                spending.alerted = ()
+            spending.budget = replace(stands, asked=amount)
+            write_spendings(connection, [spending])
+            payload = {
+                "budget_id": budget_id,
+                "scope": stands.scope,
+                "subject": stands.subject,
+                "limit_usd": usd(stands.cap),
+                "spent_usd": usd(stands.spent),
+                "asked_usd": usd(amount),
+            }
+            tell(connection, EventDraft("budget_approval_needed", stands.created_by, payload=payload), now)
 
     def elsewhere(self, budget_id: str) -> int:
         query = select(func.coalesce(func.sum(budget_lease.c.amount), 0)).where(
@@ -102,6 +138,17 @@ class SqlBudgetLeases:
             leased = {row.budget_id: row.amount for row in connection.execute(query)}
             connection.execute(update(budget_lease).where(mine).values(expires_at=expires_at))
         return leased
+
+
+def _of_run(connection: Connection, budget_id: str, now: int) -> dict[str, Spending]:
+    """The budget of one run, made where its run charges to it first."""
+    template_id, _, run_id = budget_id.partition(":")
+    row = connection.execute(select(budget).where(budget.c.budget_id == template_id)).one_or_none()
+    if row is None or not row.active or not run_id:
+        return {}
+    made = child_of(budget_of(row), run_id, now)
+    connection.execute(insert_into(connection, budget).values(values_of(made)).on_conflict_do_nothing())
+    return lock_budgets(connection, [budget_id])
 
 
 def spend_from_shares(
