@@ -22,6 +22,7 @@ from gateway.engine.mapping import StepOutput, resolve
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
+from gateway.engine.waiting import StepWaits
 from gateway.errors import GatewayError, StepCancelled, StepFailed, StepTimeout, Unavailable, ValidationFailed
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
@@ -90,6 +91,9 @@ class StepRunner:
             end = lambda tx, now: advance.complete(tx, step, output, now)  # noqa: E731
         except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
             end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
+        except StepWaits as pause:
+            seconds = pause.seconds
+            end = lambda tx, now: advance.wait(tx, step, seconds, now)  # noqa: E731
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
             problem, retryable = _problem(error)
             if not isinstance(error, GatewayError):
