@@ -6,6 +6,7 @@ has (connections to providers). The ``run_*`` functions are the processes.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -49,6 +50,9 @@ from gateway.security.limits import Limits
 from gateway.security.secret_files import secret_for
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
+from gateway.serving.batch_courier import BatchCourier
+from gateway.serving.batch_offers import BatchOffers
+from gateway.serving.batch_settling import BatchSettling
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.learner import Learner
@@ -111,6 +115,7 @@ class Core:
     learner: Learner
     metrics: Metrics
     accounts: Accounts
+    observer: CallObserver
     egress: EgressClient
     tokenizers: BpeTokenizers
 
@@ -124,6 +129,7 @@ class Serving:
     moderate: ModerateService
     predict: PredictService
     respond: ResponsesService
+    offers: BatchOffers
     transport: Transport
 
 
@@ -198,6 +204,7 @@ def make_core(settings: Settings) -> Core:
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
+        observer=observer,
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
         tokenizers=BpeTokenizers(),
     )
@@ -218,7 +225,9 @@ def make_serving(core: Core) -> Serving:
     )
     moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses, lambda: core.catalogue.current)
-    return Serving(chat, embed, moderate, predict, respond, transport)
+    asks = core.kept.provider_batches
+    offers = BatchOffers(chat, lambda: core.catalogue.current, directory, tokens, core.ledger, asks, core.clock)
+    return Serving(chat, embed, moderate, predict, respond, offers, transport)
 
 
 def make_runner(core: Core) -> StepRunner:
@@ -231,10 +240,39 @@ def make_runner(core: Core) -> StepRunner:
         core.registry,
         core.prompts,
         lambda: core.catalogue.current,
-        BatchTools(core.kept.batches, core.kept.files, BatchLines(serving.chat, serving.embed, serving.respond)),
+        BatchTools(
+            core.kept.batches,
+            core.kept.files,
+            BatchLines(serving.chat, serving.embed, serving.respond),
+            serving.offers,
+            core.kept.provider_batches,
+            core.ledger,
+            core.settings.batch_poll,
+        ),
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
-    return StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    runner = StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    threading.Thread(target=_carry_batches, args=(core, runner.closing), name="batches", daemon=True).start()
+    return runner
+
+
+def _carry_batches(core: Core, stop: threading.Event) -> None:
+    """Hands requests to providers' batch APIs and fetches their answers, on a loop of its own."""
+
+    async def carry() -> None:
+        transport = Transport()
+        directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
+        asks, observer = core.kept.provider_batches, core.observer
+        settling = BatchSettling(asks, core.ledger, core.audit, core.clock, observer, observer.alerts)
+        every = core.settings.batch_poll
+        try:
+            await BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every).run(
+                stop
+            )
+        finally:
+            await transport.close()
+
+    asyncio.run(carry())
 
 
 def make_identity(settings: Settings, database: Database, clock: Clock) -> Identity:

@@ -196,7 +196,7 @@ def _override_card(model_name: str, override: Mapping[str, Any] | None, at: int)
     valid_from = _moment(model_name, override.get("valid_from"))
     if valid_from is not None and at < int(valid_from.timestamp()) * SECOND:
         return None
-    if override.keys() <= _BATCH_ONLY:
+    if not BATCH_FIELDS.isdisjoint(override) and override.keys() <= _BATCH_ONLY:
         return None  # it speaks of batches alone: the price itself is the book's
     source = str(override.get("source") or "models.yaml")
 

@@ -66,6 +66,8 @@ class StepRunner:
         self._clock = clock
         self._worker = worker
         self._executor: Executor | None = None
+        #: Set when no step is run here any more.
+        self.closing = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="steps", daemon=True)
         self._thread.start()
@@ -107,6 +109,7 @@ class StepRunner:
 
     def close(self) -> None:
         """Stops the loop; running handlers are cancelled, and left to the sweep."""
+        self.closing.set()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
 
