@@ -214,9 +214,10 @@ async def closed(order: Order) -> dict[str, Any]:
 
 async def _quiet(clients: list[Client]) -> None:
     """Lets what is under way end, so that every call that was begun is accounted for, then hangs up."""
-    busy = [client.rest() for client in clients if client.busy]
-    if busy:
-        await asyncio.wait(busy, timeout=_PATIENCE)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE
+    while any(client.busy for client in clients) and loop.time() < deadline:  # noqa: ASYNC110 - sixteen to wait for
+        await asyncio.sleep(0.01)
     for client in clients:
         client.end()
 

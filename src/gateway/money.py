@@ -33,6 +33,13 @@ def usd(amount: int) -> Decimal:
     return value.quantize(Decimal(1)) if value == value.to_integral_value() else value
 
 
+def plain_usd(amount: int) -> str:
+    """Units as plain digits of USD: ``plain(usd(amount))``, without a ``Decimal`` between."""
+    whole, rest = divmod(abs(amount), UNITS_PER_USD)
+    sign = "-" if amount < 0 else ""
+    return f"{sign}{whole}.{rest:010d}".rstrip("0") if rest else f"{sign}{whole}"
+
+
 def plain(amount: Decimal | int) -> str:
     """USD as plain digits, never ``7.5E-7``."""
     return format(amount, "f") if isinstance(amount, Decimal) else str(amount)

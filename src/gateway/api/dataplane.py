@@ -7,10 +7,9 @@ written as they come. A client that leaves ends the upstream call, and its accou
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -19,12 +18,15 @@ from starlette.types import Receive, Scope, Send
 from gateway.api.body import read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
+from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
+from gateway.api.ready import before_waiting
 from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.headers import answer_headers, cache_seconds
+from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
@@ -39,7 +41,6 @@ from gateway.telemetry.traces import child_of
 
 _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_PING_SECONDS = 10.0
 _SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -99,7 +100,7 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: _Exchange) -> None:
-        request = openai.decode(await exchange.body(prompted.for_chat))
+        request = openai.decode(await exchange.body(prompted.for_chat), exchange.headers)
         request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         name = new_id("chatcmpl")
         if not request.stream:
@@ -114,7 +115,7 @@ class DataPlane:
 
     async def _responses(self, exchange: _Exchange) -> None:
         service, caller = self._services.respond, exchange.caller
-        asked = await service.asked(caller, await exchange.body(prompted.for_responses))
+        asked = await service.asked(caller, await exchange.body(prompted.for_responses), exchange.headers)
         if exchange.prompt is not None:
             asked.request = prompted.responded(asked.request, exchange.prompt)
         context = exchange.context("openai")
@@ -130,7 +131,7 @@ class DataPlane:
         await exchange.stream(stream, stream, _anthropic_line, b"", failure)
 
     async def _messages(self, exchange: _Exchange) -> None:
-        request = anthropic.decode(await exchange.body(prompted.for_messages))
+        request = anthropic.decode(await exchange.body(prompted.for_messages), exchange.headers)
         request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         name = new_id("msg")
         if not request.stream:
@@ -151,7 +152,7 @@ class DataPlane:
 
     async def _count_tokens(self, exchange: _Exchange) -> None:
         body = {"max_tokens": 1, **await exchange.body(prompted.for_messages)}
-        count = await self._services.chat.count_tokens(exchange.caller, anthropic.decode(body).chat)
+        count = await self._services.chat.count_tokens(exchange.caller, anthropic.decode(body, exchange.headers).chat)
         await exchange.json({"input_tokens": count.tokens}, {"x-gateway-count": count.basis})
 
     async def _models(self, exchange: _Exchange) -> None:
@@ -190,6 +191,8 @@ class _Exchange:
         self._send = send
         self.path: str = scope["path"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if len(self.headers) < len(scope["headers"]):
+            self.headers |= repeated(scope["headers"])
         self.request_id = request_id_of(self.headers.get("x-request-id", ""))
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
@@ -253,28 +256,35 @@ class _Exchange:
         failure: Callable[[GatewayError, str], bytes],
     ) -> None:
         """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
-        gone = asyncio.create_task(self._gone())
+        watch, lines = Watch(self._receive, self._write), list[bytes]()
+
+        def take(delta: Delta) -> None:
+            lines.extend([line(chunk) for chunk in pieces.encode(delta)])
+
+        async def flush() -> None:
+            """What has come together goes out together."""
+            if lines:
+                data = b"".join(lines)
+                lines.clear()
+                watch.heard = True
+                await self._write(data)
+
         try:
             await self._start(200, {**answer_headers(stream.meta, final=False), **_SSE})
             try:
-                async for delta in _with_pings(stream, gone):
-                    if delta is None:
-                        await self._write(b": ping\n\n")
-                        continue
-                    for chunk in pieces.encode(delta):
-                        await self._write(line(chunk))
-                if gone.done():
-                    return
-                for chunk in pieces.end(stream.usage):
-                    await self._write(line(chunk))
-                if last:
-                    await self._write(last)
+                await before_waiting(aiter(stream), take, flush)
+                lines.extend([line(chunk) for chunk in pieces.end(stream.usage)])
+                lines.append(last)
             except GatewayError as error:
                 _log.warning("a stream of %s ended badly: %s", stream.meta.model, error.message)
-                await self._write(failure(error, self.request_id))
+                lines.append(failure(error, self.request_id))
+            await flush()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        except asyncio.CancelledError:
+            if not watch.left:
+                raise
         finally:
-            gone.cancel()
+            watch.end()
             await stream.aclose()
 
     async def _write(self, data: bytes) -> None:
@@ -289,41 +299,6 @@ class _Exchange:
             named["request-id"] = self.request_id
         encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in named.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
-
-    async def _gone(self) -> None:
-        """Returns when the client has left."""
-        while (await self._receive())["type"] != "http.disconnect":
-            continue
-
-
-async def _with_pings(
-    stream: ChatStream | KeptStream | ResponseStream, gone: asyncio.Task[None]
-) -> AsyncIterator[Delta | None]:
-    """The pieces, ``None`` after each silence, and the end at once where the client has left."""
-    pieces = aiter(stream)
-    coming: asyncio.Future[Delta] | None = None
-    try:
-        while True:
-            coming = coming or asyncio.ensure_future(anext(pieces))
-            waiting: set[asyncio.Future[Any]] = {coming, gone}
-            await asyncio.wait(waiting, timeout=_PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                try:
-                    delta = coming.result()
-                except StopAsyncIteration:
-                    return
-                coming = None
-                yield delta
-            elif gone.done():
-                return
-            else:
-                yield None
-    finally:
-        if coming is not None and not coming.done():
-            coming.cancel()
-            with contextlib.suppress(asyncio.CancelledError, GatewayError, StopAsyncIteration):  # hung up on purpose
-                await coming
-        await pieces.aclose()  # type: ignore[attr-defined]  # an async generator: closing it settles the call
 
 
 def _openai_line(chunk: dict[str, Any]) -> bytes:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
 
+from gateway.api.item_references import has_references, resolved
 from gateway.api.wire import responses
 from gateway.api.wire.responses import ResponsesRequest
 from gateway.api.wire.responses_answer import EventEncoder, encode_reply
@@ -35,6 +38,8 @@ class ResponseStore(Protocol):
     def put(self, tenant: str, kept: KeptResponse) -> None: ...
 
     def chain(self, tenant: str, response_id: str) -> list[KeptResponse]: ...
+
+    def several(self, tenant: str, response_ids: Sequence[str]) -> dict[str, KeptResponse]: ...
 
 
 class Asked:
@@ -62,14 +67,20 @@ class ResponsesService:
         self._store = store
         self._policy = policy
 
-    async def asked(self, caller: Caller, body: Mapping[str, Any]) -> Asked:
-        """The request with all that its ``previous_response_id`` stands for."""
+    async def asked(
+        self, caller: Caller, body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Asked:
+        """The request with all that its ``previous_response_id`` and its references to items stand for."""
         previous = body.get("previous_response_id")
         history: list[dict[str, Any]] = []
         if isinstance(previous, str) and previous:
             for kept in await asyncio.to_thread(self._store.chain, caller.tenant, previous):
                 history += [*kept.input, *kept.body["output"]]
-        request = responses.decode(body, history)
+        if has_references(body.get("input")):
+            find = partial(self._store.several, caller.tenant)
+            known = {str(item.get("id")) for item in history}
+            body = {**body, "input": await asyncio.to_thread(resolved, body["input"], find, known)}
+        request = responses.decode(body, history, headers)
         wanted = request.store if self._policy == "unless_refused" else body.get("store") is True
         store = wanted and self._policy != "never" and not self._takes_out(request.chat.model)
         return Asked(msgspec.structs.replace(request, store=store))

@@ -53,7 +53,7 @@ def _stated(model_name: str, override: Mapping[str, Any], full: PriceCard) -> Pr
         if discount >= 1:
             raise _bad(model_name, "has a bad batch_discount: it is a share such as 0.5")
         tiers = tuple(Tier(tier.above_input_tokens, _lowered(tier.rates, discount)) for tier in full.tiers)
-        return replace(full, name=name, tiers=tiers, **_fields(_lowered(full.base(), discount)))
+        return replace(full, name=name, tiers=tiers, **_fields(_lowered(full, discount)))
     rates = Rates(
         input_per_million=_number(model_name, "batch_input_per_million", override.get("batch_input_per_million")),
         output_per_million=_number(model_name, "batch_output_per_million", override.get("batch_output_per_million")),
@@ -61,7 +61,7 @@ def _stated(model_name: str, override: Mapping[str, Any], full: PriceCard) -> Pr
     return replace(full, name=name, tiers=(), **_fields(rates))
 
 
-def _lowered(rates: Rates, discount: Decimal) -> Rates:
+def _lowered(rates: Rates | PriceCard, discount: Decimal) -> Rates:
     share = 1 - discount
     return Rates(*(None if price is None else price * share for price in (getattr(rates, name) for name in _RATES)))
 

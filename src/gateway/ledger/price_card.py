@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 #: Prices are held to 18 decimals of a dollar, so that a token's share of a million has 24.
 PRICE_DECIMALS = 18
@@ -24,6 +25,21 @@ class Rates(Struct, frozen=True):
     cache_write_per_million: Decimal | None = None
     cache_write_long_per_million: Decimal | None = None
     reasoning_per_million: Decimal | None = None
+
+
+class Scaled(Struct, frozen=True):
+    """``Rates`` as whole numbers of 10⁻¹⁸ USD, ready to multiply: a class without a price of its own has
+    that of the class that holds it. ``worst_*`` bound what a token of input or output can cost."""
+
+    above_input_tokens: int
+    input: int
+    output: int
+    cached: int
+    cache_write: int
+    reasoning: int
+    worst_input: int
+    worst_input_unwritten: int
+    worst_output: int
 
 
 class Tier(Struct, frozen=True):
@@ -52,9 +68,13 @@ class PriceCard(Struct, frozen=True):
     per_row: Decimal | None = None
     tiers: tuple[Tier, ...] = ()
 
-    def base(self) -> Rates:
-        """The rates of a short input."""
-        return Rates(
+    #: The rates of each tier as whole numbers, the first for every input; made of the rest.
+    table: tuple[Scaled, ...] = ()
+    #: A call, a second and a row in 10⁻¹⁸ USD.
+    fixed: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        base = Rates(
             self.input_per_million,
             self.output_per_million,
             self.cached_input_per_million,
@@ -62,15 +82,48 @@ class PriceCard(Struct, frozen=True):
             self.cache_write_long_per_million,
             self.reasoning_per_million,
         )
+        tiers = (scaled(-1, base), *(scaled(tier.above_input_tokens, tier.rates) for tier in self.tiers))
+        force_setattr(self, "table", tiers)
+        force_setattr(self, "fixed", (_whole(self.per_call), _whole(self.per_second), _whole(self.per_row)))
 
-    def rates_for(self, input_tokens: int) -> Rates:
+    def rates_for(self, input_tokens: int) -> Scaled:
         """The rates of a call with so long an input."""
-        chosen = None
-        for tier in self.tiers:
-            if input_tokens > tier.above_input_tokens:
-                chosen = tier.rates
-        return chosen or self.base()
+        chosen = self.table[0]
+        for rates in self.table:
+            if input_tokens > rates.above_input_tokens:
+                chosen = rates
+        return chosen
 
-    def rates_up_to(self, input_tokens: int) -> tuple[Rates, ...]:
+    def rates_up_to(self, input_tokens: int) -> tuple[Scaled, ...]:
         """Every rate that an input of at most this length can meet."""
-        return (self.base(), *(tier.rates for tier in self.tiers if input_tokens > tier.above_input_tokens))
+        if len(self.table) == 1:
+            return self.table
+        return tuple(rates for rates in self.table if input_tokens > rates.above_input_tokens)
+
+
+def scaled(above_input_tokens: int, rates: Rates) -> Scaled:
+    """The rates of one tier as whole numbers."""
+    price_in = _whole(rates.input_per_million)
+    price_out = _or(rates.output_per_million, price_in)
+    cached = _or(rates.cached_input_per_million, price_in)
+    written = max(_whole(rates.cache_write_per_million), _whole(rates.cache_write_long_per_million))
+    reasoning = _or(rates.reasoning_per_million, price_out)
+    return Scaled(
+        above_input_tokens=above_input_tokens,
+        input=price_in,
+        output=price_out,
+        cached=cached,
+        cache_write=_or(rates.cache_write_per_million, price_in),
+        reasoning=reasoning,
+        worst_input=max(price_in, written, cached),
+        worst_input_unwritten=max(price_in, cached),
+        worst_output=max(price_out, reasoning),
+    )
+
+
+def _whole(price: Decimal | None) -> int:
+    return 0 if price is None else int(price.scaleb(PRICE_DECIMALS))
+
+
+def _or(price: Decimal | None, otherwise: int) -> int:
+    return otherwise if price is None else _whole(price)

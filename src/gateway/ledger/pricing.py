@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from gateway.clock import SECOND
 from gateway.errors import ConfigurationInvalid, PriceUnknown
 from gateway.ledger.price_book import book_card
-from gateway.ledger.price_card import BATCH_FIELDS, PRICE_DECIMALS, PriceCard, Rates
+from gateway.ledger.price_card import BATCH_FIELDS, PRICE_DECIMALS, PriceCard
 from gateway.models.llm_models import Usage
 
 __all__ = [
@@ -128,13 +128,10 @@ def worst_case(
     where that is higher. A card that charges by the second needs ``max_seconds``.
     """
     dearest = 0
+    tokens_in, tokens_out = max(input_tokens, 0), max(max_output_tokens, 0) * max(n, 1)
     for rates in card.rates_up_to(input_tokens):
-        price_in, price_out = _input(rates), _output(rates)
-        if cache_write:
-            price_in = max(price_in, *(_scaled(price) for price in _written(rates)))
-        price_in = max(price_in, _or(rates.cached_input_per_million, price_in))
-        price_out = max(price_out, _or(rates.reasoning_per_million, price_out))
-        dearest = max(dearest, max(input_tokens, 0) * price_in + max(max_output_tokens, 0) * max(n, 1) * price_out)
+        price_in = rates.worst_input if cache_write else rates.worst_input_unwritten
+        dearest = max(dearest, tokens_in * price_in + tokens_out * rates.worst_output)
     return _ceil(dearest + _fixed(card, _bounded(card, max_seconds), 0))
 
 
@@ -151,13 +148,12 @@ def cost_llm(card: PriceCard, usage: Usage, *, seconds_micros: int = 0) -> int:
     sound, _ = repaired(usage)
     rates = card.rates_for(sound.input_tokens)
     fresh = sound.input_tokens - sound.cached_tokens - sound.cache_write_tokens
-    price_in, price_out = _input(rates), _output(rates)
     total = (
-        fresh * price_in
-        + sound.cached_tokens * _or(rates.cached_input_per_million, price_in)
-        + sound.cache_write_tokens * _or(rates.cache_write_per_million, price_in)
-        + (sound.output_tokens - sound.reasoning_tokens) * price_out
-        + sound.reasoning_tokens * _or(rates.reasoning_per_million, price_out)
+        fresh * rates.input
+        + sound.cached_tokens * rates.cached
+        + sound.cache_write_tokens * rates.cache_write
+        + (sound.output_tokens - sound.reasoning_tokens) * rates.output
+        + sound.reasoning_tokens * rates.reasoning
     )
     return _round(total + _fixed(card, max(seconds_micros, 0), 0))
 
@@ -169,6 +165,13 @@ def cost_ml(card: PriceCard, seconds_micros: int, rows: int) -> int:
 
 def repaired(usage: Usage) -> tuple[Usage, tuple[str, ...]]:
     """The usage made possible by the rules above, and a flag for each rule that was needed."""
+    if (
+        0 <= usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens <= MOST_TOKENS
+        and 0 <= usage.reasoning_tokens <= usage.output_tokens <= MOST_TOKENS
+        and usage.cached_tokens >= 0
+        and usage.cache_write_tokens >= 0
+    ):
+        return usage, ()
     flags: list[str] = []
     counts = {}
     for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"):
@@ -261,40 +264,16 @@ def _unknown(model_name: str) -> PriceUnknown:
     )
 
 
-def _scaled(price: Decimal) -> int:
-    return int(price.scaleb(PRICE_DECIMALS))
-
-
-def _or(price: Decimal | None, otherwise: int) -> int:
-    return otherwise if price is None else _scaled(price)
-
-
-def _input(rates: Rates) -> int:
-    return _or(rates.input_per_million, 0)
-
-
-def _output(rates: Rates) -> int:
-    return _or(rates.output_per_million, _input(rates))
-
-
-def _written(rates: Rates) -> list[Decimal]:
-    prices = (rates.cache_write_per_million, rates.cache_write_long_per_million, Decimal(0))
-    return [price for price in prices if price is not None]
-
-
 def _fixed(card: PriceCard, seconds_micros: int, rows: int) -> int:
     """What does not depend on tokens, in 10⁻²⁴ USD."""
-    return (
-        _or(card.per_call, 0) * _MICROS
-        + _or(card.per_second, 0) * seconds_micros
-        + _or(card.per_row, 0) * rows * _MICROS
-    )
+    call, second, row = card.fixed
+    return call * _MICROS + second * seconds_micros + row * rows * _MICROS
 
 
 def _bounded(card: PriceCard, max_seconds: float) -> int:
     if card.per_second and max_seconds <= 0:
         raise ValueError("a card that charges by the second needs max_seconds for its worst case")
-    return int(Decimal(str(max_seconds)) * _MICROS)
+    return int(Decimal(str(max_seconds)) * _MICROS) if card.per_second else 0
 
 
 def _ceil(total: int) -> int:

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from gateway.ledger.budgets import Budget, subjects_of
 from gateway.ledger.entry import Charge
 
+#: Kinds of charges whose shares are remembered.
+_MOST_FOUND = 10_000
+
 
 class Share:
     """What is leased of one budget and not taken by a call (``free``, units)."""
@@ -34,6 +37,8 @@ class Shares:
     def __init__(self) -> None:
         self._shares: dict[str, Share] = {}
         self._binding: dict[tuple[str, str], tuple[Share, ...]] = {}
+        #: The shares that bind a charge, by what of it they ask.
+        self._found: dict[tuple[str | None, ...], tuple[Share, ...]] = {}
 
     def replace(self, budgets: Iterable[Budget]) -> list[Share]:
         """Takes the budgets that are in force now; returns the shares of those that no longer are."""
@@ -46,17 +51,23 @@ class Shares:
             current[budget.budget_id] = share
             key = (budget.scope, budget.subject)
             binding[key] = (*binding.get(key, ()), share)
-        ended, self._shares, self._binding = list(self._shares.values()), current, binding
+        ended, self._shares, self._binding, self._found = list(self._shares.values()), current, binding, {}
         return ended
 
     def binding(self, charge: Charge) -> tuple[Share, ...]:
         """The shares of every budget that binds the charge."""
         if not self._binding:
             return ()
-        found: tuple[Share, ...] = ()
-        for subject in subjects_of(charge):
-            found += self._binding.get(subject, ())
-        return found
+        key = (charge.key_id, charge.principal, charge.team, charge.model, charge.workflow_id, charge.run_id)
+        kept = self._found.get(key)
+        if kept is None:
+            kept = ()
+            for subject in subjects_of(charge):
+                kept += self._binding.get(subject, ())
+            if len(self._found) >= _MOST_FOUND:
+                self._found = {}
+            self._found[key] = kept
+        return kept
 
     def any(self) -> bool:
         """Whether any budget is in force."""

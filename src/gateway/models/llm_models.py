@@ -111,7 +111,8 @@ class Chat(Struct, frozen=True):
     ``native`` the caller's whole body: a provider of that dialect is sent it as it stands, but for
     the model's name and what is said here beside it. Of that body, ``native_only`` names what no
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
-    (reported elsewhere). Whoever changes ``messages`` or ``tools`` changes ``native`` alike or sets it
+    (reported elsewhere). ``headers`` came beside the body and go on with it to a provider of the dialect
+    (reported elsewhere, too). Whoever changes ``messages`` or ``tools`` changes ``native`` alike or sets it
     to ``None``.
     """
 
@@ -136,6 +137,7 @@ class Chat(Struct, frozen=True):
     native_only: tuple[str, ...] = ()
     unmapped: tuple[str, ...] = ()
     prompt_cache: PromptCache | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Native(Struct, frozen=True):

@@ -25,7 +25,7 @@ def unmapped(chat: Chat, dialect: str) -> list[str]:
         )
     named = list(chat.unmapped)
     if chat.dialect != dialect:
-        named += sorted(chat.extra)
+        named += [*sorted(chat.extra), *chat.headers]
     return named
 
 

@@ -10,6 +10,8 @@ from gateway.providers.transport import StreamedResponse, Transport
 from gateway.providers.upstream_errors import error_of, no_stream
 from gateway.registry.catalogue import Timeouts
 
+#: The most heads that are kept made for one endpoint.
+_MOST_MADE = 64
 #: Types of content that are no stream of events, whatever the status says.
 _NO_STREAMS = ("text/html", "application/json")
 
@@ -25,17 +27,17 @@ class EndpointClient:
         self._proxy = proxy
         self._made: dict[str, tuple[Address, Target]] = {}
 
-    async def post(self, body: bytes) -> bytes:
-        """The body of a good answer; the error that any other means."""
-        target = await self._target(body, "application/json")
+    async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+        """The body of a good answer; the error that any other means. ``headers`` go beside the endpoint's own."""
+        target = await self._target(body, "application/json", headers)
         response = await self._transport.send(target, body, self._timeouts)
         if response.status != 200:
             raise error_of(self._provider, response.status, response.headers, response.body)
         return response.body
 
-    async def open(self, body: bytes) -> StreamedResponse:
+    async def open(self, body: bytes, headers: Mapping[str, str] | None = None) -> StreamedResponse:
         """A good answer that is still coming; the error that any other means."""
-        target = await self._target(body, "text/event-stream")
+        target = await self._target(body, "text/event-stream", headers)
         response = await self._transport.open(target, body, self._timeouts)
         try:
             if response.status != 200:
@@ -48,15 +50,27 @@ class EndpointClient:
             raise
         return response
 
-    async def _target(self, body: bytes, accept: str) -> Target:
+    async def _target(self, body: bytes, accept: str, headers: Mapping[str, str] | None) -> Target:
         address = await self._endpoint.address(body, stream=accept != "application/json")
-        made = self._made.get(accept)
+        name = f"{accept}\n{headers}" if headers else accept
+        made = self._made.get(name)
         if made is not None and made[0] is address:
             return made[1]
-        target = target_of(address.url, _headers(address.headers, accept), proxy=self._proxy)
-        self._made[accept] = (address, target)
+        own = _joined(address.headers, headers) if headers else address.headers
+        target = target_of(address.url, _headers(own, accept), proxy=self._proxy)
+        if len(self._made) >= _MOST_MADE:
+            self._made.clear()
+        self._made[name] = (address, target)
         return target
 
 
 def _headers(own: Mapping[str, str], accept: str) -> dict[str, str]:
     return {"content-type": "application/json", "accept": accept, "user-agent": "gnanam-ai-gateway", **own}
+
+
+def _joined(own: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Both; the caller's before ours, but for a list of betas, which is both together."""
+    found = {name.lower(): value for name, value in own.items()}
+    for name, value in more.items():
+        found[name] = f"{found[name]},{value}" if name in found and name.endswith("-beta") else value
+    return found

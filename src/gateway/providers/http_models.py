@@ -161,7 +161,7 @@ class HttpModel:
 
     async def complete(self, chat: Chat) -> Reply:
         body, _ = self._wire.encode(chat, stream=False)
-        content = await self._client.post(body)
+        content = await self._client.post(body, self._beside(chat))
         try:
             return self._wire.decode_reply(content)
         except RecursionError as error:
@@ -172,7 +172,7 @@ class HttpModel:
         if self._counter is None:
             return None
         body = anthropic_wire.encode_count(chat, self._counted_as)
-        return anthropic_wire.decode_count(await self._counter.post(body))
+        return anthropic_wire.decode_count(await self._counter.post(body, self._beside(chat)))
 
     async def stream(self, chat: Chat) -> AsyncIterator[Delta]:
         """The pieces, with the events themselves where the caller speaks this dialect.
@@ -184,7 +184,7 @@ class HttpModel:
         dialect = self._wire.dialect
         own = chat.native is not None and chat.dialect == dialect
         frames, decode = self._wire.frames(), self._wire.decoder()
-        response = await self._client.open(body)
+        response = await self._client.open(body, self._beside(chat))
         progress = _Progress(chat.n)
         ended = False
         try:
@@ -207,6 +207,10 @@ class HttpModel:
             response.close(ended=ended)
         if not progress.sound:
             raise StreamIncomplete(f"{self._provider}'s stream stopped without a finish reason", reached=True)
+
+    def _beside(self, chat: Chat) -> dict[str, str] | None:
+        """The caller's headers that this dialect knows."""
+        return chat.headers if chat.headers and chat.dialect == self._wire.dialect else None
 
     async def _events(self, response: StreamedResponse, frames: Frames, progress: _Progress) -> list[dict[str, Any]]:
         """The next events; the last ones come with ``frames.done``."""

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import re
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, files
@@ -59,7 +60,13 @@ def read_table(encoding: str) -> bytes:
         raise Unavailable(
             f"the table {encoding} of the tokenizer is not installed", mend="install the requirements again"
         )
-    return gzip.decompress(path.read_bytes())
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unavailable(
+            f"the table {encoding} of the tokenizer cannot be read ({type(error).__name__})",
+            mend="install the requirements again",
+        ) from error
 
 
 def _load(encoding: str, table: bytes) -> Count:

@@ -24,6 +24,10 @@ from gateway.security.scrub import scrub
 
 GENESIS = "0" * 64
 _DETAIL_LIMIT = 16_384
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
+).encode
+_quoted = json.encoder.encode_basestring
 
 
 class AuditDraft(Struct, frozen=True):
@@ -129,22 +133,16 @@ class Witness(Protocol):
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces; the same value always gives the same text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str)
+    return _CANONICAL(value)
 
 
 def chain_hash(previous: str, seq: int, draft: AuditDraft | AuditRecord) -> str:
     """The hash of record ``seq`` with this content, after a record with the hash ``previous``."""
-    content = canonical_json(
-        {
-            "seq": seq,
-            "at": draft.at,
-            "actor": draft.actor,
-            "action": draft.action,
-            "resource": draft.resource,
-            "outcome": draft.outcome,
-            "request_id": draft.request_id,
-            "detail": draft.detail,
-        }
+    # Canonical JSON with its keys in order, written out: this is done for every record there is.
+    content = (
+        f'{{"action":{_quoted(draft.action)},"actor":{_quoted(draft.actor)},"at":{draft.at},'
+        f'"detail":{_quoted(draft.detail)},"outcome":{_quoted(draft.outcome)},'
+        f'"request_id":{_quoted(draft.request_id)},"resource":{_quoted(draft.resource)},"seq":{seq}}}'
     )
     return hashlib.sha256((previous + content).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,27 +1,30 @@
 """Who is calling: API keys and tokens become a ``Caller``; keys are made, listed and revoked.
 
 A key is ``gw-`` and 256 random bits; only its SHA-256 is kept, and it is shown once. Look-ups are
-remembered for a few seconds by that whole hash, so a revoked key stops within them, everywhere. A
-token minted from a key is good only while that key is, and carries the key's own limits.
+remembered for a few seconds by that whole hash, so a revoked key stops within them, everywhere; so
+are tokens that were verified. A token minted from a key is good only while that key is, and carries
+the key's own limits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from gateway.clock import Clock
-from gateway.errors import NotAuthenticated, NotFound, PermissionDenied, ValidationFailed
+from gateway.clock import SECOND, Clock
+from gateway.errors import NotAuthenticated, NotFound, ValidationFailed
 from gateway.ids import new_id
 from gateway.security.access import ROLES, Caller, caller_for
 from gateway.security.jwt_tokens import JwksFetcher, JwtSettings, JwtVerifier, refused
+from gateway.security.key_bounds import check_within, exceeds, stricter
+from gateway.security.key_memory import KeyMemory
+from gateway.security.token_memory import TokenMemory
 
 __all__ = ["Identity", "JwtSettings", "KeyRecord", "KeyStore", "MintedToken", "hash_key"]
 
@@ -106,8 +109,8 @@ class Identity:
         self._clock = clock
         self._tokens = JwtVerifier(jwt, clock, jwks) if jwt is not None else None
         self._cache_seconds = cache_seconds
-        self._cache: OrderedDict[str, tuple[float, KeyRecord | None]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._remembered = KeyMemory(clock, cache_seconds, _caller_of_key)
+        self._verified = TokenMemory(clock)
 
     # -- who calls --------------------------------------------------------------------------------
 
@@ -120,7 +123,7 @@ class Identity:
         credential = _credential(headers)
         if self._tokens is not None and credential.startswith("eyJ") and credential.count(".") == 2:
             return self._caller_of_token(credential)
-        record = self._lookup(hash_key(credential), self._keys.by_hash)
+        _, record = self._remembered.look_up(hash_key(credential), self._keys.by_hash)
         if record is None or not record.usable(self._clock.now()):
             raise NotAuthenticated(
                 "no valid credential came with the request",
@@ -129,16 +132,13 @@ class Identity:
         return _caller_of_key(record)
 
     def cached(self, headers: Mapping[str, str]) -> Caller | None:
-        """The caller, if a fresh look-up of its key is remembered: never blocks. Else ``None``."""
+        """The caller, if a fresh look-up of its key or proof of its token is remembered: never blocks."""
         try:
             digest = hash_key(_credential(headers))
         except NotAuthenticated:
             return None
-        with self._lock:
-            found = self._cache.get(digest)
-        if found is None or found[1] is None or self._clock.monotonic() >= found[0]:
-            return None
-        return _caller_of_key(found[1]) if found[1].usable(self._clock.now()) else None
+        known, caller = self._remembered.find(digest)
+        return caller if known else self._verified.find(digest)
 
     def mint_token(self, caller: Caller) -> MintedToken:
         """A short token for whoever shows an API key. ``NotAuthenticated`` for a caller without one,
@@ -190,9 +190,9 @@ class Identity:
         maker = self._keys.get(caller.key_id) if caller.key_id else None
         if maker is not None and maker.expires_at is not None:
             if expires_at is not None and expires_at > maker.expires_at:
-                raise _exceeds("expires_at", "lives no longer than your own key")
+                raise exceeds("expires_at", "lives no longer than your own key")
             expires_at = maker.expires_at if expires_at is None else expires_at
-        _check_within(caller, role, principal, team, models, requests_per_minute, tokens_per_minute)
+        check_within(caller, role, principal, team, models, requests_per_minute, tokens_per_minute)
         secret = "gw-" + secrets.token_urlsafe(32)
         record = KeyRecord(
             key_id=key_id,
@@ -202,8 +202,8 @@ class Identity:
             principal=principal or key_id,
             team=team if team is not None else caller.team,
             models=tuple(models),
-            requests_per_minute=_stricter(requests_per_minute, caller.requests_per_minute),
-            tokens_per_minute=_stricter(tokens_per_minute, caller.tokens_per_minute),
+            requests_per_minute=stricter(requests_per_minute, caller.requests_per_minute),
+            tokens_per_minute=stricter(tokens_per_minute, caller.tokens_per_minute),
             created_by=caller.principal,
             created_at=now,
             expires_at=expires_at,
@@ -241,10 +241,10 @@ class Identity:
             raise NotFound("no key has that id", param="key_id")
         granted = ROLES.get(record.role, frozenset())
         if "keys:write" in granted and not granted <= caller.permissions:
-            raise _exceeds("key_id", "of a role beyond your own is revoked by an admin only")
+            raise exceeds("key_id", "of a role beyond your own is revoked by an admin only")
         self._keys.revoke(key_id, self._clock.now())
-        with self._lock:
-            self._cache.clear()
+        self._remembered.clear()
+        self._verified.clear()
         return self._keys.get(key_id) or record
 
     def ensure_admin(self, secret: str | None) -> str | None:
@@ -274,8 +274,7 @@ class Identity:
             created_at=now,
         )
         stored = self._keys.insert(record, hash_key(value))
-        with self._lock:
-            self._cache.clear()
+        self._remembered.clear()
         return value if stored and secret is None else None
 
     # -- inside -----------------------------------------------------------------------------------
@@ -284,27 +283,17 @@ class Identity:
         if self._tokens is None:
             raise refused("no tokens are taken here")
         claims = self._tokens.claims(token)
-        key_id = claims.get(_KEY_CLAIM)
-        if key_id is not None:
-            record = self._lookup(f"id:{key_id}", lambda _: self._keys.get(str(key_id)))
+        key_id, until, expires_at = claims.get(_KEY_CLAIM), self._clock.monotonic() + self._cache_seconds, math.inf
+        if key_id is None:
+            caller = _caller_of_claims(claims)
+        else:
+            fresh, record = self._remembered.look_up(f"id:{key_id}", lambda _: self._keys.get(str(key_id)))
             if record is None or not record.usable(self._clock.now()):
                 raise refused("the key it was minted from is not in force")
-            return _caller_of_key(record)
-        return _caller_of_claims(claims)
-
-    def _lookup(self, name: str, find: Callable[[str], KeyRecord | None]) -> KeyRecord | None:
-        now = self._clock.monotonic()
-        with self._lock:
-            found = self._cache.get(name)
-            if found is not None and now < found[0]:
-                return found[1]
-        record = find(name)
-        with self._lock:
-            self._cache[name] = (now + self._cache_seconds, record)
-            self._cache.move_to_end(name)
-            while len(self._cache) > _CACHE_SIZE:
-                self._cache.popitem(last=False)
-        return record
+            caller, until = _caller_of_key(record), min(until, fresh)
+            expires_at = math.inf if record.expires_at is None else record.expires_at
+        self._verified.keep(hash_key(token), caller, until, min(expires_at, claims["exp"] * SECOND))
+        return caller
 
 
 def hash_key(secret: str) -> str:
@@ -353,48 +342,3 @@ def _caller_of_claims(claims: Mapping[str, Any]) -> Caller:
     return caller_for(
         str(claims["sub"]), role, team=team, models=tuple(models), name=name if isinstance(name, str) else ""
     )
-
-
-def _check_within(
-    caller: Caller,
-    role: str,
-    principal: str | None,
-    team: str | None,
-    models: tuple[str, ...],
-    requests_per_minute: int | None,
-    tokens_per_minute: int | None,
-) -> None:
-    """Raises ``PermissionDenied`` where the new key would exceed its maker."""
-    beyond = sorted(ROLES[role] - caller.permissions)
-    if beyond:
-        raise _exceeds("role", f"cannot have the role {role!r}: you lack {beyond[0]!r}")
-    if principal not in (None, caller.principal) and not caller.may("runs:read_all"):
-        raise _exceeds("principal", "acts for yourself or for a principal of its own")
-    if caller.team is not None and team not in (None, caller.team):
-        raise _exceeds("team", "belongs to your own team")
-    if not all(any(_covers(wide, narrow) for wide in caller.models) for narrow in models):
-        raise _exceeds("models", "opens no model that is closed to you")
-    for asked, own, field in (
-        (requests_per_minute, caller.requests_per_minute, "requests_per_minute"),
-        (tokens_per_minute, caller.tokens_per_minute, "tokens_per_minute"),
-    ):
-        if own is not None and asked is not None and asked > own:
-            raise _exceeds(field, "has no higher rate than your own")
-
-
-def _covers(wide: str, narrow: str) -> bool:
-    """Whether every name that ``narrow`` matches is matched by ``wide``; when in doubt, not."""
-    if wide in ("*", narrow):
-        return True
-    head, star, tail = wide.partition("*")
-    if not star or tail:
-        return False
-    return narrow.partition("*")[0].startswith(head)
-
-
-def _stricter(asked: int | None, own: int | None) -> int | None:
-    return own if asked is None else asked
-
-
-def _exceeds(field: str, rule: str) -> PermissionDenied:
-    return PermissionDenied(f"a key {rule}", mend="ask an admin to make this key", param=field)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 REMOVED = "[removed]"
@@ -42,6 +43,7 @@ def scrub(value: Any, depth: int = 0) -> Any:
     return value
 
 
+@lru_cache(maxsize=4096)
 def names_secret(name: str) -> bool:
     """Whether a field of that name holds a secret."""
     return bool(_NAME.search(name)) and not _PLAIN.search(name)

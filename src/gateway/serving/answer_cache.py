@@ -130,7 +130,7 @@ def cache_key(caller: Caller, chat: Chat, epoch: str, *, stream: bool) -> str:
         asked = {name: value for name, value in chat.native.items() if name not in _DELIVERY}
     else:
         asked.pop("native")
-    return _digest([caller.tenant, epoch, chat.dialect, stream, chat.model, asked])
+    return _digest([caller.tenant, epoch, chat.dialect, stream, chat.model, asked, chat.headers])
 
 
 def vectors_key(caller: Caller, request: EmbedRequest, epoch: str) -> str:

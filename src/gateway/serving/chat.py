@@ -7,7 +7,6 @@ reservation back; one that may have been worked on is charged by estimate and sa
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,7 +34,6 @@ from gateway.serving.chat_order import (
     Order,
     Streamed,
     answer_meta,
-    asked,
     begin,
     estimate,
     tokens_saved,
@@ -169,7 +167,7 @@ class ChatService:
             outcome="completed" if refusal is None else refusal.code,
             upstream_model=reply.model or None,
         )
-        self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+        self._limits.settle(order.caller, order.limits, usage.total_tokens)
         if refusal is not None:
             raise refusal
         meta = answer_meta(order, found)
@@ -216,7 +214,7 @@ class ChatService:
             self._health.left(attempt.spec.name)
             if outcome in BROKEN:
                 self._health.failed(attempt.spec.name)
-            self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+            self._limits.settle(order.caller, order.limits, usage.total_tokens)
 
         return ChatStream(
             found.sent.pieces,
@@ -278,11 +276,11 @@ class ChatService:
         try:
             ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
         except GatewayError as error:
-            self._limits.settle(caller, estimate(order.chat) + (chat.max_tokens or 0), 0)
+            self._limits.settle(caller, order.limits, 0)
             refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
-        return dataclasses.replace(order, chat=ready, guard=guard)
+        return msgspec.structs.replace(order, chat=ready, guard=guard)
 
     def admitted(self, caller: Caller, chat: Chat) -> tuple[Catalogue, ModelSpec]:
         """The configuration and the model of a chat that may be asked; nothing is taken of any limit."""
@@ -325,7 +323,7 @@ class ChatService:
         meta = await replayed(
             self._accounts, order.caller, order.call, order.catalogue, order.spec, kept, order.notes, order.limits
         )
-        self._limits.settle(order.caller, estimate(order.chat) + (order.chat.max_tokens or 0), 0)
+        self._limits.settle(order.caller, order.limits, 0)
         guards = guards_line(order.notes) if order.guard is not None else ""
         return msgspec.structs.replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 

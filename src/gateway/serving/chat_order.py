@@ -7,7 +7,7 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -43,8 +43,7 @@ class Deployed(LanguageModel, Protocol):
     async def count_tokens(self, chat: Chat) -> int | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """An admitted call, and the configuration that decides it from first to last.
 
     ``notes`` is what the stages of its way found out (verdicts, savings, choices): JSON values by the
@@ -57,7 +56,7 @@ class Order:
     chat: Chat
     call: CallContext
     limits: LimitState
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
     #: The guards of the call, where its model has some; ``chat`` is then what they let pass.
     guard: Guarded | None = None
 
@@ -97,6 +96,8 @@ class Answered(Generic[Sent]):
 
 def with_defaults(chat: Chat, spec: ModelSpec) -> Chat:
     """The chat with the model's own parameters where the caller named none."""
+    if not spec.parameters and (chat.max_tokens is None or spec.max_output_tokens is None):
+        return chat
     changes: dict[str, Any] = {
         name: spec.parameters[name]
         for name in _PARAMETERS
@@ -117,10 +118,6 @@ def tokens_saved(order: Order) -> int | None:
     """Tokens of the input that were saved; ``None`` where nobody asked."""
     note = order.notes.get("tokens")
     return None if note is None else int(note["saved"])
-
-
-def asked(attempt: Attempt) -> int:
-    return attempt.chat.max_tokens or 0
 
 
 def estimated(input_tokens: int, characters: int) -> Usage:

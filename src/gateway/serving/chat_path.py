@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.clock import SECOND
 from gateway.errors import GatewayError, NoModelFits, NotSupported, UpstreamError
 from gateway.governance.policy import input_tokens_bound, output_tokens_bound
+from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Message, TextPart, Usage
@@ -52,6 +54,7 @@ class ChatPath:
         self.tokens = tokens
         self._accounts = accounts
         self._health = health
+        self._cards: dict[str, tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
         self._selector = Selector(deployments, accounts.now, standings)
 
     async def through(
@@ -116,6 +119,8 @@ class ChatPath:
             refused = (caller, call, "llm", spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
+        if spec.route is None and not spec.fallbacks and self._health.is_healthy(spec.name):
+            return Plan((spec.name,), (f"{spec.name}: asked for",))  # as ``plan`` says it of one that has no other
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
 
     def _ask(
@@ -163,12 +168,10 @@ class ChatPath:
                 mend="leave it out, or do not ask for strictness",
                 param=dropped[0],
             )
-        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
+        card, bound = self._card(spec, provider), input_tokens_bound(ready)
         most = worst_case(
             card,
-            input_tokens=input_tokens_bound(ready)
-            if spec.count == "bytes"
-            else await self._exact(provider, spec, ready),
+            input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
             max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
             n=ready.n,
             max_seconds=provider.timeouts.total,
@@ -181,7 +184,17 @@ class ChatPath:
         account = await self._accounts.open(caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes)
         started = time.perf_counter_ns()
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
-        return Attempt(spec, model, ready, card, account, dropped, started, estimate(ready), provider.type, patience)
+        return Attempt(spec, model, ready, card, account, dropped, started, max(1, bound // 4), provider.type, patience)
+
+    def _card(self, spec: ModelSpec, provider: ProviderSpec) -> PriceCard:
+        """What the deployment asks now; looked up anew every second."""
+        now = self._accounts.now()
+        kept = self._cards.get(spec.name)
+        if kept is not None and kept[0] is spec and kept[1] is provider and kept[2] == now // SECOND:
+            return kept[3]
+        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now)
+        self._cards[spec.name] = (spec, provider, now // SECOND, card)
+        return card
 
     async def _exact(self, provider: ProviderSpec, spec: ModelSpec, chat: Chat) -> int:
         return await asyncio.to_thread(self.tokens.bound, provider.type, spec, chat)

@@ -89,7 +89,7 @@ class ChatStream:
             self._finished = True
         if piece.usage is not None:
             self.usage = piece.usage
-        if piece.model:
+        if piece.model and piece.model != self.meta.upstream_model:
             self.meta = msgspec.structs.replace(self.meta, upstream_model=piece.model)
         return piece
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -30,7 +29,7 @@ async def repaired(order: Order, answer: ChatAnswer, once: Callable[[Order], Awa
         chat = repair_chat(order.chat, answer.reply, guard.misfits)
         guard.note_repair("asked")
         try:
-            last = _both(answer, await once(dataclasses.replace(order, chat=chat, call=call)))
+            last = _both(answer, await once(msgspec.structs.replace(order, chat=chat, call=call)))
         except GatewayError as error:
             outcome = f"failed: {error.code}"
         else:

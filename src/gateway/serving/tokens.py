@@ -7,10 +7,12 @@ that is not ``async`` is to be called from a thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, TypeGuard
 
 from msgspec import Struct, structs
 
+from gateway.errors import Unavailable
 from gateway.governance.compaction import compact, tell_once
 from gateway.governance.policy import input_tokens_bound
 from gateway.governance.token_rules import count_chat
@@ -21,6 +23,7 @@ from gateway.models.optimise import Optimise, parse_optimise
 from gateway.models.tokens import YARDSTICK, Count, TokenCount, Tokenizers, TokenRule, rule_of
 from gateway.registry.catalogue import Catalogue, ModelSpec
 
+_log = logging.getLogger(__name__)
 #: What another model's text is measured by.
 _RULER = TokenRule(YARDSTICK, False, 10)
 
@@ -104,19 +107,27 @@ class TokenService:
 
     def used(self, provider_type: str, spec: ModelSpec, chat: Chat, said: Said, told: Usage, estimate: int) -> Usage:
         """Usage of an answer whose provider did not tell all of it: ``said`` is what came, ``told`` what
-        was told, ``estimate`` about how many tokens the input has. ``counted`` where both sides are exact."""
+        was told, ``estimate`` about how many tokens the input has. ``counted`` where both sides are exact. A
+        table that is not there costs exactness, never the account of a call."""
         rule = rule_of(provider_type, spec.upstream_model or spec.name)
-        if rule is None:
+        count = None if rule is None else self._counter(rule.encoding)
+        if rule is None or count is None:
             output = max(told.output_tokens, (len(said.text) + 3) // 4)
             return structs.replace(
                 told, input_tokens=told.input_tokens or estimate, output_tokens=output, basis="estimated"
             )
-        count = self._tokenizers.counter(rule.encoding)
         tokens, exact = (told.input_tokens, True) if told.input_tokens else count_chat(chat, rule, count)
         output = max(told.output_tokens, count(said.text))
         # Frames of tool calls, and reasoning that nobody shows, cannot be counted.
         basis = "counted" if exact and said.plain and rule.published else "estimated"
         return structs.replace(told, input_tokens=tokens, output_tokens=output, basis=basis)
+
+    def _counter(self, encoding: str) -> Count | None:
+        try:
+            return self._tokenizers.counter(encoding)
+        except Unavailable as error:
+            _log.warning("a call is settled by an estimate: %s", error.message)
+            return None
 
     # -- parts ------------------------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
 from gateway.security.audit import GENESIS, AuditDraft, AuditFilter, AuditRecord, link
+from gateway.store.dialect import insert_rows
 from gateway.store.engine import Database, next_value
 from gateway.store.tables import audit, counter
 
@@ -65,7 +66,8 @@ def append_records(connection: Connection, drafts: Sequence[AuditDraft]) -> list
         record = link(previous, seq, draft)
         records.append(record)
         previous = record.hash
-    connection.execute(insert(audit), [msgspec.structs.asdict(record) for record in records])
+    rows = [msgspec.structs.astuple(record) for record in records]
+    insert_rows(connection, audit, AuditRecord.__struct_fields__, rows)
     return records
 
 

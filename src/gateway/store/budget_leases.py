@@ -20,7 +20,7 @@ from gateway.store.tables import budget, budget_lease, counter
 #: A share is at most this part of what is left, beyond what is needed now …
 _PART_OF_LEFT = 64
 #: … and at most so many times what is needed now.
-_TIMES_NEEDED = 64
+_TIMES_NEEDED = 4096
 
 
 class SqlBudgetLeases:

@@ -25,7 +25,7 @@ from gateway.store.engine import Database
 
 _log = logging.getLogger(__name__)
 #: How long calls gather before they are brought in, unless somebody waits for them.
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.25
 #: At most so many in one transaction.
 _BATCH = 1000
 _TICK_SECONDS = 1.0
@@ -103,13 +103,16 @@ class SqlCallBook:
                 self._wake.clear()
                 self._hurry.clear()
                 self._enter_all()
+                if self._queue:
+                    self._wake.set()
             if time.monotonic() - last_tick >= _TICK_SECONDS:
                 last_tick = time.monotonic()
                 self._look_around()
 
     def _enter_all(self) -> None:
         pause = 0.05
-        while self._queue:
+        left = len(self._queue)  # what comes meanwhile gathers for the next time
+        while left > 0:
             batch = [self._queue[at] for at in range(min(len(self._queue), _BATCH))]
             try:
                 alerts, record = enter_calls(self._database, self._journal.name, batch, self._threshold)
@@ -126,6 +129,7 @@ class SqlCallBook:
                 for _ in batch:
                     self._queue.popleft()
                 self._entered += len(batch)
+                left -= len(batch)
                 self._change.notify_all()
             self._tell(alerts, record)
 

@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from gateway.clock import SECOND
 from gateway.ledger.entry import BudgetAlert, Entry
 from gateway.ledger.intents import Done, Released
-from gateway.money import plain, usd
+from gateway.money import plain_usd
 from gateway.security.audit import AuditDraft, AuditRecord, draft_of
 from gateway.store.audit_store import append_records
 from gateway.store.budget_leases import spend_from_share
 from gateway.store.budget_store import count_towards_threshold
-from gateway.store.dialect import insert_into
+from gateway.store.dialect import insert_into, insert_rows
 from gateway.store.engine import Database
 from gateway.store.tables import balance, entry, journal_mark, posting
 
@@ -72,8 +72,9 @@ def _enter(
     made = [item.entry for item in batch if item.entry is not None]
     alerts: Alerts = []
     if made:
-        connection.execute(insert(entry), [msgspec.structs.asdict(item) for item in made])
-        connection.execute(insert(posting), [row for item in made for row in _postings(item)])
+        insert_rows(connection, entry, Entry.__struct_fields__, [msgspec.structs.astuple(item) for item in made])
+        rows = [(item.entry_id, *row) for item in made for row in _postings(item)]
+        insert_rows(connection, posting, ("entry_id", "account", "amount"), rows)
         alerts += _spend(connection, journal, batch)
         _balance(connection, made)
         if threshold is not None:
@@ -82,11 +83,9 @@ def _enter(
     return alerts, records[-1] if records else None
 
 
-def _postings(made: Entry) -> tuple[dict[str, Any], dict[str, Any]]:
-    return (
-        {"entry_id": made.entry_id, "account": f"caller:{made.principal}", "amount": made.cost},
-        {"entry_id": made.entry_id, "account": f"provider:{made.provider}", "amount": -made.cost},
-    )
+def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Accounts and amounts: see ``ledger.entry.postings_of``."""
+    return (f"caller:{made.principal}", made.cost), (f"provider:{made.provider}", -made.cost)
 
 
 def _spend(connection: Connection, journal: str, batch: Sequence[Done]) -> Alerts:
@@ -110,9 +109,9 @@ def _spend(connection: Connection, journal: str, batch: Sequence[Done]) -> Alert
 def _balance(connection: Connection, made: Sequence[Entry]) -> None:
     sums: dict[str, list[int]] = {}
     for item in made:
-        for row in _postings(item):
-            total = sums.setdefault(row["account"], [0, 0])
-            total[0] += row["amount"]
+        for account, amount in _postings(item):
+            total = sums.setdefault(account, [0, 0])
+            total[0] += amount
             total[1] += 1
     for account, (amount, count) in sorted(sums.items()):
         connection.execute(
@@ -143,7 +142,7 @@ def _draft(item: Done) -> AuditDraft:
     if item.entry is not None:
         detail["entry_id"] = item.entry.entry_id
     detail |= {
-        "cost_usd": "0" if item.entry is None else plain(usd(item.entry.cost)),
+        "cost_usd": "0" if item.entry is None else plain_usd(item.entry.cost),
         "door": opened.door,
         "key_id": charge.key_id,
         "task_id": charge.task_id,

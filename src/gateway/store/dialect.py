@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import Connection, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -9,6 +12,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An insert that has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Many rows as the driver takes them, for tables whose columns need no conversion."""
+    if not rows:
+        return
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join([mark] * len(columns))})'  # noqa: S608 - names of ours
+    connection.exec_driver_sql(statement, list(rows))
 
 
 def one_snapshot(connection: Connection) -> None:

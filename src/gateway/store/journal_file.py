@@ -1,16 +1,18 @@
-"""A journal of one process: lines appended to a file, one write each, before anybody goes on.
+"""A journal of one process: lines copied into a mapped file, before anybody goes on.
 
-A line that is written survives the death of the process by any signal. That it survives the machine's
-as well is the work of one thread, which syncs what was written at most ``sync_seconds`` ago; with
-``strict`` whoever asks waits for it (``synced``). The journal is a row of segments ``{name}.{number}`` in
-one folder; ``{name}.lock`` is held (``flock``) while its process lives, so that another process can tell
-an orphan. A torn last line was never waited for: readers leave it out.
+A line that is copied is the kernel's: it survives the death of the process by any signal, and costs no
+system call (which would hand the interpreter to another thread). That it survives the machine's death as
+well is the work of one thread, which syncs what was written at most ``sync_seconds`` ago; with ``strict``
+whoever asks waits for it (``synced``). The journal is a row of segments ``{name}.{number}`` in one folder,
+each with its space set aside when it is begun; ``{name}.lock`` is held (``flock``) while its process lives,
+so that another process can tell an orphan. A torn last line was never waited for: readers leave it out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import mmap
 import os
 import threading
 import time
@@ -20,8 +22,10 @@ from pathlib import Path
 from gateway.errors import Unavailable
 from gateway.ids import new_id
 
-SEGMENT_BYTES = 16 * 1024 * 1024
+SEGMENT_BYTES = 8 * 1024 * 1024
 SYNC_SECONDS = 0.02
+
+_NEWLINE = ord("\n")
 
 #: Where a line ends: the number of its segment and the byte after it.
 Position = tuple[int, int]
@@ -48,15 +52,17 @@ class JournalFile:
         self._lock_file = _locked(folder / f"{self.name}.lock")
         self._lock = threading.Lock()
         self._file = -1
+        self._map: mmap.mmap
         self._segment = -1
         self._size = 0
+        self._room = 0
         self._oldest = 0
         self._standing: dict[int, int] = {}
         self._failed: OSError | None = None
         self._dirty = threading.Event()
         self._closed = False
         self._waiters: list[asyncio.Future[None]] = []
-        self._open_segment()
+        self._open_segment(0)
         self._syncer = threading.Thread(target=self._sync, name="journal", daemon=True)
         self._syncer.start()
 
@@ -68,22 +74,23 @@ class JournalFile:
     def write(self, line: bytes, *, opens: bool) -> Position:
         """Adds a line (without its end) and says where it ends. What ``opens`` keeps its segment, and those
         after it, until ``settled``. ``Unavailable`` where the disk will not take it: then nothing is added."""
-        data = line + b"\n"
         with self._lock:
-            try:
-                if self._size >= self._segment_bytes:
-                    self._open_segment()
-                if os.write(self._file, data) != len(data):
-                    raise OSError("the disk is full")
-            except OSError as error:
-                self._failed = error
-                self._mend()
-                raise _unwritable(error) from error
-            self._failed = None
-            self._size += len(data)
+            end = self._size + len(line) + 1
+            if end > self._room:
+                try:
+                    self._open_segment(len(line) + 1)
+                except OSError as error:
+                    self._failed = error
+                    raise _unwritable(error) from error
+                self._failed = None
+                end = len(line) + 1
+            # The line's end goes in last: without it, it is none.
+            self._map[self._size : end - 1] = line
+            self._map[end - 1] = _NEWLINE
+            self._size = end
             if opens:
                 self._standing[self._segment] += 1
-            position = self._segment, self._size
+            position = self._segment, end
         if not self._dirty.is_set():
             self._dirty.set()
         return position
@@ -112,6 +119,7 @@ class JournalFile:
         self._closed = True
         self._dirty.set()
         self._syncer.join(timeout=10)
+        self._map.close()
         os.close(self._file)
         if discard:
             remove_journal(self._folder, self.name)
@@ -137,22 +145,26 @@ class JournalFile:
             for waiter in waiters:
                 waiter.get_loop().call_soon_threadsafe(_wake, waiter, problem)
 
-    def _mend(self) -> None:
-        """Cuts off what was half written, so that the next line begins a line."""
+    def _open_segment(self, needed: int) -> None:
+        """Begins the next segment, with space for ``needed`` bytes at least. ``OSError`` where the disk has
+        none: then the one before goes on."""
+        number, room = self._segment + 1, max(self._segment_bytes, needed)
+        path = self._folder / f"{self.name}.{number}"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(self._file, self._size)
-        except OSError as error:
-            self._failed = error
-
-    def _open_segment(self) -> None:
-        number = self._segment + 1
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        file = os.open(self._folder / f"{self.name}.{number}", flags, 0o600)
+            _set_aside(file, room)
+            mapped = mmap.mmap(file, room)
+        except (OSError, ValueError):
+            os.close(file)
+            path.unlink(missing_ok=True)
+            raise
         _sync_folder(self._folder)
         if self._file >= 0:
+            self._map.close()
             os.fdatasync(self._file)
             os.close(self._file)
-        self._file, self._segment, self._size = file, number, 0
+        self._file, self._map, self._room = file, mapped, room
+        self._segment, self._size = number, 0
         self._standing[number] = 0
 
 
@@ -183,6 +195,8 @@ def lines_of(folder: Path, name: str) -> Iterator[tuple[Position, bytes]]:
         with (folder / f"{name}.{number}").open("rb") as lines:
             for line in lines:
                 at += len(line)
+                if line.startswith(b"\0"):  # what was set aside and not written
+                    break
                 if line.endswith(b"\n"):
                     yield (number, at), line[:-1]
 
@@ -220,6 +234,14 @@ def _locked(path: Path) -> int:
         if path.exists():
             return descriptor
         os.close(descriptor)  # somebody took it for an orphan before it was locked
+
+
+def _set_aside(file: int, size: int) -> None:
+    """Gives the file its space, so that writing into its mapping never lacks it."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:  # macOS: blocks are taken when they are written
+        os.ftruncate(file, size)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import delete, literal, select
+from sqlalchemy import Row, delete, literal, select
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import NotFound
@@ -82,9 +83,14 @@ class SqlResponseStore:
                 mend="send the conversation as input",
                 param="previous_response_id",
             )
-        return [
-            KeptResponse(row.response_id, row.previous_id, from_json(row.input), from_json(row.body)) for row in rows
-        ]
+        return [_kept(row) for row in rows]
+
+    def several(self, tenant: str, response_ids: Sequence[str]) -> dict[str, KeptResponse]:
+        """Those of the responses that are theirs and still there, by id; without what they go on from."""
+        mine = (response.c.tenant == tenant) & (response.c.expires_at > self._clock.now())
+        with self._database.read() as connection:
+            rows = connection.execute(select(response).where(response.c.response_id.in_(response_ids), mine)).all()
+        return {row.response_id: _kept(row) for row in rows}
 
     def delete(self, tenant: str, response_id: str) -> None:
         """``NotFound`` where it is not there, or not theirs."""
@@ -99,3 +105,7 @@ class SqlResponseStore:
         """Deletes responses past their time; how many."""
         with self._database.begin() as connection:
             return connection.execute(delete(response).where(response.c.expires_at <= self._clock.now())).rowcount
+
+
+def _kept(row: Row[Any]) -> KeptResponse:
+    return KeptResponse(row.response_id, row.previous_id, from_json(row.input), from_json(row.body))

@@ -24,6 +24,18 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 Counts = Callable[[], dict[str, dict[str, int]]]
 
 
+class _CallSeries:
+    """The series that a call of some labels counts in."""
+
+    __slots__ = ("calls", "cost", "seconds", "tokens")
+
+    def __init__(self, calls: Counter, seconds: Histogram, cost: Counter) -> None:
+        self.calls = calls
+        self.seconds = seconds
+        self.cost = cost
+        self.tokens: dict[str, Counter] = {}
+
+
 class Metrics:
     """The metrics of one process; one instance."""
 
@@ -43,25 +55,46 @@ class Metrics:
         )
         self._tokens = Counter("gateway_tokens", "Tokens by class", ["model", "provider", "class"], registry=registry)
         self._cost = Counter("gateway_cost_usd", "Cost in USD", ["model", "provider"], registry=registry)
+        #: The series by their labels: looking them up by name costs more than counting.
+        self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._of_call: dict[tuple[str, str, str, str], _CallSeries] = {}
         self._alerts = Counter("gateway_budget_alerts", "Budgets that passed a share", ["scope"], registry=registry)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. ``route`` is the template, such as ``/tasks/{task_id}``."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._latency.labels(route).observe(seconds)
+        found = self._of_request.get((method, route, status))
+        if found is None:
+            found = self._requests.labels(method, route, str(status)), self._latency.labels(route)
+            self._of_request[method, route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def model_call(
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost_usd: float, usage: Usage | None
     ) -> None:
         """A model call ended."""
-        self._calls.labels(kind, model, provider, outcome).inc()
-        self._model_latency.labels(kind, model).observe(micros / 1e6)
-        self._cost.labels(model, provider).inc(cost_usd)
+        found = self._of_call.get((kind, model, provider, outcome))
+        if found is None:
+            found = self._of_call[kind, model, provider, outcome] = _CallSeries(
+                self._calls.labels(kind, model, provider, outcome),
+                self._model_latency.labels(kind, model),
+                self._cost.labels(model, provider),
+            )
+        found.calls.inc()
+        found.seconds.observe(micros / 1e6)
+        found.cost.inc(cost_usd)
         if usage is not None:
-            for name in ("input", "output", "cached", "reasoning"):
-                count = getattr(usage, f"{name}_tokens")
+            for name, count in (
+                ("input", usage.input_tokens),
+                ("output", usage.output_tokens),
+                ("cached", usage.cached_tokens),
+                ("reasoning", usage.reasoning_tokens),
+            ):
                 if count > 0:
-                    self._tokens.labels(model, provider, name).inc(count)
+                    series = found.tokens.get(name)
+                    if series is None:
+                        series = found.tokens[name] = self._tokens.labels(model, provider, name)
+                    series.inc(count)
 
     def budget_alert(self, scope: str) -> None:
         """A budget passed a share of its limit."""

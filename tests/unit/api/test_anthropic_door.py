@@ -158,7 +158,8 @@ def test_a_thread_is_refused_in_the_words_that_let_the_sdk_go_on(house: House) -
     [
         ({"max_tokens": None}, 400, "invalid_request_error"),
         ({"messages": []}, 400, "invalid_request_error"),
-        ({"messages": [{"role": "system", "content": "x"}]}, 400, "invalid_request_error"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, 400, "invalid_request_error"),
+        ({"fallbacks": [{"model": "claude-opus-4-1"}]}, 400, "invalid_request_error"),
         ({"model": "claude-9"}, 404, "not_found_error"),
         ({"stream": 1}, 400, "invalid_request_error"),
     ],

@@ -204,7 +204,6 @@ def test_a_conversation_goes_on_from_a_stored_response() -> None:
         ({"max_tool_calls": 3}, "max_tool_calls"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
         ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input[0].type"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0]"),
         (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec import structs
 
 from fixtures.upstream import (
     Play,
@@ -117,6 +118,20 @@ def test_anthropic_is_called_as_its_reference_says(server: Upstream) -> None:
         "max_tokens": 20,
         "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
     }
+
+
+def test_a_callers_betas_join_those_of_the_row(server: Upstream) -> None:
+    server.play(answer(anthropic_answer("Hi")))
+    row = provider("anthropic", server.url, headers={"Anthropic-Beta": "ours"})
+    told = [{"anthropic-beta": "theirs"}, {}, {"anthropic-beta": "theirs", "anthropic-version": "2031-01-01"}]
+
+    async def ask(model: Deployed) -> None:
+        for headers in told:
+            await model.complete(structs.replace(HELLO, dialect="anthropic", headers=headers))
+
+    with_model(row, ask, "claude-3-opus-20240229")
+    assert [sent.headers["anthropic-beta"] for sent in server.sent] == ["ours,theirs", "ours", "ours,theirs"]
+    assert [sent.headers["anthropic-version"] for sent in server.sent] == ["2023-06-01", "2023-06-01", "2031-01-01"]
 
 
 def test_a_server_without_keys_gets_none(server: Upstream) -> None:

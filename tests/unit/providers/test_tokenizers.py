@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,21 @@ def test_another_table_is_refused() -> None:
 def test_a_missing_table_is_told() -> None:
     with pytest.raises(Unavailable, match="not installed"):
         read_table("p50k_base")
+
+
+def test_a_damaged_table_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "cl100k_base.tiktoken.gz"
+    table.write_bytes(gzip.compress(read_table("cl100k_base")[:10_000])[:-100])
+
+    class Found:
+        name = table.name
+
+        def locate(self) -> Path:
+            return table
+
+    monkeypatch.setattr(tokenizers, "files", lambda _: [Found()])
+    with pytest.raises(Unavailable, match="cannot be read"):
+        read_table("cl100k_base")
 
 
 def test_a_table_is_read_once() -> None:

@@ -224,6 +224,49 @@ def test_a_token_of_a_revoked_key_is_refused(identity: Identity) -> None:
         identity.authenticate(bearer(token.token))
 
 
+def test_a_verified_token_is_remembered_for_seconds(identity: Identity, clock: ManualClock) -> None:
+    token, other = (jwt.encode(claims(clock, sub=name), SECRET, "HS256") for name in ("alice", "bob"))
+    assert identity.cached(bearer(token)) is None
+    caller = identity.authenticate(bearer(token))
+    assert identity.cached(bearer(token)) == caller
+    for unknown in (other, token[:-1], f"{token}x"):
+        assert identity.cached(bearer(unknown)) is None, "the whole token counts"
+    clock.pass_seconds(2.9)
+    assert identity.cached({"x-api-key": token}) == caller
+    clock.pass_seconds(0.2)
+    assert identity.cached(bearer(token)) is None
+
+
+def test_a_token_is_never_remembered_past_its_end(identity: Identity, clock: ManualClock) -> None:
+    token = jwt.encode(claims(clock, exp=clock.now() / SECOND + 1), SECRET, "HS256")
+    identity.authenticate(bearer(token))
+    clock.pass_seconds(0.9)
+    assert identity.cached(bearer(token)) is not None
+    clock.pass_seconds(0.1)
+    assert identity.cached(bearer(token)) is None
+    _, secret = identity.create_key(ADMIN, name="a", role="developer", expires_at=clock.now() + SECOND)
+    minted = identity.mint_token(identity.authenticate(bearer(secret))).token
+    identity.authenticate(bearer(minted))
+    clock.pass_seconds(1)
+    assert identity.cached(bearer(minted)) is None, "nor past the end of its key"
+
+
+def test_nor_past_the_next_look_up_of_its_key(database: Database, clock: ManualClock) -> None:
+    here, there = (Identity(SqlKeyStore(database), clock, jwt=JWT) for _ in range(2))
+    record, secret = here.create_key(ADMIN, name="a", role="developer")
+    first, second = (here.mint_token(here.authenticate(bearer(secret))).token for _ in range(2))
+    there.authenticate(bearer(first))
+    clock.pass_seconds(2)
+    there.authenticate(bearer(second))
+    here.authenticate(bearer(second))
+    here.revoke_key(ADMIN, record.key_id)
+    assert here.cached(bearer(second)) is None, "here at once"
+    clock.pass_seconds(1)
+    assert there.cached(bearer(second)) is None, "there as soon as the key itself"
+    with pytest.raises(NotAuthenticated):
+        there.authenticate(bearer(second))
+
+
 def test_a_token_of_our_secret_comes_in_with_its_role(identity: Identity, clock: ManualClock) -> None:
     token = jwt.encode(claims(clock), SECRET, "HS256")
     caller = identity.authenticate(bearer(token))

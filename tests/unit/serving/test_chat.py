@@ -19,6 +19,7 @@ from gateway.errors import (
     NotSupported,
     PermissionDenied,
     StreamIncomplete,
+    Unavailable,
     UpstreamError,
     UpstreamOverloaded,
     UpstreamTimeout,
@@ -273,6 +274,34 @@ def test_a_stream_that_is_left_or_breaks_is_charged_by_what_came(house: House, f
     (entry,) = entries(house, me)
     assert (entry.basis, entry.output_tokens) == ("counted", 50)
     assert entry.outcome == ("stream_incomplete" if finished else "cancelled")
+    assert held(house, me) == 0
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_without_a_table_it_is_charged_by_estimate(house: House, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing to count by never hides how the call ended."""
+
+    def missing(encoding: str) -> bytes:
+        raise Unavailable(f"no table {encoding}")
+
+    monkeypatch.setattr(house.core.tokenizers, "_loaded", {})
+    monkeypatch.setattr(house.core.tokenizers, "_read", missing)
+    me = somebody()
+    if whole:
+        house.upstream.play(answer(openai_answer("x" * 400, usage=None)))
+        complete(house, me)
+    else:
+        house.upstream.play(events(*openai_chunks("x" * 400, finish=None, usage=False), done=False))
+
+        async def read(service: ChatService) -> None:
+            async for _ in await service.stream(me, HELLO, circumstances()):
+                continue
+
+        with pytest.raises(StreamIncomplete):
+            with_chat(house, read)
+    (entry,) = entries(house, me)
+    assert (entry.basis, entry.output_tokens) == ("estimated", 100)
+    assert entry.outcome == ("completed" if whole else "stream_incomplete")
     assert held(house, me) == 0
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, unmapped
+from gateway.api.wire.request_headers import of_anthropic
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.call_signatures import signatures_of, signed_id, split_id
 from gateway.models.llm_models import (
@@ -42,13 +45,7 @@ _READ = frozenset(
 )
 _EXTRA = frozenset(
     {"top_k", "thinking", "service_tier", "container", "mcp_servers", "context_management", "output_config"}
-    | {"cache_control", "inference_geo", "speed", "diagnostics", "user_profile_id", "workspace_id"}
-)
-#: Blocks that only Anthropic has: they go in the body as they stand; see ``Chat.native_only``.
-_NATIVE_BLOCKS = frozenset(
-    {"document", "search_result", "redacted_thinking", "server_tool_use", "container_upload", "mcp_tool_use"}
-    | {"web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result", "mcp_tool_result"}
-    | {"bash_code_execution_tool_result", "text_editor_code_execution_tool_result", "tool_search_tool_result"}
+    | {"cache_control", "inference_geo", "speed", "diagnostics", "compaction"}
 )
 
 
@@ -59,11 +56,12 @@ class AnthropicRequest(msgspec.Struct, frozen=True):
     stream: bool
 
 
-def decode(body: Mapping[str, Any]) -> AnthropicRequest:
-    """``ValidationFailed`` names the field. Fields that nobody knows are refused by name."""
+def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> AnthropicRequest:
+    """``ValidationFailed`` names the field. Fields that nobody knows are refused by name. ``headers`` are the
+    request's, by their names in lower case."""
     for name in body:
         if name not in _READ and name not in _EXTRA:
-            raise ValidationFailed(f"{name[:100]}: no such parameter", mend="see the messages API", param=name[:100])
+            refuse_house(name, body[name])
     if body.get("thread") is not None:
         # Anthropic's SDKs know this code: they go on by sending the whole conversation with each call.
         raise NotSupported(
@@ -107,39 +105,11 @@ def decode(body: Mapping[str, Any]) -> AnthropicRequest:
             if name in _EXTRA and value is not None and name != "output_config"
         },
         native=dict(body),
-        native_only=_native_only(body),
-        unmapped=(*_unmapped(body), *signatures_of(turns)),
+        native_only=native_only(body),
+        unmapped=(*unmapped(body), *signatures_of(turns)),
+        headers=of_anthropic(headers),
     )
     return AnthropicRequest(chat, stream)
-
-
-def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the answer depends on and no other dialect has."""
-    names = [name for name in ("container", "mcp_servers") if body.get(name)]
-    names += [str(item["type"]) for item in body.get("tools") or () if item.get("type") not in (None, "custom")]
-    for block, nested in _blocks(body):
-        if block.get("type") in _NATIVE_BLOCKS:
-            names.append(str(block["type"]))
-        elif nested and block.get("type") != "text":
-            names.append(f"tool_result.{block.get('type')}")
-    return tuple(dict.fromkeys(names))
-
-
-def _unmapped(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is only a hint: cache marks, citations of earlier answers."""
-    holders = [*(block for block, _ in _blocks(body)), *(body.get("tools") or ())]
-    names = [name for name in ("cache_control", "citations") if any(holder.get(name) for holder in holders)]
-    return tuple(name for name in names if name not in body)
-
-
-def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """Every block of the conversation, and whether it stands within a tool's result."""
-    for content in (body.get("system"), *(turn.get("content") for turn in body["messages"])):
-        for block in content if isinstance(content, list) else ():
-            yield block, False
-            inner = block.get("content") if block.get("type") == "tool_result" else None
-            for nested in inner if isinstance(inner, list) else ():
-                yield nested, True
 
 
 def _response_format(raw: Any) -> ResponseFormat | None:
@@ -312,8 +282,8 @@ def _messages(raw: Any) -> tuple[Message, ...]:
     for at, item in enumerate(raw):
         place = f"messages[{at}]"
         role = item.get("role") if isinstance(item, dict) else None
-        if role not in ("user", "assistant"):
-            raise ValidationFailed(f"{place}.role: user or assistant is expected", param=f"{place}.role")
+        if role not in ("user", "assistant", "system"):
+            raise ValidationFailed(f"{place}.role: user, assistant or system is expected", param=f"{place}.role")
         messages.append(Message(role, _parts(item.get("content"), f"{place}.content")))
     return tuple(messages)
 
@@ -331,7 +301,7 @@ def _parts(raw: Any, place: str) -> tuple[Part, ...]:
 
 def _part(raw: Any, place: str) -> Part | None:
     kind = raw.get("type") if isinstance(raw, dict) else None
-    if kind in _NATIVE_BLOCKS:
+    if is_own(raw):
         return None
     if kind == "text" and isinstance(raw.get("text"), str):
         return TextPart(raw["text"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.errors import ValidationFailed
-from gateway.money import plain, usd
+from gateway.money import plain_usd
 from gateway.security.limits import LimitState
 from gateway.serving.answer import AnswerMeta
 
@@ -24,7 +24,7 @@ def answer_headers(meta: AnswerMeta, *, final: bool = True) -> dict[str, str]:
     if meta.guards:
         headers["x-gateway-guards"] = meta.guards
     if final:
-        headers["x-gateway-cost-usd"] = plain(usd(meta.cost))
+        headers["x-gateway-cost-usd"] = plain_usd(meta.cost)
     if meta.dropped_params:
         headers["x-gateway-dropped-params"] = ",".join(meta.dropped_params)
     if meta.limits is not None:

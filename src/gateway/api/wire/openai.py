@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from gateway.api.wire.fields import image, number, text, whole
+from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
 from gateway.models.call_signatures import extra_content, signature_in, signatures_of
 from gateway.models.llm_models import (
@@ -60,8 +62,9 @@ class OpenAIRequest(msgspec.Struct, frozen=True):
     include_usage: bool
 
 
-def decode(body: Mapping[str, Any]) -> OpenAIRequest:
-    """``ValidationFailed`` names the field. Fields that nobody knows are refused by name."""
+def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> OpenAIRequest:
+    """``ValidationFailed`` names the field. Fields that nobody knows are refused by name. ``headers`` are the
+    request's, by their names in lower case."""
     for name in body:
         if name not in _READ and name not in _EXTRA:
             raise ValidationFailed(
@@ -92,6 +95,7 @@ def decode(body: Mapping[str, Any]) -> OpenAIRequest:
         native_only=_native_only(body),
         unmapped=(("messages.name",) if any("name" in turn for turn in body["messages"]) else ())
         + signatures_of(messages),
+        headers=of_openai(headers),
     )
     stream = body.get("stream") or False
     if not isinstance(stream, bool):

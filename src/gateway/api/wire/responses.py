@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from gateway.api.wire.fields import number, text, whole
+from gateway.api.wire.request_headers import of_openai
 from gateway.api.wire.responses_items import Conversation, input_items, text_of, whole_item
 from gateway.errors import NotBuilt, NotSupported, ValidationFailed
 from gateway.models.call_signatures import signatures_of
@@ -53,13 +55,18 @@ class ResponsesRequest(msgspec.Struct, frozen=True):
     reported: tuple[str, ...] = ()
 
 
-def decode(body: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> ResponsesRequest:
+def decode(
+    body: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> ResponsesRequest:
     """``ValidationFailed`` names the field, ``NotSupported`` what only OpenAI's own house can do.
 
     ``history`` is what an earlier response had, its input and output items: it goes before the new input.
+    ``headers`` are the request's, by their names in lower case.
     """
     _check_names(body)
-    reported = [name for name in sorted(_HINTS) if body.get(name) is not None]
+    reported = [*of_openai(headers), *(name for name in sorted(_HINTS) if body.get(name) is not None)]
     _check_house(body, reported)
     instructions, previous = text(body, "instructions"), text(body, "previous_response_id")
     items = input_items(body.get("input"), needed=not (previous or history))

@@ -20,7 +20,7 @@ from gateway.models.llm_models import (
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 #: Items of tools that OpenAI runs itself, or that stand for something kept there: refused.
 _HOSTED_ITEMS = frozenset(
-    {"item_reference", "file_search_call", "web_search_call", "computer_call", "computer_call_output"}
+    {"file_search_call", "web_search_call", "computer_call", "computer_call_output"}
     | {"image_generation_call", "code_interpreter_call", "local_shell_call", "local_shell_call_output", "shell_call"}
     | {"shell_call_output", "apply_patch_call", "apply_patch_call_output", "mcp_list_tools", "mcp_approval_request"}
     | {"mcp_approval_response", "mcp_call", "custom_tool_call", "custom_tool_call_output", "tool_search_call"}
@@ -92,12 +92,10 @@ class Conversation:
         elif kind == "reasoning":
             self._reported.append("reasoning")
         elif kind in _HOSTED_ITEMS:
-            # Vercel's AI SDK points at earlier items unless it is told that nothing is kept.
-            mend = "send the item itself (SDKs do with store: false)" if kind == "item_reference" else ""
-            raise NotSupported(f"{place}: items of type {kind} are not taken here", mend=mend, param=f"{place}.type")
+            raise NotSupported(f"{place}: items of type {kind} are not taken here", param=f"{place}.type")
         else:
             raise ValidationFailed(
-                f"{place}.type: message, function_call, function_call_output or reasoning is expected",
+                f"{place}.type: message, function_call, function_call_output, reasoning or item_reference is expected",
                 param=f"{place}.type",
             )
 

@@ -1,0 +1,78 @@
+"""Keys that were looked up a moment ago, by the SHA-256 of the whole key; only ever in memory.
+
+One look-up shortly before the others would all have to: where many calls come with one key, one of them
+asks the database anew while the rest go on with what is remembered.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from gateway.clock import Clock
+from gateway.security.access import Caller
+
+_MOST = 10_000
+#: The last part of a look-up's life, in which one caller renews it.
+_RENEWAL = 1 / 3
+
+
+class Key(Protocol):
+    """A key's record."""
+
+    def usable(self, now: int) -> bool: ...
+
+
+Record = TypeVar("Record", bound=Key)
+
+
+class KeyMemory:
+    """Safe from any thread. A look-up is remembered for ``seconds``; ``caller_of`` makes its caller, once."""
+
+    def __init__(self, clock: Clock, seconds: float, caller_of: Callable[[Record], Caller]) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._caller_of: Callable[..., Caller] = caller_of
+        self._kept: OrderedDict[str, tuple[float, Key | None, Caller | None]] = OrderedDict()
+        self._renewing: set[str] = set()
+        self._lock = threading.Lock()
+
+    def find(self, name: str) -> tuple[bool, Caller | None]:
+        """Whether the name is remembered at all, and its caller where it is in force. Never blocks."""
+        found = self._kept.get(name)
+        if found is None:
+            return False, None
+        until, record, caller = found
+        left = until - self._clock.monotonic()
+        if record is None or left <= 0 or not record.usable(self._clock.now()):
+            return True, None
+        if left < self._seconds * _RENEWAL and name not in self._renewing:
+            self._renewing.add(name)
+            return True, None
+        return True, caller
+
+    def look_up(self, name: str, ask: Callable[[str], Record | None]) -> tuple[float, Record | None]:
+        """The record, and until when (monotonic) it is remembered; ``ask`` where it is not."""
+        now = self._clock.monotonic()
+        with self._lock:
+            found = self._kept.get(name)
+            if found is not None and now < found[0] and name not in self._renewing:
+                return found[0], found[1]  # type: ignore[return-value]  # what ``ask`` gave for this name
+        try:
+            record = ask(name)
+        finally:
+            self._renewing.discard(name)
+        until = now + self._seconds
+        with self._lock:
+            self._kept[name] = (until, record, None if record is None else self._caller_of(record))
+            self._kept.move_to_end(name)
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+        return until, record
+
+    def clear(self) -> None:
+        """Every key is looked up anew."""
+        with self._lock:
+            self._kept.clear()
