@@ -38,7 +38,7 @@ class AnthropicBatches:
 
     async def submit(self, marker: str, asks: Sequence[BatchAsk]) -> str:
         requests = [{"custom_id": ask.name, "params": msgspec.Raw(ask.body)} for ask in asks]
-        row = await self._client.post(_PATH, msgspec.json.encode({"requests": requests}))
+        row = await self._client.post(_PATH, msgspec.json.encode({"requests": requests}), once=True)
         return text_in(row, "id")
 
     async def find(self, marker: str, since: int, names: frozenset[str], taken: frozenset[str]) -> str | None:

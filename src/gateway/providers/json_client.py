@@ -32,9 +32,11 @@ class JsonClient:
         """The object at ``path``."""
         return await self._exchange("GET", path, b"", {})
 
-    async def post(self, path: str, body: bytes, kind: str = "application/json") -> dict[str, Any]:
-        """The object that the provider answers."""
-        return await self._exchange("POST", path, body, {"content-type": kind})
+    async def post(
+        self, path: str, body: bytes, kind: str = "application/json", *, once: bool = False
+    ) -> dict[str, Any]:
+        """The object that the provider answers; ``once``: never sent again unseen."""
+        return await self._exchange("POST", path, body, {"content-type": kind}, once=once)
 
     async def delete(self, path: str) -> None:
         """Deletes what is at ``path``."""
@@ -74,9 +76,11 @@ class JsonClient:
         finally:
             response.close(ended=ended)
 
-    async def _exchange(self, method: str, path: str, body: bytes, more: dict[str, str]) -> dict[str, Any]:
+    async def _exchange(
+        self, method: str, path: str, body: bytes, more: dict[str, str], *, once: bool = False
+    ) -> dict[str, Any]:
         target = self._target(method, path, {"accept": "application/json", **more})
-        response = await self._transport.send(target, body, self._provider.timeouts)
+        response = await self._transport.send(target, body, self._provider.timeouts, once=once)
         if response.status not in _GOOD:
             raise error_of(self._provider.name, response.status, response.headers, response.body)
         return self._object(response.body)

@@ -49,7 +49,7 @@ class OpenAIBatches:
             "completion_window": "24h",
             "metadata": {_MARKER: marker},
         }
-        return text_in(await self._client.post("/batches", msgspec.json.encode(body)), "id")
+        return text_in(await self._client.post("/batches", msgspec.json.encode(body), once=True), "id")
 
     async def find(self, marker: str, since: int, names: frozenset[str], taken: frozenset[str]) -> str | None:
         after = ""

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _LEASE, _BEAT = 60, 15
 #: The longest pause between two looks at a part that something is wrong with, in seconds.
 _LONGEST_PAUSE = 600.0
+#: How long a part whose batch cannot be heard of is tried, in seconds: by then its holds have ended in full.
+_GIVE_UP = 48 * 3_600
 #: What OpenAI says of a batch for which the queue of the account has no room now.
 _QUEUE_FULL = "token_limit_exceeded"
 #: HTTP answers to a submission after which it may be taken later.
@@ -89,8 +91,11 @@ class BatchCourier:
             _log.info("%s: %s", part.part_id, pause)
         except GatewayError as error:
             _log.warning("%s at %s: %s", part.part_id, part.provider, error.message)
-            wait = max(error.retry_after or 0.0, self._pause(part))
-            values = {"problem": error.message[:500], "next_look": self._in(wait)}
+            if self._clock.now() - (part.submitted_at or part.created_at) > _GIVE_UP * SECOND:
+                values = await self._closed(part, "no_result", f"no word of the batch in time: {error.message}")
+            else:
+                wait = max(error.retry_after or 0.0, self._pause(part))
+                values = {"problem": error.message[:500], "next_look": self._in(wait)}
         finally:
             beat.cancel()
             await asyncio.gather(beat, return_exceptions=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from gateway.clock import Clock
-from gateway.errors import BudgetExceeded, GatewayError, NotSupported
+from gateway.errors import BudgetExceeded, GatewayError, NotSupported, UpstreamError, UpstreamRejected
 from gateway.governance.policy import input_tokens_bound, output_tokens_bound
 from gateway.ids import new_id
 from gateway.ledger.batch_price import batch_cards
@@ -106,6 +106,8 @@ class BatchOffers:
             raise NotSupported(
                 f"the provider of {spec.name} has no {', '.join(dropped)}", mend="leave it out", param=dropped[0]
             )
+        if dropped:
+            notes["dropped_params"] = list(dropped)
         if len(body) > MOST_BYTES:
             return "too_large"
         most = worst_case(
@@ -187,6 +189,13 @@ def refusal(reason: str, param: str) -> GatewayError:
         param=param,
         reason=reason,
     )
+
+
+def problem_of(provider: str, told: Mapping[str, Any]) -> UpstreamError:
+    """A provider's own error for one request of a batch, as ``BatchSettling`` kept it."""
+    status = int(told.get("status") or 0)
+    kind = UpstreamRejected if 400 <= status < 500 else UpstreamError
+    return kind(f"{provider} in its batch: {told.get('message')}", provider=provider, upstream_code=told.get("code"))
 
 
 def _charge(caller: Caller, call: CallContext, catalogue: Catalogue, spec: ModelSpec) -> Charge:

@@ -24,6 +24,8 @@ from gateway.store.tables import batch, batch_ask, batch_part, hold, step
 
 #: The most requests and bytes of one part: less than any provider allows, and what a process can hold.
 MOST_REQUESTS, MOST_BYTES = 10_000, 32 * 1024 * 1024
+#: How the causes of what goes by a provider's batch API end: if it is refused there, the usual path has another.
+CAUSE = ":provider"
 _PAGE = 500
 #: How long what has ended is kept beyond its owner, in microseconds.
 _KEPT = 30 * 86_400 * SECOND
@@ -174,7 +176,7 @@ class SqlProviderBatchStore:
         """Ids of holds that were made for the owner's lines and stand for no request: their worker died in
         between."""
         known = select(batch_ask.c.hold_id).where(batch_ask.c.owner == owner)
-        between = hold.c.cause.startswith(f"{owner}:", autoescape=True)
+        between = and_(hold.c.cause.startswith(f"{owner}:", autoescape=True), hold.c.cause.endswith(CAUSE))
         query = select(hold.c.hold_id).where(between, hold.c.state == "held", hold.c.hold_id.not_in(known))
         with self._database.read() as connection:
             return list(connection.scalars(query))

@@ -94,8 +94,8 @@ class StepRunner:
         except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
             end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
         except StepWaits as pause:
-            seconds = pause.seconds
-            end = lambda tx, now: advance.wait(tx, step, seconds, now)  # noqa: E731
+            seconds, told = pause.seconds, pulse.untold
+            end = lambda tx, now: advance.wait(tx, step, seconds, told, now)  # noqa: E731
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
             problem, retryable = _problem(error)
             if not isinstance(error, GatewayError):

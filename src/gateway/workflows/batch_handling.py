@@ -13,7 +13,7 @@ from gateway.models.call import CallContext
 from gateway.money import usd
 from gateway.serving.batch_offers import REASONS, refusal
 from gateway.store.batch_store import KeptBatch
-from gateway.store.provider_batch_store import Ask, Totals
+from gateway.store.provider_batch_store import CAUSE, Ask, Totals
 from gateway.workflows.batch_input import Line
 from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.context import StepContext
@@ -54,7 +54,7 @@ class ProviderLines:
             return "endpoint"
         name = self._batch.batch_id
         # A cause of its own: if the provider refuses the batch, the line is charged as any other call.
-        call = msgspec.structs.replace(call, cause=f"{call.cause}:provider")
+        call = msgspec.structs.replace(call, cause=call.cause + CAUSE)
         return await self._tools.offers.offer(
             self._context.caller, chat, call, owner=name, line=line.number, gathering=name
         )

@@ -8,15 +8,16 @@ that have nothing yet; one that the ledger shows as charged is not sent again, b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
 
 from gateway.engine.waiting import StepWaits
-from gateway.errors import Conflict, GatewayError, NotFound, StepFailed, UpstreamError, UpstreamRejected
+from gateway.errors import Conflict, GatewayError, NotFound, StepFailed
 from gateway.ids import new_id
 from gateway.models.call import CallContext
+from gateway.serving.batch_offers import problem_of
 from gateway.store.batch_store import ENDED, KeptBatch
 from gateway.workflows.batch_handling import ProviderLines
 from gateway.workflows.batch_input import Line, check, raw_lines, read_line
@@ -201,7 +202,7 @@ class _Work:
             if not self._stop.is_set():
                 await self._line(line, call, "refused")
         elif self._end == "completed" or told.get("code") not in _UNDONE:
-            await self._keep(line, call, _problem(ask.provider, told))
+            await self._keep(line, call, problem_of(ask.provider, told))
 
     async def _line(self, line: Line, call: CallContext, reason: str) -> None:
         """The line as any other call."""
@@ -279,13 +280,6 @@ class _Work:
                 await asyncio.to_thread(self._tools.batches.add_lines, self._batch.batch_id, left)
                 left = []
         await asyncio.to_thread(self._tools.batches.add_lines, self._batch.batch_id, left)
-
-
-def _problem(provider: str, told: Mapping[str, Any]) -> UpstreamError:
-    """A provider's own error for one request of a batch."""
-    status = int(told.get("status") or 0)
-    kind = UpstreamRejected if 400 <= status < 500 else UpstreamError
-    return kind(f"{provider} in its batch: {told.get('message')}", provider=provider, upstream_code=told.get("code"))
 
 
 def _told(line: Line, request_id: str, status: int, body: dict[str, Any]) -> str:

@@ -99,7 +99,7 @@ def test_a_batch_goes_by_anthropics_own(house: House, client: openai.OpenAI, pro
     assert "no such thing" in failed["response"]["body"]["error"]["message"]
     (entry,) = entries(house, done)
     # 7 fresh, 2 read from and 1 written to the cache, 3 out; USD for a million: 1.5, 0.15, 1.875, 7.5
-    assert usd(entry.cost) * 10**6 == pytest.approx(7 * 1.5 + 2 * 0.15 + 1.875 + 3 * 7.5)
+    assert float(usd(entry.cost) * 10**6) == pytest.approx(7 * 1.5 + 2 * 0.15 + 1.875 + 3 * 7.5)
     assert ("DELETE", f"/messages/batches/{next(iter(provider.batches))}") in provider.calls
     assert all("x-api-key" in headers for headers in provider.headers)
     assert house.core.ledger.verify().ok
@@ -108,8 +108,76 @@ def test_a_batch_goes_by_anthropics_own(house: House, client: openai.OpenAI, pro
 def test_the_price_of_a_row_may_say_a_discount(house: House, client: openai.OpenAI, provider: BatchUpstream) -> None:
     done = ended(client, hand_in(client, [line("a", model="t-discount")]))
     (entry,) = entries(house, done)
-    assert usd(entry.cost) * 10**6 == pytest.approx((11 * 10 + 3 * 30) * 0.6)
+    assert float(usd(entry.cost) * 10**6) == pytest.approx((11 * 10 + 3 * 30) * 0.6)
     assert handling(done)["provider"]["full_price_usd"] * 10**6 == pytest.approx(11 * 10 + 3 * 30)
+
+
+def task(house: House, key: str, model: str = "gpt-4o", **config: Any) -> str:
+    """The id of a task of one chat that is marked ``batch``."""
+    body = {
+        "task_type": "llm_analysis",
+        "model_config": {"name": model, "batch": True, "parameters": {"max_tokens": 9}, **config},
+        "input_data": {"prompt": "a"},
+    }
+    made = house.ask("POST", "/tasks", body, key=key)
+    assert made.status == 202, made.body
+    return str(made.body["task_id"])
+
+
+def charges(house: House, task_id: str) -> list[Entry]:
+    found, _ = house.core.ledger.entries(UsageFilter(task_id=task_id))
+    return list(found)
+
+
+def test_a_task_marked_batch_waits_without_its_worker(house: House, provider: BatchUpstream) -> None:
+    provider.at_once = False
+    key = house.key("developer", principal=new_id("user"))
+    first, second = task(house, key), task(house, key)
+    House.until(lambda: sum(map(len, provider.requests.values())), lambda count: count == 2)
+    House.until(
+        lambda: house.ask("GET", f"/tasks/{first}", key=key).body["progress_note"],
+        lambda note: note == "the request is with its provider's batch API",
+    )
+    for name in provider.batches:
+        provider.end(name)
+    for task_id in (first, second):
+        done = house.ended(f"/tasks/{task_id}", key=key)
+        assert (done["status"], done["attempts"]) == ("completed", 1)
+        assert done["result"]["response"] == "a!"
+        (entry,) = charges(house, task_id)
+        assert entry.price_card.endswith(" batch")
+        assert done["result"]["cost"] == done["cost"] == float(usd(entry.cost)) > 0
+    assert house.upstream.sent == []
+    assert house.core.ledger.verify().ok
+
+
+def test_a_task_marked_batch_without_a_way_there(house: House, provider: BatchUpstream) -> None:
+    key = house.key("developer", principal=new_id("user"))
+    done = house.ended(f"/tasks/{task(house, key, 't-good')}", key=key)
+    assert done["result"]["response"] == "At once."
+    assert provider.batches == {}
+    insists = house.ended(f"/tasks/{task(house, key, 't-good', batch='provider')}", key=key)
+    assert (insists["status"], insists["error"]["param"]) == ("failed", "model_config.batch")
+    provider.refuse = (404, {"error": {"message": "Unknown request URL", "type": "invalid_request_error"}})
+    refused = task(house, key)
+    assert house.ended(f"/tasks/{refused}", key=key)["result"]["response"] == "At once."
+    assert [entry.price_card.endswith(" batch") for entry in charges(house, refused)] == [False]
+    config = {"name": "gpt-4o", "batch": "often"}
+    bad = {"task_type": "llm_analysis", "model_config": config, "input_data": {"prompt": "a"}}
+    found = house.ask("POST", "/tasks", bad, key=key)
+    assert (found.status, found.body["param"]) == (422, "model_config.batch")
+
+
+def test_a_task_whose_request_expired_is_handed_over_again(house: House, provider: BatchUpstream) -> None:
+    provider.at_once = False
+    key = house.key("developer", principal=new_id("user"))
+    made = task(house, key)
+    House.until(lambda: len(provider.batches), bool)
+    provider.end(next(iter(provider.batches)), "expired", done=0)
+    House.until(lambda: len(provider.batches), lambda count: count == 2)
+    provider.end(list(provider.batches)[1])
+    done = house.ended(f"/tasks/{made}", key=key)
+    assert (done["status"], done["attempts"], len(charges(house, made))) == ("completed", 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -219,20 +287,20 @@ def test_the_worst_case_is_held_at_the_batch_price(house: House, provider: Batch
     provider.at_once = False
     principal = new_id("user")
     key = house.key("developer", principal=principal)
-    # 9 tokens out and about 50 bytes in of t-discount: enough for one line at 0.6 of the price, not for two
-    body = {"scope": "user", "subject": principal, "limit_usd": "0.001", "window": "day"}
+    # 33 tokens in at most and 9 out are 0.0006 USD of t-discount: enough for one line at 0.6 of it, not for two
+    body = {"scope": "user", "subject": principal, "limit_usd": "0.0005", "window": "day"}
     budget = house.ask("POST", "/budgets", body).body
     with openai.OpenAI(base_url=f"{house.url}/v1", api_key=key) as client:
         made = hand_in(client, [line("a", model="t-discount"), line("b", model="t-discount")])
         House.until(lambda: len(provider.batches), bool)
         shown = house.ask("GET", "/budgets").body["budgets"]
-        (mine,) = [item for item in shown if item["budget_id"] == budget["budget_id"]]
-        assert 0 < mine["reserved_usd"] <= 0.001
+        (mine,) = [item for item in shown if item["id"] == budget["id"]]
+        assert 0 < mine["reserved_usd"] <= 0.0005
         provider.end(next(iter(provider.batches)))
         done = ended(client, made)
         assert len(told(client, done.output_file_id)) == 1
         assert told(client, done.error_file_id)[0]["response"]["status_code"] == 402
-    (mine,) = [i for i in house.ask("GET", "/budgets").body["budgets"] if i["budget_id"] == budget["budget_id"]]
+    (mine,) = [i for i in house.ask("GET", "/budgets").body["budgets"] if i["id"] == budget["id"]]
     assert mine["reserved_usd"] == 0
 
 
