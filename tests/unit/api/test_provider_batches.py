@@ -70,8 +70,9 @@ def test_a_batch_goes_by_openais_own(house: House, client: openai.OpenAI, provid
     made = entries(house, done)
     assert [entry.cause for entry in made] == [f"{done.id}:1:provider", f"{done.id}:2:provider"]
     assert {entry.price_card.rpartition(" ")[2] for entry in made} == {"batch"}
-    # 11 tokens in (4 of them cached, for which OpenAI's batch has no price of its own), 3 out, each at half price
-    assert {usd(entry.cost) * 2 for entry in made} < {usd(2 * entry.cost) for entry in made} | {usd(0)}
+    # 11 tokens in (4 of them cached, for which OpenAI's batch has no price of its own), 3 out; USD for a million:
+    assert [float(usd(entry.cost) * 10**6) for entry in made] == [pytest.approx(11 * 1.25 + 3 * 5)] * 2
+    assert ways["provider"]["full_price_usd"] * 10**6 == pytest.approx(2 * (7 * 2.5 + 4 * 1.25 + 3 * 10))
     saved = ways["provider"]["saved_usd"]
     assert float(saved) > 0
     assert ways["provider"]["cost_usd"] + saved == pytest.approx(ways["provider"]["full_price_usd"])
