@@ -73,6 +73,7 @@ from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
+from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
@@ -115,6 +116,7 @@ class Core:
     learner: Learner
     metrics: Metrics
     accounts: Accounts
+    batch_money: SqlBatchMoney
     observer: CallObserver
     egress: EgressClient
     tokenizers: BpeTokenizers
@@ -164,16 +166,23 @@ def make_core(settings: Settings) -> Core:
     daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
     observer = CallObserver(metrics, events.add, clock, prompt_results)
+    witness = _witness(settings)
     store = CallStore(
         database,
         settings.data_dir / "journal",
         clock,
         daily,
         observer.alerts,
-        _witness(settings),
+        witness,
         strict=settings.journal_sync == "strict",
     )
     calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+
+    def catch_up() -> None:
+        """What calls have cost is in the ledger, those of dead processes of this machine included."""
+        calls.flush()
+        store.recover()
+
     audit = make_audit(settings, database, clock, catch_up=calls.flush)
     ledger = Ledger(
         SqlLedgerStore(database),
@@ -198,12 +207,20 @@ def make_core(settings: Settings) -> Core:
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
-        kept=KeptStores.over(database, clock),
+        kept=KeptStores.over(database, clock, catch_up),
         limits=Limits(clock),
         health=health,
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
+        batch_money=SqlBatchMoney(
+            database,
+            clock,
+            witness,
+            budgets=settings.cost_tracking_enabled,
+            threshold=daily,
+            alerted=observer.alerts,
+        ),
         observer=observer,
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
         tokenizers=BpeTokenizers(),
@@ -225,8 +242,7 @@ def make_serving(core: Core) -> Serving:
     )
     moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses, lambda: core.catalogue.current)
-    asks = core.kept.provider_batches
-    offers = BatchOffers(chat, lambda: core.catalogue.current, directory, tokens, core.ledger, asks, core.clock)
+    offers = BatchOffers(chat, lambda: core.catalogue.current, directory, tokens, core.batch_money, core.clock)
     return Serving(chat, embed, moderate, predict, respond, offers, transport)
 
 
@@ -262,8 +278,7 @@ def _carry_batches(core: Core, stop: threading.Event) -> None:
     async def carry() -> None:
         transport = Transport()
         directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
-        asks, observer = core.kept.provider_batches, core.observer
-        settling = BatchSettling(asks, core.ledger, core.audit, core.clock, observer, observer.alerts)
+        asks, settling = core.kept.provider_batches, BatchSettling(core.batch_money, core.clock, core.observer)
         every = core.settings.batch_poll
         try:
             await BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every).run(
@@ -316,9 +331,7 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(
-        core.engine, executor, (core.recover_calls, core.ledger.sweep, core.kept.sweep), deliverer, core.clock
-    )
+    return Orchestrator(core.engine, executor, (core.recover_calls, core.kept.sweep), deliverer, core.clock)
 
 
 # -- processes ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 What is about to be done is written before it is done: a part is ``submitting`` before it is handed over and
 ``sent`` once the provider's id is kept, so whoever takes over knows whether to look for it at the provider
-before it is handed over again. Each answer is settled under the hold that was made for it: twice is once.
+before it is handed over again. Each answer is settled from what was set aside for it: twice is once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _LEASE, _BEAT = 60, 15
 #: The longest pause between two looks at a part that something is wrong with, in seconds.
 _LONGEST_PAUSE = 600.0
-#: How long a part whose batch cannot be heard of is tried, in seconds: by then its holds have ended in full.
+#: How long a part whose batch does not end, or cannot be heard of, is tried, in seconds; a provider's takes a day.
 _GIVE_UP = 48 * 3_600
 #: What OpenAI says of a batch for which the queue of the account has no room now.
 _QUEUE_FULL = "token_limit_exceeded"
@@ -89,10 +89,12 @@ class BatchCourier:
             _log.warning("%s was taken over by another process", part.part_id)
         except Undecided as pause:
             _log.info("%s: %s", part.part_id, pause)
+            if self._overdue(part):
+                values |= await self._given_up(part, str(pause))
         except GatewayError as error:
             _log.warning("%s at %s: %s", part.part_id, part.provider, error.message)
-            if self._clock.now() - (part.submitted_at or part.created_at) > _GIVE_UP * SECOND:
-                values = await self._closed(part, "no_result", f"no word of the batch in time: {error.message}")
+            if part.problem and self._overdue(part):  # not at the first word after a long silence of ours
+                values = await self._given_up(part, f"no word of the batch in time: {error.message}")
             else:
                 wait = max(error.retry_after or 0.0, self._pause(part))
                 values = {"problem": error.message[:500], "next_look": self._in(wait)}
@@ -153,8 +155,11 @@ class BatchCourier:
             if not part.cancel_asked and not await asyncio.to_thread(self._store.wanted, part.part_id):
                 await api.cancel(look.batch_id)
                 values["cancel_asked"] = True
+            if self._overdue(part):
+                values |= await self._given_up(part, f"the provider's batch does not end ({look.word})")
             return values
-        if look.state == "failed" and _QUEUE_FULL in look.problem:
+        waited_long = self._clock.now() - part.created_at > _GIVE_UP * SECOND
+        if look.state == "failed" and _QUEUE_FULL in look.problem and not waited_long:
             return {"state": "new", "upstream_id": None, "submitted_at": None, "problem": look.problem}
         if look.state == "failed":
             return {"upstream_status": look.word, **await self._closed(part, "refused", look.problem or look.word)}
@@ -181,6 +186,18 @@ class BatchCourier:
         for ask in await asyncio.to_thread(lambda: list(self._store.asks(part.part_id, undone=True))):
             await self._settling.undone(ask, code, message, status)
         return {"state": "ended", "ended_at": self._clock.now(), "problem": message[:500]}
+
+    async def _given_up(self, part: Part, message: str) -> dict[str, Any]:
+        """Ends a part of which nothing will be heard any more. What the provider may have worked on is charged in
+        full, as ``unresolved``."""
+        if await asyncio.to_thread(self._store.state, part.part_id) == "new":
+            return await self._closed(part, "no_result", message)
+        for ask in await asyncio.to_thread(lambda: list(self._store.asks(part.part_id, undone=True))):
+            await self._settling.given_up(ask, message, part.upstream_id)
+        return {"state": "ended", "ended_at": self._clock.now(), "problem": message[:500]}
+
+    def _overdue(self, part: Part) -> bool:
+        return self._clock.now() - (part.submitted_at or part.created_at) > _GIVE_UP * SECOND
 
     def _api(self, part: Part) -> BatchApi:
         return batch_api_of(self._catalogue(), self._apis, part.provider, part.model)

@@ -1,7 +1,7 @@
 """Chats that go by a provider's batch API: who may, at which price, and what is set aside for them.
 
-The worst case of each is held in the ledger at the batch price until its answer is here, which may take a day;
-the hold is the ledger's own, not this process's, so it outlives every process.
+The worst case of each is set aside at the batch price until its answer is here, which may take a day; it is set
+aside in the name of who asks, not of this process, so it outlives every process.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from gateway.errors import BudgetExceeded, GatewayError, NotSupported, UpstreamE
 from gateway.governance.policy import input_tokens_bound, output_tokens_bound
 from gateway.ids import new_id
 from gateway.ledger.batch_price import batch_cards
-from gateway.ledger.cost_tracker import Ledger
-from gateway.ledger.entry import Charge, Hold
+from gateway.ledger.entry import Charge
 from gateway.ledger.pricing import worst_case
 from gateway.models.batch_models import BatchApi
 from gateway.models.call import CallContext
@@ -29,10 +28,9 @@ from gateway.security.access import Caller
 from gateway.serving.chat import ChatService
 from gateway.serving.chat_order import estimate, with_defaults
 from gateway.serving.tokens import TokenService
-from gateway.store.provider_batch_store import MOST_BYTES, Ask, SqlProviderBatchStore, Terms
+from gateway.store.provider_batch_money import SqlBatchMoney
+from gateway.store.provider_batch_store import MOST_BYTES, Ask, Terms
 
-#: How long the worst case stays set aside: the provider's day, its end, and some hours of ours.
-HOLD_SECONDS = 36 * 3_600
 #: How long a request waits for what other processes have set aside of a budget and do not use.
 _PATIENCE_SECONDS = 3.0
 _PAUSE_SECONDS = 0.5
@@ -66,8 +64,7 @@ class BatchOffers:
         catalogue: Callable[[], Catalogue],
         apis: BatchApis,
         tokens: TokenService,
-        ledger: Ledger,
-        store: SqlProviderBatchStore,
+        money: SqlBatchMoney,
         clock: Clock,
     ) -> None:
         self._catalogue = catalogue
@@ -75,8 +72,7 @@ class BatchOffers:
         self._chat = chat
         self._apis = apis
         self._tokens = tokens
-        self._ledger = ledger
-        self._store = store
+        self._money = money
         self._patient_until = 0.0
 
     async def offer(
@@ -118,8 +114,6 @@ class BatchOffers:
             max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
             n=ready.n,
         )
-        charge = _charge(caller, call, catalogue, spec)
-        hold = await self._held(charge, most, card.name)
         ask = Ask(
             ask_id=new_id("ask"),
             owner=owner,
@@ -127,30 +121,25 @@ class BatchOffers:
             gathering=gathering,
             provider=provider.name,
             model=spec.name,
-            hold_id=hold.hold_id,
-            amount=hold.amount,
-            terms=Terms(charge, call.door, card, full, estimate(ready), notes),
+            hold_id=new_id("hold"),
+            amount=most,
+            terms=Terms(_charge(caller, call, catalogue, spec), call.door, card, full, estimate(ready), notes),
             body=body.decode(),
         )
-        await asyncio.to_thread(self._store.add, ask)
+        await self._keep(ask)
         return None
 
     def reply(self, ask: Ask) -> Reply:
         """The answer of a request that is done and has one."""
         return batch_api_of(self._catalogue(), self._apis, ask.provider, ask.model).decode((ask.answer or "").encode())
 
-    async def give_back(self, owner: str) -> None:
-        """Releases what was set aside for the owner and stands for no request."""
-        for hold_id in await asyncio.to_thread(self._store.strays, owner):
-            stray = Hold(hold_id, "", 0, "")
-            await asyncio.to_thread(self._ledger.release, stray, "never handed over")
-
-    async def _held(self, charge: Charge, most: int, card: str) -> Hold:
+    async def _keep(self, ask: Ask) -> None:
         """What other processes do not use of a budget comes back within a second or two: the first that is
         refused waits for it, and those after it do not wait again."""
         while True:
             try:
-                return await asyncio.to_thread(self._ledger.reserve, charge, most, card, ttl_seconds=HOLD_SECONDS)
+                await asyncio.to_thread(self._money.keep, ask)
+                return
             except BudgetExceeded:
                 now = time.monotonic()
                 if self._patient_until == 0.0:

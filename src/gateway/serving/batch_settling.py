@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
 from typing import Any
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError
-from gateway.ledger.cost_tracker import Ledger
-from gateway.ledger.entry import BudgetAlert, Hold
+from gateway.ids import new_id
+from gateway.ledger.intents import Ended, Released, done, unresolved
+from gateway.ledger.outcome import outcome_of
 from gateway.ledger.pricing import cost_llm
 from gateway.models.batch_models import BatchApi, BatchResult
 from gateway.models.llm_models import Usage
-from gateway.money import plain, usd
-from gateway.security.audit import AuditLog
+from gateway.money import plain_usd
 from gateway.serving.answer import Observer
 from gateway.serving.chat_order import estimated
-from gateway.store.provider_batch_store import Ask, SqlProviderBatchStore
+from gateway.store.provider_batch_money import SqlBatchMoney, opened_of
+from gateway.store.provider_batch_store import Ask
+
+_log = logging.getLogger(__name__)
 
 
 class BatchSettling:
     """Ends requests: settles or releases, writes the record, keeps what the provider said. Doing it again
-    for the same request charges nothing twice."""
+    for the same request changes nothing."""
 
-    def __init__(
-        self,
-        store: SqlProviderBatchStore,
-        ledger: Ledger,
-        audit: AuditLog,
-        clock: Clock,
-        observer: Observer,
-        alerts: Callable[[str, tuple[BudgetAlert, ...]], None],
-    ) -> None:
-        self._store = store
-        self._ledger = ledger
-        self._audit = audit
+    def __init__(self, money: SqlBatchMoney, clock: Clock, observer: Observer) -> None:
+        self._money = money
         self._clock = clock
         self._observer = observer
-        self._alerts = alerts
 
     async def ended(self, ask: Ask, result: BatchResult, api: BatchApi, batch_id: str) -> None:
         """A request that the provider told the end of."""
@@ -49,7 +41,7 @@ class BatchSettling:
             reply = api.decode(result.answer)
         except GatewayError as error:  # it was worked on, whatever it says
             usage, model, outcome = estimated(ask.terms.input_estimate, 0), "", error.code
-            kept: dict[str, Any] = {"error": {"code": error.code, "message": error.message, "status": 502}}
+            kept: dict[str, Any] = {"error": _problem(error.code, error.message, 502)}
         else:
             usage, model, outcome = reply.usage, reply.model, "cancelled" if ask.unwanted else "completed"
             if usage.basis == "none":
@@ -61,50 +53,45 @@ class BatchSettling:
         """A request that the provider did no work for: what was set aside comes back."""
         await asyncio.to_thread(self._undo, ask, code, message, status)
 
+    async def given_up(self, ask: Ask, message: str, batch_id: str | None) -> None:
+        """A request that the provider may have done and will not tell of: charged in full, as ``unresolved``."""
+        await asyncio.to_thread(self._give_up, ask, message, batch_id)
+
     def _settle(self, ask: Ask, usage: Usage, model: str, outcome: str, batch_id: str, kept: dict[str, Any]) -> None:
         terms = ask.terms
         cost, full = cost_llm(terms.card, usage), cost_llm(terms.full, usage)
-        hold = Hold(ask.hold_id, terms.charge.cause, ask.amount, terms.card.name)
-        settled = self._ledger.settle(hold, cost=cost, usage=usage, outcome=outcome, upstream_model=model or None)
+        if cost > ask.amount:
+            _log.warning("%s cost %s USD, %s USD were reserved", ask.hold_id, plain_usd(cost), plain_usd(ask.amount))
         way = {
             "way": "provider",
             "batch": batch_id,
-            "full_price_usd": plain(usd(full)),
-            "saved_usd": plain(usd(full - cost)),
+            "full_price_usd": plain_usd(full),
+            "saved_usd": plain_usd(full - cost),
         }
-        detail = {"entry_id": settled.entry.entry_id, "cost_usd": plain(usd(settled.entry.cost)), "batch": way}
-        self._record(ask, outcome, detail)
-        self._store.end(ask.ask_id, cost=settled.entry.cost, full_cost=full, **kept)
-        if not settled.repeated:
-            self._alerts(terms.charge.principal, settled.alerts)
-            self._tell(ask, outcome, settled.entry.cost, usage)
+        result, _ = outcome_of(cost, usage, 0, 0, outcome, upstream_model=model or None)
+        end = Ended(ask.hold_id, self._clock.now(), new_id("entry"), result, {**terms.notes, "batch": way})
+        ended = done(opened_of(ask), end, segment=0, position=(0, 0))
+        if self._money.end(ask, ended, full_cost=full, **kept):
+            self._tell(ask, outcome, cost, usage)
 
     def _undo(self, ask: Ask, code: str, message: str, status: int) -> None:
-        charge = ask.terms.charge
-        self._ledger.release(Hold(ask.hold_id, charge.cause, ask.amount, ask.terms.card.name), code)
-        self._record(ask, code, {"cost_usd": "0", "batch": {"way": "provider"}})
-        self._store.end(ask.ask_id, error={"code": code, "message": message[:1000], "status": status})
-        self._tell(ask, code, 0, None)
+        end = Released(ask.hold_id, self._clock.now(), code, {**ask.terms.notes, "batch": {"way": "provider"}})
+        ended = done(opened_of(ask), end, segment=0, position=(0, 0))
+        if self._money.end(ask, ended, error=_problem(code, message, status)):
+            self._tell(ask, code, 0, None)
 
-    def _record(self, ask: Ask, outcome: str, detail: dict[str, Any]) -> None:
-        terms, charge = ask.terms, ask.terms.charge
-        self._audit.record(
-            actor=charge.principal,
-            action="llm.call",
-            resource=f"model:{charge.model}",
-            outcome=outcome,
-            request_id=charge.request_id,
-            detail={
-                **terms.notes,
-                **detail,
-                "door": terms.door,
-                "key_id": charge.key_id,
-                "task_id": charge.task_id,
-            },
-        )
+    def _give_up(self, ask: Ask, message: str, batch_id: str | None) -> None:
+        note = {**ask.terms.notes, "batch": {"way": "provider", "batch": batch_id}}
+        ended = unresolved(opened_of(ask), new_id("entry"), self._clock.now(), note)
+        if self._money.end(ask, ended, error=_problem("no_result", message, 0)):
+            self._tell(ask, "unresolved", ask.amount, None)
 
     def _tell(self, ask: Ask, outcome: str, cost: int, usage: Usage | None) -> None:
         charge, micros = ask.terms.charge, self._clock.now() - ask.created_at
         self._observer.call_ended("llm", charge.model, charge.provider, outcome, micros, cost, usage)
         if ask.terms.notes:
             self._observer.noted(ask.terms.notes, outcome, micros, cost)
+
+
+def _problem(code: str, message: str, status: int) -> dict[str, Any]:
+    return {"code": code, "message": message[:1000], "status": status}

@@ -1,11 +1,12 @@
 """Requests for providers' batch APIs in SQL: who asked, which batch each went in, and what it gave.
 
+Requests come and end together with their money: see ``provider_batch_money``.
 Couriers of any number of processes share the work: a part is worked on by whoever holds its lease.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,10 +18,9 @@ from gateway.ids import new_id
 from gateway.ledger.entry import Charge
 from gateway.ledger.price_card import PriceCard
 from gateway.store.batch_store import ENDED as BATCH_ENDED
-from gateway.store.codec import from_json, to_json_or_none
-from gateway.store.dialect import insert_into
+from gateway.store.codec import from_json
 from gateway.store.engine import Database
-from gateway.store.tables import batch, batch_ask, batch_part, hold, step
+from gateway.store.tables import batch, batch_ask, batch_part, step
 
 #: The most requests and bytes of one part: less than any provider allows, and what a process can hold.
 MOST_REQUESTS, MOST_BYTES = 10_000, 32 * 1024 * 1024
@@ -44,7 +44,8 @@ class Terms(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """A request. ``owner`` is a batch of ours or a task; those of one ``gathering`` may go together."""
+    """A request. ``owner`` is a batch of ours or a task; those of one ``gathering`` may go together. Its worst
+    case is ``amount`` (units), set aside in ``budgets`` (ids) until it is done."""
 
     ask_id: str
     owner: str
@@ -64,6 +65,7 @@ class Ask(Struct, frozen=True):
     cost: int = 0
     full_cost: int = 0
     created_at: int = 0
+    budgets: tuple[str, ...] = ()
 
 
 class Part(Struct, frozen=True):
@@ -99,23 +101,6 @@ class SqlProviderBatchStore:
         self._clock = clock
 
     # -- for who asks -----------------------------------------------------------------------------
-
-    def add(self, ask: Ask) -> None:
-        """Keeps a request; one of the same owner and line that is there stays as it is."""
-        values = {
-            **{name: getattr(ask, name) for name in Ask.__struct_fields__},
-            "terms": msgspec.json.encode(ask.terms).decode(),
-            "error": None,
-            "size": len(ask.body.encode()),
-            "created_at": self._clock.now(),
-            "ended_at": None,
-        }
-        with self._database.begin() as connection:
-            connection.execute(
-                insert_into(connection, batch_ask)
-                .values(values)
-                .on_conflict_do_nothing(index_elements=[batch_ask.c.owner, batch_ask.c.line])
-            )
 
     def seal(self, owner: str) -> None:
         """No further request of the owner comes: they may go."""
@@ -172,15 +157,6 @@ class SqlProviderBatchStore:
         with self._database.begin() as connection:
             connection.execute(delete(batch_ask).where(*where))
 
-    def strays(self, owner: str) -> list[str]:
-        """Ids of holds that were made for the owner's lines and stand for no request: their worker died in
-        between."""
-        known = select(batch_ask.c.hold_id).where(batch_ask.c.owner == owner)
-        between = and_(hold.c.cause.startswith(f"{owner}:", autoescape=True), hold.c.cause.endswith(CAUSE))
-        query = select(hold.c.hold_id).where(between, hold.c.state == "held", hold.c.hold_id.not_in(known))
-        with self._database.read() as connection:
-            return list(connection.scalars(query))
-
     # -- for couriers -----------------------------------------------------------------------------
 
     def gather(self, ripe: int) -> int:
@@ -235,6 +211,11 @@ class SqlProviderBatchStore:
             )
             return moved.first() is not None
 
+    def state(self, part_id: str) -> str:
+        """How far the part is."""
+        with self._database.read() as connection:
+            return str(connection.scalar(select(batch_part.c.state).where(batch_part.c.part_id == part_id)))
+
     def asks(self, part_id: str, *, undone: bool = False) -> Iterator[Ask]:
         """The requests of a part, in the order of their names."""
         last = ""
@@ -267,29 +248,6 @@ class SqlProviderBatchStore:
         where = (batch_ask.c.state.in_(("offered", "ready")), batch_ask.c.unwanted.is_(True))
         with self._database.read() as connection:
             return [_ask_of(row) for row in connection.execute(select(batch_ask).where(*where).limit(limit))]
-
-    def end(
-        self,
-        ask_id: str,
-        *,
-        answer: str | None = None,
-        error: Mapping[str, Any] | None = None,
-        cost: int = 0,
-        full_cost: int = 0,
-    ) -> None:
-        """What became of a request; the first word counts."""
-        values = {
-            "state": "done",
-            "answer": answer,
-            "error": to_json_or_none(error),
-            "cost": cost,
-            "full_cost": full_cost,
-            "body": "",
-            "ended_at": self._clock.now(),
-        }
-        with self._database.begin() as connection:
-            where = (batch_ask.c.ask_id == ask_id, batch_ask.c.state != "done")
-            connection.execute(update(batch_ask).where(*where).values(values))
 
     def taken(self, provider: str) -> frozenset[str]:
         """The ids of every batch of ours at the provider."""
@@ -369,6 +327,7 @@ def _ask_of(row: Row[Any]) -> Ask:
     values = {name: getattr(row, name) for name in Ask.__struct_fields__}
     values["terms"] = msgspec.json.decode(values["terms"], type=Terms)
     values["error"] = from_json(values["error"])
+    values["budgets"] = msgspec.json.decode(values["budgets"], type=tuple[str, ...])
     return Ask(**values)
 
 

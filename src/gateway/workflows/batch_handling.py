@@ -93,8 +93,6 @@ class ProviderLines:
     async def note(self, *, ended: bool = False) -> None:
         """Keeps which way the lines went; at the ``end`` with what they cost."""
         name = self._batch.batch_id
-        if ended:
-            await self._tools.offers.give_back(name)
         totals = await self.totals()
         parts = await asyncio.to_thread(self._tools.asks.parts, name)
         told = {

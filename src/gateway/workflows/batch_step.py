@@ -72,7 +72,6 @@ async def complete(context: StepContext, chat: Chat, call: CallContext, ask: Ask
 
 async def _offer(context: StepContext, tools: BatchTools, chat: Chat, call: CallContext) -> str | None:
     owner = context.task_id
-    await tools.offers.give_back(owner)  # of a worker that died between the hold and the request
     call = msgspec.structs.replace(call, cause=call.cause + CAUSE)
     reason = await tools.offers.offer(context.caller, chat, call, owner=owner, line=_LINE, gathering=_GATHERING)
     if reason is None:

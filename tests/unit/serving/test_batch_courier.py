@@ -61,8 +61,7 @@ class Bench:
         """One of a process of its own."""
         transport = Transport()
         directory = ProviderDirectory(transport, LocalServerNote(self.core.settings.data_dir), self.clock)
-        observer = self.core.observer
-        settling = BatchSettling(self.asks, self.core.ledger, self.core.audit, self.clock, observer, observer.alerts)
+        settling = BatchSettling(self.core.batch_money, self.clock, self.core.observer)
         catalogue = self.core.catalogue
         yield BatchCourier(self.asks, lambda: catalogue.current, directory, settling, self.clock, every=1)
         await transport.close()
@@ -155,19 +154,21 @@ def test_a_process_dies_between_two_results(bench: Bench, model: str) -> None:
             (name,) = bench.provider.batches
             bench.provider.end(name)
             settled = threading.Event()
-            end = bench.asks.end
+            money = bench.core.batch_money
+            end = money.end
 
-            def once(*args: Any, **values: Any) -> None:
-                end(*args, **values)
+            def once(*args: Any, **values: Any) -> bool:
+                ended = end(*args, **values)
                 settled.set()
+                return ended
 
-            bench.asks.end = once  # type: ignore[method-assign]
+            money.end = once  # type: ignore[method-assign]
             bench.clock.pass_seconds(2)
             dying = asyncio.create_task(courier.round())
             assert await asyncio.to_thread(settled.wait, 20)
             dying.cancel()
             await asyncio.gather(dying, return_exceptions=True)
-            bench.asks.end = end  # type: ignore[method-assign]
+            money.end = end  # type: ignore[method-assign]
         bench.clock.pass_seconds(61)
         async with bench.courier() as second:
             await bench.until_done(owner, second)
