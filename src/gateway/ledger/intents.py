@@ -7,6 +7,9 @@ before it. The states of a hold, and the only ways between them:
       ├────▶ released      ``Released``: the provider was never reached, or surely did no work: no entry
       └────▶ unresolved    nothing: its process died under it, an entry at the full reservation
 
+A request that is with a provider's batch API for hours is no process's: its row is the intent, with the same
+ends (``store.provider_batch_money``); it is unresolved where its batch is given up.
+
 The ends are ends. Nothing is ever updated in or deleted from the entries; hence after any crash each
 intent has ended in one of the three, and no budget stays reserved for it.
 """

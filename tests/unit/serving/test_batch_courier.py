@@ -18,6 +18,7 @@ from fixtures.upstream import Upstream, running_upstream
 from gateway.bootstrap import Core, Serving, make_core, make_serving
 from gateway.clock import SystemClock
 from gateway.ids import new_id
+from gateway.ledger.budgets import BudgetService
 from gateway.ledger.entry import Entry, UsageFilter
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Message, TextPart
@@ -28,6 +29,7 @@ from gateway.security.access import caller_for
 from gateway.serving.batch_courier import BatchCourier
 from gateway.serving.batch_settling import BatchSettling
 from gateway.settings import Settings
+from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.migrate import upgrade
 from gateway.store.provider_batch_store import SqlProviderBatchStore
 
@@ -65,6 +67,18 @@ class Bench:
         catalogue = self.core.catalogue
         yield BatchCourier(self.asks, lambda: catalogue.current, directory, settling, self.clock, every=1)
         await transport.close()
+
+    def budget(self) -> str:
+        """A budget that binds everything."""
+        store = SqlBudgetStore(self.core.database)
+        raw = {"scope": "gateway", "limit_usd": "1", "window": "lifetime"}
+        return BudgetService(store, self.clock).create(caller_for("root", "admin"), raw).budget_id
+
+    def state(self, budget_id: str) -> tuple[int, int]:
+        """(spent, reserved)"""
+        found = SqlBudgetStore(self.core.database).get(budget_id)
+        assert found is not None
+        return found.spent, found.reserved
 
     def entries(self, owner: str) -> list[Entry]:
         found, _ = self.core.ledger.entries(UsageFilter(task_id=owner))
@@ -180,6 +194,7 @@ def test_a_process_dies_between_two_results(bench: Bench, model: str) -> None:
 
 def test_a_batch_that_nobody_knows_is_given_up(bench: Bench) -> None:
     owner = new_id("task")
+    budget = bench.budget()
 
     async def story() -> None:
         await bench.offer(owner, "gpt-4o")
@@ -198,6 +213,54 @@ def test_a_batch_that_nobody_knows_is_given_up(bench: Bench) -> None:
     assert ask.error is not None
     assert ask.error["code"] == "no_result"
     assert "404" in ask.error["message"]
+    (entry,) = bench.entries(owner)
+    assert (entry.outcome, entry.cost) == ("unresolved", ask.amount), "the provider may have done it"
+    assert bench.state(budget) == (ask.amount, 0)
+    assert bench.core.ledger.verify().ok
+
+
+def test_a_batch_that_does_not_end_is_called_off_and_given_up(bench: Bench) -> None:
+    owner = new_id("task")
+    budget = bench.budget()
+
+    async def story() -> None:
+        await bench.offer(owner, "gpt-4o")
+        bench.provider.at_once = False
+        async with bench.courier() as courier:
+            await courier.round()
+            bench.clock.pass_seconds(2)
+            await courier.round()
+            assert bench.state(budget)[1] > 0
+            bench.asks.unwant(owner)
+            bench.clock.pass_seconds(3 * DAY / 10**6)
+            await courier.round()
+
+    asyncio.run(story())
+    (batch,) = bench.provider.batches.values()
+    assert batch["status"] == "cancelling"
+    (entry,) = bench.entries(owner)
+    assert entry.outcome == "unresolved"
+    assert bench.state(budget) == (entry.cost, 0)
+
+
+def test_what_never_reached_the_provider_costs_nothing(bench: Bench) -> None:
+    owner = new_id("task")
+    budget = bench.budget()
+
+    async def story() -> None:
+        await bench.offer(owner, "gpt-4o")
+        bench.provider.refuse = (401, {"error": {"message": "no such key", "type": "x"}})
+        async with bench.courier() as courier:
+            await courier.round()
+            bench.clock.pass_seconds(3 * DAY / 10**6)
+            await courier.round()
+
+    asyncio.run(story())
+    (ask,) = bench.asks.done(owner, 0, 9)
+    assert ask.error is not None
+    assert ask.error["code"] == "no_result"
+    assert bench.entries(owner) == []
+    assert bench.state(budget) == (0, 0)
 
 
 def test_the_account_has_no_room_now(bench: Bench) -> None:
