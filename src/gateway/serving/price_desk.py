@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.errors import ModelNotFound, PriceUnknown
+from gateway.ledger.batch_price import batch_cards
 from gateway.ledger.cost_tracker import Ledger
 from gateway.ledger.entry import Entry, UsageFilter
 from gateway.ledger.price_card import PriceCard, variant_of
@@ -109,10 +110,19 @@ def _price(catalogue: Catalogue, spec: ModelSpec, at: int, known: int) -> ModelP
 
 
 def card_of(
-    catalogue: Catalogue, spec: ModelSpec, at: int, known: int | None = None, service_tier: str = ""
+    catalogue: Catalogue,
+    spec: ModelSpec,
+    at: int,
+    known: int | None = None,
+    service_tier: str = "",
+    *,
+    batch: bool = False,
 ) -> PriceCard | None:
-    """What a call of the model asks at that time; ``None`` where nobody states it."""
+    """What a call of the model asks at that time, alone or in a ``batch``; ``None`` where nobody states it."""
     provider = catalogue.provider(spec.provider)
+    if batch:
+        cards = batch_cards(spec.name, provider.price_list, spec.upstream_model, spec.price, at, known=known)
+        return None if cards is None else cards[0]
     try:
         if spec.type in TOKEN_TYPES:
             named = (spec.name, provider.price_list, spec.upstream_model, spec.price, at)

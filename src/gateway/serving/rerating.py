@@ -21,7 +21,6 @@ from gateway.serving.price_desk import card_of
 _PAGE = 1000
 #: Cards that are remembered within one look.
 _MOST_CARDS = 100_000
-_BATCH = "charged by a batch price"
 _GONE = "its model is not configured any more"
 
 
@@ -87,7 +86,7 @@ class Rerating:
         if since >= until:
             raise ValidationFailed("since: a time before until, and not in the future, is expected", param="since")
         found = Rerated(since, until, by_team={}, by_card={}, left_out={})
-        cards: dict[tuple[str, str, int], PriceCard | None] = {}
+        cards: dict[tuple[str, str, bool, int], PriceCard | None] = {}
         catalogue = self._catalogue()
         self._catch_up()
         for page in self._pages(since, until, team, model):
@@ -112,7 +111,7 @@ class Rerating:
     def _again(
         self,
         catalogue: Catalogue,
-        cards: dict[tuple[str, str, int], PriceCard | None],
+        cards: dict[tuple[str, str, bool, int], PriceCard | None],
         charged: Charged,
         found: Rerated,
         now: int,
@@ -120,15 +119,14 @@ class Rerating:
         entry = charged.entry
         found.entries += 1
         _, batch, tier = variant_of(entry.price_card)
-        if batch or entry.model not in catalogue.models:
-            reason = _BATCH if batch else _GONE
-            found.left_out[reason] = found.left_out.get(reason, 0) + 1
+        if entry.model not in catalogue.models:
+            found.left_out[_GONE] = found.left_out.get(_GONE, 0) + 1
             return None
-        key = entry.model, tier, entry.at // SECOND
+        key = entry.model, tier, batch, entry.at // SECOND
         if key not in cards:
             if len(cards) >= _MOST_CARDS:
                 cards.clear()
-            cards[key] = card_of(catalogue, catalogue.models[entry.model], entry.at, now, tier)
+            cards[key] = card_of(catalogue, catalogue.models[entry.model], entry.at, now, tier, batch=batch)
         card = cards[key]
         reason = left_out(entry, card)
         if card is None or reason:

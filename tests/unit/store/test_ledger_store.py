@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.batch_money_suite import BatchMoneySuite
 from fixtures.caps_suite import CapsSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.money_kit import open_database
@@ -32,6 +33,10 @@ class TestSharesOnSqlite(SharesSuite):
 
 class TestCapsOnSqlite(CapsSuite):
     """Windows of budgets, and what happens at their caps."""
+
+
+class TestBatchMoneyOnSqlite(BatchMoneySuite):
+    """Budgets while batches are out."""
 
 
 class TestRecoveryOnSqlite(RecoverySuite):
