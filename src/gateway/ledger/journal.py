@@ -93,6 +93,8 @@ def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold
         request_id=charge.request_id,
         run_id=charge.run_id,
         task_id=charge.task_id,
+        workflow_id=charge.workflow_id,
+        tags=charge.tags,
         at=at,
     )
 
@@ -132,6 +134,8 @@ def correction_of(first: Entry, late: Entry) -> Entry:
         request_id=first.request_id,
         run_id=first.run_id,
         task_id=first.task_id,
+        workflow_id=first.workflow_id,
+        tags=first.tags,
         at=late.at,
     )
 

@@ -89,6 +89,7 @@ class Accounts:
             task_id=call.task_id,
             request_id=call.request_id,
             config_epoch=catalogue.epoch,
+            tags=call.tags,
         )
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
             await asyncio.to_thread(self._calls.grow, charge, worst_case)

@@ -14,13 +14,18 @@ def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sql
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Many rows as the driver takes them, for tables whose columns need no conversion."""
+def insert_rows(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], conflict: str = ""
+) -> None:
+    """Many rows as the driver takes them, for tables whose columns need no conversion. ``conflict``: what
+    follows ON CONFLICT."""
     if not rows:
         return
     mark = "%s" if connection.dialect.name == "postgresql" else "?"
     names = ", ".join(f'"{name}"' for name in columns)
     statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join([mark] * len(columns))})'  # noqa: S608 - names of ours
+    if conflict:
+        statement += f" ON CONFLICT {conflict}"
     connection.exec_driver_sql(statement, list(rows))
 
 
