@@ -93,6 +93,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
+        usage=core.usage,
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,

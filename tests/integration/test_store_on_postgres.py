@@ -11,6 +11,7 @@ from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
 from fixtures.prompt_suite import PromptSuite
+from fixtures.usage_suite import UsageSuite
 from gateway.store.engine import Database
 
 
@@ -24,6 +25,10 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 class TestLedgerOnPostgres(LedgerSuite):
     """Money."""
+
+
+class TestUsageOnPostgres(UsageSuite):
+    """Sums of usage."""
 
 
 class TestEngineOnPostgres(EngineSuite):

@@ -37,6 +37,7 @@ from gateway.api.http import (
     tasks,
     tokens,
     unbuilt,
+    usage,
     webhooks,
     workflows,
 )
@@ -55,6 +56,7 @@ _ROOMS = (
         feedback,
         models,
         money,
+        usage,
         keys,
         prompts,
         prompt_labels,

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.ledger.budgets import BudgetService
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.usage import UsageService
 from gateway.models.artifacts import ArtifactStore
 from gateway.registry.loader import CatalogueHolder
 from gateway.registry.model_registry import ModelRegistry
@@ -43,6 +44,7 @@ class Services:
     identity: Identity
     audit: AuditLog
     ledger: Ledger
+    usage: UsageService
     calls: CallLedger
     budgets: BudgetService
     catalogue: CatalogueHolder

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "prompts": ("prompts", "make_app", "Prompt templates."),
     "keys": ("keys", "make_app", "API keys."),
     "budgets": ("budgets", "make_app", "Spending limits."),
-    "usage": ("usage", "usage", "What was used and what it cost."),
+    "usage": ("usage", "make_app", "What was used and what it cost."),
     "ledger": ("verify", "make_ledger_app", "Prove the ledger."),
     "audit": ("verify", "make_audit_app", "Prove the audit trail."),
     "db": ("verify", "make_db_app", "The database schema."),

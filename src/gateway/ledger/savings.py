@@ -34,11 +34,12 @@ NOT_MEASURED: Mapping[str, str] = MappingProxyType(
 
 
 class Saving(Struct, frozen=True):
-    """What one way saved of one call: units, and the tokens it is about."""
+    """What one way saved of one call, or of several: units, and the tokens it is about."""
 
     method: str
     amount: int
     tokens: int = 0
+    calls: int = 1
 
 
 def savings_of_note(note: Mapping[str, Any]) -> Iterator[Saving]:

@@ -12,10 +12,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from msgspec import Struct
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import ValidationFailed
+from gateway.ledger.forecast import MOST_DAYS, Forecast, month_forecast
+from gateway.ledger.tally import TallyRow
+from gateway.money import usd
 
 #: Everything that usage may be asked by, as an entry has it; what an entry has not is an empty text.
 DIMENSIONS = (
@@ -97,6 +101,11 @@ def midnight(day: date, zone: ZoneInfo) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * SECOND
 
 
+def midnight_of_text(text: str, zone: ZoneInfo) -> int:
+    """The first moment of a day written as 2026-01-31. ``ValueError`` for what is none."""
+    return midnight(date.fromisoformat(text), zone)
+
+
 def day_of(moment: int, zone: ZoneInfo) -> date:
     """The day that it is in a zone."""
     return datetime.fromtimestamp(moment // SECOND, zone).date()
@@ -122,10 +131,17 @@ class UsageService:
     """Answers questions about usage. Every method blocks on the database. ``catch_up`` brings the calls of
     this process into the ledger first."""
 
-    def __init__(self, store: UsageStore, clock: Clock, catch_up: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        store: UsageStore,
+        clock: Clock,
+        catch_up: Callable[[], object] = lambda: None,
+        record: Callable[[TallyRow], None] | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._catch_up = catch_up
+        self._record = record
 
     def summary(self, ask: UsageAsk) -> list[UsageSum]:
         """The sums by ``ask.by``; with none, one row for all. ``ValidationFailed`` for what nothing is kept by."""
@@ -134,6 +150,39 @@ class UsageService:
         now, first = self._clock.now(), self._store.first()
         parts = [] if first is None else readings(ask, now, first)
         return self._store.sums(ask, parts)
+
+    def forecast(self, ask: UsageAsk) -> Forecast:
+        """What the month that runs in ``ask.zone`` will have cost at its end; ``ask.where`` says of whom."""
+        zone = zone_of(ask.zone)
+        today = day_of(self._clock.now(), zone)
+        since = midnight(today - timedelta(days=MOST_DAYS + 1), zone)
+        rows = self.summary(msgspec.structs.replace(ask, by=("day",), since=since, until=None))
+        daily = {date.fromisoformat(row.group["day"]): row.sums["cost"] for row in rows}
+        return month_forecast(daily, today)
+
+    # -- what a CostTracker writes through to; see ``cost_tracker.UsageRecorder`` ------------------
+
+    def record_usage(self, usage: TallyRow) -> None:
+        """Enters what a ``CostTracker`` was told in the ledger."""
+        if self._record is None:
+            raise ValueError("nothing can be recorded here")
+        self._record(usage)
+
+    def usage_totals(self) -> list[TallyRow]:
+        """Every charge of the ledger, summed by kind, model, provider and day."""
+        return [
+            TallyRow(
+                kind="ml" if row.group["kind"] == "ml" else "llm",
+                model=row.group["model"],
+                provider=row.group["provider"],
+                day=row.group["day"],
+                calls=row.sums["calls"],
+                tokens=row.sums["input_tokens"] + row.sums["output_tokens"],
+                inference_micros=row.sums["inference_micros"],
+                cost=usd(row.sums["cost"]),
+            )
+            for row in self.summary(UsageAsk(by=("kind", "model", "provider", "day")))
+        ]
 
 
 def check_groups(by: Sequence[str]) -> None:
@@ -156,9 +205,7 @@ def readings(ask: UsageAsk, now: int, first: int = 0) -> list[Reading]:
         return []
     unit = unit_of(ask.by)
     if ask.run_id or ask.task_id:
-        return [
-            Reading("entry", ((lo, hi),), offset) for lo, hi, offset in _constant(since, until, ask.zone, unit)
-        ]
+        return [Reading("entry", ((lo, hi),), offset) for lo, hi, offset in _constant(since, until, ask.zone, unit)]
     found: list[Reading] = []
     for lo, hi, offset in _constant(since, until, ask.zone, unit):
         found += _hours(lo, hi, offset) if unit == "hour" or offset else _days(lo, hi)

@@ -21,18 +21,24 @@ def read_tags(text: str, param: str = "x-gateway-tags") -> str:
     return _written((word.strip() for word in text.split(",")), param) if text else ""
 
 
-def tags_of_metadata(metadata: dict[str, Any], header: str = "") -> str:
-    """The tags of a task or run: those of ``metadata.tags`` (a list, or text with commas) and of the header."""
+def tags_of_metadata(metadata: dict[str, Any]) -> str:
+    """The tags of a task or run: ``metadata.tags``, a list, or text with commas."""
     given = metadata.get("tags", ())
     words = given.split(",") if isinstance(given, str) else given
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValidationFailed("metadata.tags: a list of tags is expected", param="metadata.tags")
-    own = _written((word.strip() for word in words), "metadata.tags")
-    both = ",".join(filter(None, (own, header)))
-    return _written(both.split(","), "metadata.tags") if both else ""
+    return _written((word.strip() for word in words), "metadata.tags")
 
 
-def tag_values(tags: str, name: str) -> str:
+def kept_tags(metadata: dict[str, Any]) -> str:
+    """The same of what was kept before tags were read: what is none is left out."""
+    try:
+        return tags_of_metadata(metadata)
+    except ValidationFailed:
+        return ""
+
+
+def tag_value(tags: str, name: str) -> str:
     """The value of the tag ``name=value``; a tag without a value has its own name; empty where there is none."""
     for tag in tags.split(","):
         key, _, value = tag.partition("=")

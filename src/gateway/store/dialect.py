@@ -21,12 +21,18 @@ def insert_rows(
     follows ON CONFLICT."""
     if not rows:
         return
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
     names = ", ".join(f'"{name}"' for name in columns)
-    statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join([mark] * len(columns))})'  # noqa: S608 - names of ours
-    if conflict:
-        statement += f" ON CONFLICT {conflict}"
-    connection.exec_driver_sql(statement, list(rows))
+    into = f'INSERT INTO "{table.name}" ({names})'
+    after = f" ON CONFLICT {conflict}" if conflict else ""
+    if connection.dialect.name == "postgresql":
+        # One statement for all of them, an array for each column.
+        types = [table.c[name].type.compile(dialect=connection.dialect) for name in columns]
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        values = tuple(list(column) for column in zip(*rows, strict=True))
+        connection.exec_driver_sql(f"{into} SELECT * FROM unnest({arrays}){after}", values)  # noqa: S608 - names of ours
+        return
+    marks = ", ".join("?" for _ in columns)
+    connection.exec_driver_sql(f"{into} VALUES ({marks}){after}", list(rows))
 
 
 def one_snapshot(connection: Connection) -> None:

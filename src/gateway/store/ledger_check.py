@@ -10,6 +10,7 @@ from gateway.clock import SECOND
 from gateway.ledger.budgets import THRESHOLD_SCOPE
 from gateway.money import plain, usd
 from gateway.store.tables import balance, budget, budget_lease, entry, hold, hold_budget, posting
+from gateway.store.usage_check import usage_problems
 
 #: A hold that stands so long past its time means that nobody sweeps.
 _OVERDUE = 3600 * SECOND
@@ -23,6 +24,7 @@ def problems_of(connection: Connection, now: int) -> list[str]:
         *_balances(connection),
         *_holds(connection, now),
         *_reservations(connection),
+        *usage_problems(connection),
     ]
 
 

@@ -106,9 +106,7 @@ def _keyed(
     return sorted(slots.items())
 
 
-def _add_savings(
-    connection: Connection, saved: Sequence[tuple[Entry, Saving]], ids: dict[Series, int]
-) -> None:
+def _add_savings(connection: Connection, saved: Sequence[tuple[Entry, Saving]], ids: dict[Series, int]) -> None:
     rows = [(item.entry_id, told.method, told.amount, told.tokens) for item, told in saved]
     insert_rows(connection, saving, ("entry_id", "method", "amount", "tokens"), rows)
     sums: dict[tuple[int | str, ...], list[int]] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.engine.rows import RunRow, StepRow
 from gateway.models.artifacts import ArtifactStore
+from gateway.models.tags import kept_tags
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
 from gateway.tasks.step_pulse import Pulse
@@ -47,6 +48,7 @@ class ContextFactory:
             prompts=self.prompts,
             default_model=lambda task_type: self.catalogue().default_model(task_type),
             batch=self.batch,
+            tags=kept_tags(run.metadata),
             report=pulse.report,
             is_cancelled=pulse.is_cancelled,
         )

@@ -142,6 +142,7 @@ class _Work:
             run_id=self._context.run_id,
             task_id=self._context.task_id,
             workflow_id=self._context.workflow_id,
+            tags=self._context.tags,
         )
         try:
             if self._resumed and await asyncio.to_thread(self._tools.batches.charged, cause):
