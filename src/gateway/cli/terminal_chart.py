@@ -25,7 +25,8 @@ def columns(labels: Sequence[str], values: Sequence[float], width: int, told: Se
         lines.append(f"{name if row == _HEIGHT else '':>12} │{cells.rstrip()}")
     span = len(shown) * wide
     first, last = shown[0][0], shown[-1][0]
-    below = first if len(shown) == 1 else first + last.rjust(max(span - len(first), len(last) + 1))
+    both = span > len(first) + len(last)
+    below = first + last.rjust(span - len(first)) if both else last.rjust(span)
     return [*lines, f"{'0':>12} └{'─' * span}", " " * 14 + below]
 
 

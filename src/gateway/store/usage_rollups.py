@@ -66,19 +66,24 @@ def _series(item: Entry) -> Series:
 def _known(connection: Connection, found: Iterable[Series]) -> dict[Series, int]:
     """The numbers of these series, each of which is in the database then."""
     ids = {series: series_id(series) for series in found}
-    tagged = {number: series for series, number in ids.items() if series[-1]}
-    if tagged:
-        there = set(connection.scalars(select(usage_series.c.series_id).where(usage_series.c.series_id.in_(tagged))))
-        new = [series for number, series in tagged.items() if number not in there]
-        if new and _tagged(connection) + len(new) > MOST_TAGGED:
-            ids |= {series: series_id((*series[:-1], FOLDED)) for series in new}
-            folded = {ids[series]: (*series[:-1], FOLDED) for series in new}
-            _insert_series(connection, folded)
-            ids_new = {series: number for series, number in ids.items() if series not in new}
-            _insert_series(connection, {number: series for series, number in ids_new.items()})
-            return ids
-    _insert_series(connection, {number: series for series, number in ids.items()})
+    there = set(_there(connection, list(ids.values())))
+    new = {number: series for series, number in ids.items() if number not in there}
+    tagged = [number for number, series in new.items() if series[-1]]
+    if tagged and _tagged(connection) + len(tagged) > MOST_TAGGED:
+        for number in tagged:
+            series = new.pop(number)
+            folded = (*series[:-1], FOLDED)
+            ids[series] = series_id(folded)
+            new[ids[series]] = folded
+    _insert_series(connection, new)
     return ids
+
+
+def _there(connection: Connection, numbers: list[int]) -> Iterable[int]:
+    if connection.dialect.name == "postgresql":
+        query = "SELECT series_id FROM usage_series WHERE series_id = ANY(%s::bigint[])"
+        return connection.exec_driver_sql(query, ("{" + ",".join(map(str, numbers)) + "}",)).scalars()
+    return connection.scalars(select(usage_series.c.series_id).where(usage_series.c.series_id.in_(numbers)))
 
 
 def _tagged(connection: Connection) -> int:
