@@ -25,6 +25,7 @@ from gateway.serving.feedback import FeedbackService
 from gateway.serving.learner import Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
+from gateway.serving.saving_report import SavingService
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
 from gateway.store.file_store import SqlFileStore
@@ -45,6 +46,7 @@ class Services:
     audit: AuditLog
     ledger: Ledger
     usage: UsageService
+    savings: SavingService
     calls: CallLedger
     budgets: BudgetService
     catalogue: CatalogueHolder

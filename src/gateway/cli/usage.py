@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from gateway.cli.client import Client, Json, Key, Url, connect, console, show
+from gateway.cli.savings import savings
 from gateway.cli.terminal_chart import bars, columns
 from gateway.errors import ValidationFailed
 from gateway.money import plain
@@ -113,6 +114,7 @@ def make_app() -> typer.Typer:
     app.callback(help=f"What was used and what it cost.\n\n{usage.__doc__}")(usage)
     app.command("forecast")(forecast)
     app.command("summary")(summary)
+    app.command("savings")(savings)
     return app
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import cost_llm
@@ -21,15 +22,12 @@ from gateway.models.llm_models import Usage
 METHODS: Mapping[str, str] = MappingProxyType(
     {
         "exact_cache": "the price now of what the kept answer used when it was made, at the model that made it",
-        "semantic_cache": "the price now of what the kept answer used when it was made, at the model that made it",
+        "semantic_cache": "the same; what its embeddings cost stands in the entries of their own model",
         "prompt_cache": "the same call with all of its input at the price of input that is not cached",
-        "compaction": "the same call with the tokens that were left out of its input",
-        "selection": "the same tokens at the fitting candidate of the best expected quality",
+        "batch_discount": "the same request at the price of a single call",
+        "compaction": "the same call with the tokens that were left out of its input, at the price of plain input",
+        "selection": "the same tokens at the candidate that fitted and was expected to be the best",
     }
-)
-#: Ways of saving that this gateway has not; said, so that a zero is not taken for a measurement.
-NOT_MEASURED: Mapping[str, str] = MappingProxyType(
-    {"batch_discount": "batches are answered at once, at the usual price: no provider's batch API is used"}
 )
 
 
@@ -59,7 +57,7 @@ def saved_by_prompt_cache(card: PriceCard, usage: Usage, cost: int, micros: int 
     """What the provider's own cache saved, less what writing to it cost."""
     if not usage.cached_tokens and not usage.cache_write_tokens:
         return []
-    plain = Usage(usage.input_tokens, usage.output_tokens, 0, 0, usage.reasoning_tokens, usage.basis)
+    plain = replace(usage, cached_tokens=0, cache_write_tokens=0)
     return [Saving("prompt_cache", cost_llm(card, plain, seconds_micros=micros) - cost, usage.cached_tokens)]
 
 
@@ -67,11 +65,20 @@ def saved_by_compaction(card: PriceCard, usage: Usage, cost: int, tokens: int, m
     """What ``tokens`` fewer of input saved; they would have been read at the price of input."""
     if tokens <= 0:
         return []
-    longer = Usage(
-        usage.input_tokens + tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens,
-        usage.reasoning_tokens, usage.basis,
-    )  # fmt: skip
+    longer = replace(usage, input_tokens=usage.input_tokens + tokens)
     return [Saving("compaction", cost_llm(card, longer, seconds_micros=micros) - cost, tokens)]
+
+
+def saved_by_call(
+    card: PriceCard, best: PriceCard | None, left_out: int, usage: Usage, cost: int, micros: int = 0
+) -> list[Saving]:
+    """All that a call to a provider saved: ``left_out`` tokens were left out of its input, and ``best`` is the
+    card of the candidate that was passed over."""
+    return [
+        *saved_by_prompt_cache(card, usage, cost, micros),
+        *saved_by_compaction(card, usage, cost, left_out, micros),
+        *saved_by_selection(best, usage, cost, micros),
+    ]
 
 
 def saved_by_selection(best: PriceCard | None, usage: Usage, cost: int, micros: int = 0) -> list[Saving]:

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, case, func, literal_column, select
 
 from gateway.clock import rfc3339
-from gateway.ledger.usage import DAY, SUMS
+from gateway.ledger.usage_ask import SUMS
+from gateway.ledger.usage_time import DAY
 from gateway.store.tables import entry, saving, usage_day, usage_hour, usage_saving
 
 _MOST = 100

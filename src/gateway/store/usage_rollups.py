@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Table, func, select
 
 from gateway.ledger.entry import Entry
 from gateway.ledger.savings import Saving
-from gateway.ledger.usage import DAY, FOLDED, HOUR, SUMS
+from gateway.ledger.usage_ask import FOLDED, SUMS
+from gateway.ledger.usage_time import DAY, HOUR
 from gateway.store.dialect import insert_rows
 from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_saving, usage_series
 

@@ -22,7 +22,8 @@ from sqlalchemy import (
 
 from gateway.clock import SECOND
 from gateway.ledger.savings import Saving
-from gateway.ledger.usage import DIMENSIONS, SUMS, UNITS_OF_TIME, Reading, UsageAsk, UsageSum, label, unit_of, zone_of
+from gateway.ledger.usage_ask import DIMENSIONS, SUMS, UNITS_OF_TIME, UsageAsk, UsageSum, unit_of
+from gateway.ledger.usage_time import Reading, label, zone_of
 from gateway.models.tags import tag_value
 from gateway.store.engine import Database
 from gateway.store.tables import entry, saving, usage_day, usage_hour, usage_saving, usage_series
@@ -89,7 +90,7 @@ def _query(ask: UsageAsk, part: Reading, columns: Sequence[str], unit: str) -> S
         for name in columns
     ]
     sums = [func.coalesce(func.sum(_sum(part, name)), 0).label(f"sum_{name}") for name in SUMS]
-    query = select(*groups, *sums).select_from(source).where(and_(*times, *_where(ask, part, dimension)))
+    query = select(*groups, *sums).select_from(source).where(and_(*times, *conditions_of(ask, part, dimension)))
     return query.group_by(*groups) if groups else query
 
 
@@ -133,7 +134,8 @@ def _sum(part: Reading, name: str) -> ColumnElement[int]:
     return (usage_day if part.source == "day" else usage_hour).c[name]
 
 
-def _where(ask: UsageAsk, part: Reading, dimension: Any) -> list[ColumnElement[bool]]:
+def conditions_of(ask: UsageAsk, part: Reading, dimension: Any) -> list[ColumnElement[bool]]:
+    """What the rows must be, by the columns of their dimensions."""
     conditions = [
         func.coalesce(dimension[name], "") == value if value == "" else dimension[name] == value
         for name, value in ask.where.items()
@@ -157,7 +159,7 @@ def _savings(ask: UsageAsk, part: Reading) -> Select[Any]:
         query = select(usage_saving.c.method, *columns)
         query = query.join(usage_series, usage_series.c.series_id == usage_saving.c.series_id)
         table, dimension, time = usage_saving, usage_series.c, usage_saving.c.day
-    return query.where(_within(time, part), *_where(ask, part, dimension)).group_by(table.c.method)
+    return query.where(_within(time, part), *conditions_of(ask, part, dimension)).group_by(table.c.method)
 
 
 def _groups(

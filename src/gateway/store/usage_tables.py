@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Table, Text
 
-from gateway.ledger.usage import DIMENSIONS, SUMS
+from gateway.ledger.usage_ask import DIMENSIONS, SUMS
 from gateway.store.metadata import metadata
 
 usage_series = Table(

@@ -17,7 +17,8 @@ from gateway.errors import ValidationFailed
 from gateway.ledger.cost_tracker import CostTracker
 from gateway.ledger.entry import Entry, UsageFilter
 from gateway.ledger.forecast import NOMINAL, Forecast
-from gateway.ledger.usage import DIMENSIONS, UsageAsk, UsageSum, midnight_of_text, zone_of
+from gateway.ledger.usage_ask import DIMENSIONS, UsageAsk, UsageSum
+from gateway.ledger.usage_time import midnight_of_text, zone_of
 from gateway.money import usd
 
 #: Other words for the names that an entry has.
@@ -51,7 +52,6 @@ async def usage(call: Call) -> Response:
 
 async def summary(call: Call) -> Response:
     """What a ``CostTracker`` over this gateway's ledger says."""
-    call.caller.require("usage:read_all")
     tracker = CostTracker(call.services.usage, cost_alert_threshold=call.services.settings.cost_alert_threshold)
     return json_response(await asyncio.to_thread(tracker.get_cost_summary))
 
@@ -178,6 +178,6 @@ def _entry(entry: Entry) -> dict[str, Any]:
 def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add("GET", "/usage", "usage:read", usage, summary="What was used and what it cost")
-    doors.add("GET", "/usage/summary", "usage:read", summary, summary="The cost summary of the whole gateway")
+    doors.add("GET", "/usage/summary", "usage:read_all", summary, summary="The cost summary of the whole gateway")
     doors.add("GET", "/usage/forecast", "usage:read", forecast, summary="What the month will have cost at its end")
     doors.add("GET", "/usage/entries", "usage:read", entries, summary="Ledger entries, newest first")
