@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "keys": ("keys", "make_app", "API keys."),
     "budgets": ("budgets", "make_app", "Spending limits."),
     "usage": ("usage", "make_app", "What was used and what it cost."),
+    "invoices": ("invoices", "make_app", "What each team is billed, and what providers bill."),
     "ledger": ("verify", "make_ledger_app", "Prove the ledger."),
     "audit": ("verify", "make_audit_app", "Prove the audit trail."),
     "db": ("verify", "make_db_app", "The database schema."),

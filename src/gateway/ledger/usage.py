@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from typing import Protocol
 
 import msgspec
 
 from gateway.clock import Clock
 from gateway.ledger.forecast import MOST_DAYS, Forecast, month_forecast
+from gateway.ledger.invoices import LINE_OF, Invoice, invoices_of, month_of
+from gateway.ledger.reconciling import Compared, InvoiceLines, reconciled
 from gateway.ledger.savings import Saving
 from gateway.ledger.tally import TallyRow
 from gateway.ledger.usage_ask import UsageAsk, UsageSum, check_groups
@@ -30,6 +32,10 @@ class UsageStore(Protocol):
 
     def savings(self, ask: UsageAsk, parts: Sequence[Reading]) -> list[Saving]:
         """What was saved by each method over these parts: days, and spans of entries."""
+        ...
+
+    def billed(self, provider: str, since: int, until: int) -> dict[tuple[str, str], tuple[int, int]]:
+        """Cost and calls of a provider by UTC day and the model that answered."""
         ...
 
 
@@ -62,6 +68,20 @@ class UsageService:
         self._catch_up()
         now, first = self._clock.now(), self._store.first()
         return [] if first is None else self._store.savings(ask, days_and_entries(ask, now, first))
+
+    def invoices(self, month: str, zone_name: str = "UTC", where: dict[str, str] | None = None) -> list[Invoice]:
+        """What each team is billed for a month (2026-01) of that zone."""
+        first, following = month_of(month)
+        zone = zone_of(zone_name)
+        since, until = midnight(first, zone), midnight(following, zone)
+        return invoices_of(month, self.summary(UsageAsk(LINE_OF, where or {}, since=since, until=until)))
+
+    def reconcile(self, provider: str, month: str, invoice: InvoiceLines, tolerance: int) -> list[Compared]:
+        """A provider's invoice beside what the ledger has of that provider in that month (UTC)."""
+        first, following = month_of(month)
+        self._catch_up()
+        entered = self._store.billed(provider, midnight(first, UTC), midnight(following, UTC))
+        return reconciled(invoice, entered, tolerance)
 
     def forecast(self, ask: UsageAsk) -> Forecast:
         """What the month that runs in ``ask.zone`` will have cost at its end; ``ask.where`` says of whom."""

@@ -6,7 +6,7 @@ hour, is answered exactly all the same.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -44,7 +44,7 @@ def zone_of(name: str, param: str = "time_zone") -> ZoneInfo:
         ) from None
 
 
-def midnight(day: date, zone: ZoneInfo) -> int:
+def midnight(day: date, zone: tzinfo) -> int:
     """The first moment of a day in a zone, in microseconds."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * SECOND
 

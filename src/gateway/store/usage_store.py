@@ -73,6 +73,19 @@ class SqlUsageStore:
                         total[at] += int(value)
         return [Saving(method, amount, tokens, calls) for method, (calls, amount, tokens) in sorted(found.items())]
 
+    def billed(self, provider: str, since: int, until: int) -> dict[tuple[str, str], tuple[int, int]]:
+        day, calls = entry.c.at // _number(SECOND * _DAY_SECONDS), case((entry.c.kind == "correction", 0), else_=1)
+        query = (
+            select(day, entry.c.upstream_model, func.sum(entry.c.cost), func.sum(calls))
+            .where(entry.c.provider == provider, entry.c.at >= since, entry.c.at < until)
+            .group_by(day, entry.c.upstream_model)
+        )
+        with self._database.read() as connection:
+            return {
+                (label("day", int(row[0]), zone_of("UTC")), str(row[1])): (int(row[2]), int(row[3]))
+                for row in connection.execute(query)
+            }
+
 
 def _columns(by: Sequence[str]) -> list[str]:
     """What is grouped by in SQL: tags are told apart afterwards, units of time by their days."""
