@@ -71,6 +71,7 @@ from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
 from gateway.store.usage_store import SqlUsageStore
@@ -288,7 +289,13 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(core.engine, executor, (core.recover_calls, core.kept.sweep), deliverer, core.clock)
+    return Orchestrator(
+        core.engine,
+        executor,
+        (core.recover_calls, core.kept.sweep, SqlRunHistory(core.database).end_budgets),
+        deliverer,
+        core.clock,
+    )
 
 
 # -- processes ------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from gateway.api.event_feed import EventFeed
 from gateway.api.http import (
     audit,
     batches,
+    estimates,
     execute,
     feedback,
     files,
@@ -53,6 +54,7 @@ _ROOMS = (
         system,
         tasks,
         workflows,
+        estimates,
         execute,
         tokens,
         feedback,

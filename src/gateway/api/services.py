@@ -25,6 +25,7 @@ from gateway.serving.feedback import FeedbackService
 from gateway.serving.learner import Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
+from gateway.serving.run_estimate import RunEstimates
 from gateway.serving.saving_report import SavingService
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
@@ -47,6 +48,7 @@ class Services:
     ledger: Ledger
     usage: UsageService
     savings: SavingService
+    estimates: RunEstimates
     calls: CallLedger
     budgets: BudgetService
     catalogue: CatalogueHolder
