@@ -22,8 +22,13 @@ from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.serving.feedback import FeedbackService
+from gateway.serving.run_estimate import RunEstimates
+from gateway.serving.saving_report import SavingService
+from gateway.serving.tokens import TokenService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
+from gateway.store.rating_store import SqlRatingStore
+from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
@@ -93,6 +98,15 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
+        usage=core.usage,
+        estimates=RunEstimates(
+            SqlRunHistory(core.database),
+            lambda: core.catalogue.current,
+            core.task_types,
+            TokenService(core.tokenizers),
+            core.clock,
+        ),
+        savings=SavingService(core.usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,

@@ -28,6 +28,7 @@ from gateway.errors import ConfigurationInvalid
 from gateway.ids import new_id
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.usage import UsageService
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -75,8 +76,10 @@ from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
+from gateway.store.usage_store import SqlUsageStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.orchestrator import Orchestrator
 from gateway.tasks.runner import StepRunner
@@ -101,6 +104,7 @@ class Core:
     catalogue: CatalogueHolder
     task_types: dict[str, TaskTypeSpec]
     ledger: Ledger
+    usage: UsageService
     calls: CallLedger
     recover_calls: Callable[[], object]
     audit: AuditLog
@@ -198,6 +202,7 @@ def make_core(settings: Settings) -> Core:
         catalogue=catalogue,
         task_types=dict(known_task_types()),
         ledger=ledger,
+        usage=UsageService(SqlUsageStore(database), clock, calls.flush, ledger.record_usage),
         calls=calls,
         recover_calls=store.recover,
         audit=audit,
@@ -331,7 +336,13 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(core.engine, executor, (core.recover_calls, core.kept.sweep), deliverer, core.clock)
+    return Orchestrator(
+        core.engine,
+        executor,
+        (core.recover_calls, core.kept.sweep, SqlRunHistory(core.database).end_budgets),
+        deliverer,
+        core.clock,
+    )
 
 
 # -- processes ------------------------------------------------------------------------------------

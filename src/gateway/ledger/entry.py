@@ -28,6 +28,8 @@ class Charge(Struct, frozen=True):
     run_id: str | None = None
     task_id: str | None = None
     config_epoch: str = ""
+    #: See ``models.tags``.
+    tags: str = ""
 
 
 class Entry(Struct, frozen=True):
@@ -62,6 +64,8 @@ class Entry(Struct, frozen=True):
     config_epoch: str = ""
     run_id: str | None = None
     task_id: str | None = None
+    workflow_id: str | None = None
+    tags: str = ""
 
 
 class Posting(Struct, frozen=True):

@@ -56,6 +56,8 @@ def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold
         request_id=charge.request_id,
         run_id=charge.run_id,
         task_id=charge.task_id,
+        workflow_id=charge.workflow_id,
+        tags=charge.tags,
         at=at,
     )
 

@@ -23,15 +23,15 @@ from gateway.store.kept_tables import batch, batch_line, file, file_part, respon
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 from gateway.store.provider_batch_tables import batch_ask, batch_part
+from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_saving, usage_series
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
-    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part",
-    "idempotency", "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
-    "prompt_result", "response", "run", "step",
+    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
+    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
+    "prompt_result", "response", "run", "saving", "step", "usage_day", "usage_hour", "usage_saving", "usage_series",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
-
 # -- engine ---------------------------------------------------------------------------------------
 
 definition = Table(
@@ -222,6 +222,8 @@ entry = Table(
     Column("request_id", Text, nullable=False),
     Column("run_id", Text, index=True),
     Column("task_id", Text, index=True),
+    Column("workflow_id", Text),
+    Column("tags", Text, nullable=False, server_default=""),  # names with commas, see models/tags.py
     Column("at", BigInteger, nullable=False, index=True),
     Index("entry_by_principal", "principal", "at"),
     Index("entry_by_request", "request_id"),
