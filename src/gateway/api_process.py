@@ -17,7 +17,15 @@ import uvicorn
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
 from gateway.api.services import Services
-from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
+from gateway.bootstrap import (
+    Core,
+    await_schema,
+    make_identity,
+    make_orchestrator,
+    make_runner,
+    make_serving,
+    webhook_secret,
+)
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
@@ -117,6 +125,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         health=core.health,
         ping_database=core.database.ping,
         check_webhook=core.egress.check,
+        webhook_secret=webhook_secret(core.settings),
         close=close,
     )
 

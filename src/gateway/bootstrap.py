@@ -198,7 +198,9 @@ def make_core(settings: Settings) -> Core:
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
-        egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
+        egress=EgressClient(
+            EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev, allowed_hosts=settings.webhook_hosts)
+        ),
         tokenizers=BpeTokenizers(),
     )
 
@@ -275,9 +277,21 @@ def make_sender(core: Core) -> Send:
     return send
 
 
+def webhook_secret(settings: Settings) -> str:
+    """What signs webhooks where no subscription has a secret of its own."""
+    return settings.webhook_secret or secret_for(settings.data_dir, "webhook").decode()
+
+
+def make_deliverer(core: Core, clock: Clock) -> WebhookDeliverer:
+    """Delivers the webhooks of the outbox."""
+    settings = core.settings
+    secret, own = webhook_secret(settings), settings.webhook_url
+    return WebhookDeliverer(core.webhooks, make_sender(core), clock, secret=secret, own_url=own)
+
+
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
-    deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
+    deliverer = make_deliverer(core, core.clock)
     return Orchestrator(
         core.engine, executor, (core.recover_calls, core.ledger.sweep, core.kept.sweep), deliverer, core.clock
     )
