@@ -37,6 +37,7 @@ from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.telemetry import logs
+from gateway.workflows.task_types import installed_workflows
 
 
 def run(core: Core, descriptor: int) -> None:
@@ -44,7 +45,7 @@ def run(core: Core, descriptor: int) -> None:
     stop = threading.Event()
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
-    services.desk.adopt(core.catalogue.current.workflows)
+    services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
     config = uvicorn.Config(
         make_app(services, pages()),
         loop="uvloop",
