@@ -150,6 +150,7 @@ webhook_delivery = Table(
     Column("last_error", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("completed_at", BigInteger),
+    Column("subscription_id", Text),  # none: the address that a task, a run or the operator named
     Index("webhook_by_due", "state", "not_before"),
 )
 
@@ -163,6 +164,8 @@ webhook_subscription = Table(
     Column("secret", Text, nullable=False),
     Column("active", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("old_secret", Text),  # signs too until old_secret_until: the overlap of a rotation
+    Column("old_secret_until", BigInteger),
 )
 
 #: Large values and model files, by content.
