@@ -17,21 +17,33 @@ import uvicorn
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
 from gateway.api.services import Services
-from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
+from gateway.bootstrap import (
+    Core,
+    await_schema,
+    make_identity,
+    make_serving,
+)
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.serving.feedback import FeedbackService
 from gateway.serving.price_desk import PriceDesk
 from gateway.serving.rerating import Rerating
+from gateway.serving.run_estimate import RunEstimates
+from gateway.serving.saving_report import SavingService
+from gateway.serving.tokens import TokenService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
+from gateway.store.rating_store import SqlRatingStore
 from gateway.store.rerate_store import SqlRerateStore
+from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.telemetry import logs
+from gateway.work_process import make_orchestrator, make_runner, webhook_secret
+from gateway.workflows.task_types import installed_workflows
 
 
 def run(core: Core, descriptor: int) -> None:
@@ -39,7 +51,7 @@ def run(core: Core, descriptor: int) -> None:
     stop = threading.Event()
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
-    services.desk.adopt(core.catalogue.current.workflows)
+    services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
     config = uvicorn.Config(
         make_app(services, pages()),
         loop="uvloop",
@@ -96,6 +108,15 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
+        usage=core.usage,
+        estimates=RunEstimates(
+            SqlRunHistory(core.database),
+            lambda: core.catalogue.current,
+            core.task_types,
+            TokenService(core.tokenizers),
+            core.clock,
+        ),
+        savings=SavingService(core.usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,
@@ -124,6 +145,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         health=core.health,
         ping_database=core.database.ping,
         check_webhook=core.egress.check,
+        webhook_secret=webhook_secret(core.settings),
         close=close,
     )
 

@@ -14,6 +14,7 @@ from fixtures.money_kit import open_database
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
 from fixtures.shares_suite import SharesSuite
+from fixtures.usage_suite import UsageSuite
 from gateway.store.engine import Database
 
 
@@ -39,6 +40,10 @@ class TestBatchMoneyOnPostgres(BatchMoneySuite):
 
 class TestRecoveryOnPostgres(RecoverySuite):
     """Journals of the dead, and a database that is away."""
+
+
+class TestUsageOnPostgres(UsageSuite):
+    """Sums of usage."""
 
 
 class TestEngineOnPostgres(EngineSuite):

@@ -33,6 +33,7 @@ from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
 from gateway.models.selection import selection_of_headers
+from gateway.models.tags import read_tags
 from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
 from gateway.serving.chat_stream import ChatStream, KeptStream
@@ -222,6 +223,7 @@ class _Exchange:
             optimise=self.headers.get("x-gateway-optimise", ""),
             selection=selection_of_headers(self.headers),
             session=self.headers.get("x-gateway-session", "")[:200],
+            tags=read_tags(self.headers.get("x-gateway-tags", "")),
             notes={} if self.prompt is None else self.prompt.notes,
         )
 

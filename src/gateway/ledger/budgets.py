@@ -104,6 +104,19 @@ class BudgetService:
                 raise ValidationFailed("the budget of a new key binds that key", param=f"budget.{name}")
         return self.create(caller, {"window": "lifetime", **raw, "scope": "key", "subject": key_id})
 
+    def create_for_run(self, caller: Requester, run_id: str, limit_usd: str) -> Budget:
+        """What a run that is about to begin may cost: a bound that whoever begins it sets themselves."""
+        raw = {"scope": "run", "subject": run_id, "window": "lifetime", "limit_usd": limit_usd}
+        budget = self._parse(raw, caller.principal)
+        self._store.insert(budget)
+        self._changed()
+        return budget
+
+    def end_for_run(self, budget: Budget) -> None:
+        """Takes that back where the run could not begin."""
+        self._store.deactivate(budget.budget_id)
+        self._changed()
+
     def list(
         self,
         caller: Requester,

@@ -29,6 +29,8 @@ class Charge(Struct, frozen=True):
     task_id: str | None = None
     config_epoch: str = ""
     project: str | None = None
+    #: See ``models.tags``.
+    tags: str = ""
 
 
 class Entry(Struct, frozen=True):
@@ -67,6 +69,8 @@ class Entry(Struct, frozen=True):
     flags: str = ""
     #: Tokens that have prices of their own beside those of their class, as JSON of ``UsageDetail``.
     usage_detail: str = ""
+    workflow_id: str | None = None
+    tags: str = ""
 
 
 class Posting(Struct, frozen=True):

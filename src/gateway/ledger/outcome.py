@@ -60,6 +60,8 @@ def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold
         task_id=charge.task_id,
         flags=",".join(outcome.flags),
         usage_detail="" if usage.detail is None else msgspec.json.encode(usage.detail).decode(),
+        workflow_id=charge.workflow_id,
+        tags=charge.tags,
         at=at,
     )
 

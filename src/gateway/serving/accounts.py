@@ -6,7 +6,7 @@ Nothing here waits for the database but ``open`` where this process's share of a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.ledger.calls import CallLedger, OpenCall
 from gateway.ledger.entry import Charge, Settled
+from gateway.ledger.savings import Saving, note_of
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
@@ -31,7 +32,7 @@ NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 class Account:
     """An open call: what is set aside for it, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "spec")
+    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "saved", "spec")
 
     def __init__(
         self,
@@ -50,6 +51,13 @@ class Account:
         #: What goes into the record of the call beside the usual; its stages may still add to it.
         self.notes = notes
         self.closed = False
+        #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
+        self.saved: Callable[[Usage, int, int], list[Saving]] | None = None
+
+    def told(self, usage: Usage, cost: int, micros: int) -> Mapping[str, Any]:
+        """The record of the call, with what it saved."""
+        saved = [] if self.saved is None else self.saved(usage, cost, micros)
+        return {**self.notes, **note_of(saved)} if saved else self.notes
 
 
 class Accounts:
@@ -93,6 +101,7 @@ class Accounts:
             task_id=call.task_id,
             request_id=call.request_id,
             config_epoch=catalogue.epoch,
+            tags=call.tags,
         )
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
             await self._make_room(charge, worst_case)
@@ -135,7 +144,7 @@ class Accounts:
             rows=rows,
             outcome=outcome,
             upstream_model=upstream_model,
-            note=account.notes,
+            note=account.told(usage, cost, micros),
         )
         spec = account.spec
         self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupport
 from gateway.governance.policy import has_media, input_tokens_bound, output_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
+from gateway.ledger.savings import saved_by_call
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Message, TextPart, Usage
 from gateway.models.selection import refuse_selection
@@ -32,6 +34,7 @@ from gateway.serving.chat_order import (
     estimate,
     estimated,
     sticky_key,
+    tokens_saved,
     with_defaults,
 )
 from gateway.serving.degrading import told_budget, within_budget
@@ -195,6 +198,7 @@ class ChatPath:
         if number > 1:
             call = msgspec.structs.replace(call, cause=f"{call.cause}#{number}")
         account = await self._accounts.open(caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes)
+        account.saved = partial(saved_by_call, card, self._best(order, spec), tokens_saved(order) or 0)
         started = time.perf_counter_ns()
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
         return Attempt(spec, model, ready, card, account, dropped, started, max(1, bound // 4), provider.type, patience)
@@ -210,6 +214,14 @@ class ChatPath:
             self._cards = {}
         self._cards[spec.name, tier] = (spec, provider, now // SECOND, card)
         return card
+
+    def _best(self, order: Order, spec: ModelSpec) -> PriceCard | None:
+        """The card of the candidate that was expected to be the best, where another is tried."""
+        name = order.notes["selection"].get("best") if "selection" in order.notes else None
+        if name is None or name == spec.name:
+            return None
+        best = order.catalogue.models[name]
+        return self._card(best, order.catalogue.provider(best.provider), "")
 
     async def _exact(self, provider: ProviderSpec, spec: ModelSpec, chat: Chat) -> int:
         return await asyncio.to_thread(self.tokens.bound, provider.type, spec, chat)

@@ -1,7 +1,7 @@
 """Ended calls as rows: entries, postings, balances, budgets, shares, audit records, and the journal's mark.
 
-Locks are taken in the order of the whole store: budgets by id, balances by account, the day's threshold,
-the audit trail's end.
+Locks are taken in the order of the whole store: budgets by id, balances by account, sums of usage by series,
+the day's threshold, the audit trail's end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from gateway.clock import SECOND
 from gateway.ledger.entry import BudgetAlert, Entry
 from gateway.ledger.intents import Done, Released
+from gateway.ledger.savings import Saving, savings_of_note
 from gateway.ledger.windows import QUARTER
 from gateway.money import plain_usd
 from gateway.security.audit import AuditDraft, AuditRecord, draft_of
@@ -26,6 +27,7 @@ from gateway.store.dialect import insert_rows
 from gateway.store.engine import Database
 from gateway.store.journal_folder import Position
 from gateway.store.tables import entry, journal_mark, posting
+from gateway.store.usage_rollups import add_usage
 
 _DAY = 86_400 * SECOND
 
@@ -135,10 +137,16 @@ def _enter(
         if spent:
             alerts += spend_from_shares(connection, journal, spent)
         _balance(connection, made)
+        add_usage(connection, made, _saved(batch))
         if threshold is not None:
             alerts += _threshold(connection, made, threshold)
     records = append_records(connection, [_draft(item) for item in batch]) if batch else []
     return alerts, records[-1] if records else None
+
+
+def _saved(batch: Sequence[Done]) -> list[tuple[Entry, Saving]]:
+    found = [(item.entry, item.end.note) for item in batch if item.entry is not None and "saved" in item.end.note]
+    return [(made, told) for made, note in found for told in savings_of_note(note)]
 
 
 def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:

@@ -12,6 +12,7 @@ from gateway.ledger.budgets import THRESHOLD_SCOPE
 from gateway.money import plain, usd
 from gateway.store.budget_leases import BATCH, batch_holder
 from gateway.store.tables import balance, batch_ask, budget, budget_lease, entry, posting
+from gateway.store.usage_check import usage_problems
 
 #: Shares whose process is silent for so long mean that nobody sweeps.
 _OVERDUE = 3600 * SECOND
@@ -26,6 +27,7 @@ def problems_of(connection: Connection, now: int) -> list[str]:
         *_reservations(connection),
         *_lost_shares(connection, now),
         *_batch_shares(connection),
+        *usage_problems(connection),
     ]
 
 

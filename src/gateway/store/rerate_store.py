@@ -14,6 +14,7 @@ from gateway.ledger.rerating import Charged
 from gateway.store.dialect import insert_into, insert_rows
 from gateway.store.engine import Database
 from gateway.store.tables import balance, entry, posting
+from gateway.store.usage_rollups import add_usage
 
 
 class SqlRerateStore:
@@ -73,6 +74,7 @@ class SqlRerateStore:
                             set_={"amount": balance.c.amount + amount, "entries": balance.c.entries + count},
                         )
                     )
+                add_usage(connection, corrections)
         except IntegrityError as error:
             raise Conflict(
                 "somebody else is booking corrections of the same calls", mend="look again with a dry run"

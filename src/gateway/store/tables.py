@@ -24,15 +24,16 @@ from gateway.store.kept_tables import batch, batch_line, file, file_part, respon
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 from gateway.store.provider_batch_tables import batch_ask, batch_part
+from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_saving, usage_series
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
-    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part",
-    "idempotency", "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
-    "prompt_result", "response", "run", "spend_anomaly", "step",
+    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
+    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
+    "prompt_result", "response", "run", "saving", "spend_anomaly", "step",
+    "usage_day", "usage_hour", "usage_saving", "usage_series",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
-
 # -- engine ---------------------------------------------------------------------------------------
 
 definition = Table(
@@ -151,6 +152,7 @@ webhook_delivery = Table(
     Column("last_error", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("completed_at", BigInteger),
+    Column("subscription_id", Text),  # none: the address that a task, a run or the operator named
     Index("webhook_by_due", "state", "not_before"),
 )
 
@@ -164,6 +166,8 @@ webhook_subscription = Table(
     Column("secret", Text, nullable=False),
     Column("active", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("old_secret", Text),  # signs too until old_secret_until: the overlap of a rotation
+    Column("old_secret_until", BigInteger),
 )
 
 #: Large values and model files, by content.
@@ -225,6 +229,8 @@ entry = Table(
     Column("task_id", Text, index=True),
     Column("flags", Text, nullable=False, server_default=""),  # what was odd about the usage, with commas
     Column("usage_detail", Text, nullable=False, server_default=""),  # UsageDetail, JSON; nearly always empty
+    Column("workflow_id", Text),
+    Column("tags", Text, nullable=False, server_default=""),  # names with commas, see models/tags.py
     Column("at", BigInteger, nullable=False, index=True),
     Index("entry_by_principal", "principal", "at"),
     Index("entry_by_request", "request_id"),

@@ -223,6 +223,7 @@ class _Work:
             run_id=self._context.run_id,
             task_id=self._context.task_id,
             workflow_id=self._context.workflow_id,
+            tags=self._context.tags,
         )
 
     async def _refuse_charged(self, call: CallContext) -> None:

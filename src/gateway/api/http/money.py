@@ -1,4 +1,4 @@
-"""``/usage`` and ``/budgets``: what was spent, on what, and what may be."""
+"""``/budgets``: what may be spent, and what was."""
 
 from __future__ import annotations
 
@@ -8,53 +8,10 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, texts_of, time_of
 from gateway.clock import rfc3339
-from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown
 from gateway.ledger.budgets import Budget
-from gateway.ledger.cost_tracker import GROUPINGS
-from gateway.ledger.entry import Entry, UsageFilter
 from gateway.money import usd
-
-
-async def usage(call: Call) -> Response:
-    """Sums by the groups asked for (``by=model,day``), beside the total."""
-    where = _where(call)
-    by = texts_of(call, "by") or ("model", "provider", "kind")
-    for name in by:
-        if name not in GROUPINGS:
-            raise ValidationFailed(f"by: one or more of {', '.join(GROUPINGS)}", param="by")
-    ledger = call.services.ledger
-    rows, totals = await asyncio.gather(
-        asyncio.to_thread(ledger.summary, where, by=by), asyncio.to_thread(ledger.summary, where)
-    )
-    return json_response(
-        {
-            "total_cost": usd(sum(row.cost for row in totals)),
-            "calls": sum(row.calls for row in totals),
-            "rows": [
-                {
-                    **row.group,
-                    "calls": row.calls,
-                    "input_tokens": row.input_tokens,
-                    "output_tokens": row.output_tokens,
-                    "cached_tokens": row.cached_tokens,
-                    "reasoning_tokens": row.reasoning_tokens,
-                    "inference_seconds": row.inference_micros / 1e6,
-                    "cost": usd(row.cost),
-                }
-                for row in rows
-            ],
-        }
-    )
-
-
-async def entries(call: Call) -> Response:
-    page, cursor = await asyncio.to_thread(
-        call.services.ledger.entries, _where(call), cursor=call.query("cursor"), limit=limit_of(call)
-    )
-    return json_response({"entries": [_entry(item) for item in page], "next_cursor": cursor})
 
 
 async def budgets(call: Call) -> Response:
@@ -125,33 +82,8 @@ def budget_view(budget: Budget) -> dict[str, Any]:
     }
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
-    view = {name: getattr(entry, name) for name in entry.__struct_fields__}
-    return {**view, "cost": usd(entry.cost), "at": rfc3339(entry.at)}
-
-
-def _where(call: Call) -> UsageFilter:
-    principal = call.query("principal")
-    if not call.caller.may("usage:read_all"):
-        principal = call.caller.principal
-    return UsageFilter(
-        principal=principal,
-        key_id=call.query("key_id"),
-        team=call.query("team"),
-        model=call.query("model"),
-        provider=call.query("provider"),
-        kind=call.query("kind"),
-        run_id=call.query("run_id"),
-        task_id=call.query("task_id"),
-        since=time_of(call, "since"),
-        until=time_of(call, "until"),
-    )
-
-
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("GET", "/usage", "usage:read", usage, summary="What was used and what it cost")
-    doors.add("GET", "/usage/entries", "usage:read", entries, summary="Ledger entries, newest first")
     doors.add("GET", "/budgets", "budgets:read", budgets, summary="Budgets as they stand")
     doors.add(
         "POST", "/budgets", "budgets:write", create_budget, summary="Set a budget", body={"type": "object"}, status=201

@@ -33,8 +33,8 @@ async def home(request: Request, services: Services) -> Response:
                 "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings",
                 "/v1/moderations", "/v1/files", "/v1/batches", "/v1/models",
                 "/execute/llm", "/execute/ml", "/tasks", "/task-types", "/workflows", "/runs", "/ws", "/webhooks",
-                "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/prices", "/budgets", "/keys",
-                "/tokens", "/me", "/audit", "/stats", "/metrics", "/healthz", "/readyz",
+                "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/savings", "/invoices", "/prices",
+                "/budgets", "/keys", "/tokens", "/me", "/audit", "/stats", "/metrics", "/healthz", "/readyz",
             ],
         }
     )  # fmt: skip
@@ -74,7 +74,7 @@ async def metrics(request: Request, services: Services) -> Response:
         if not (services.settings.dev and peer in _LOOPBACK and "authorization" not in request.headers):
             caller = await authenticate(services, request.headers)
             await admit(services, caller, "metrics:read", "GET", "/metrics", request_id)
-        page = await asyncio.to_thread(services.metrics.render, services.desk.counts)
+        page = await asyncio.to_thread(services.metrics.render, lambda: _counts(services))
     except GatewayError as error:
         return error_response(error, "/metrics", request_id)
     return Response(page, 200, media_type=CONTENT_TYPE)
@@ -95,6 +95,7 @@ async def stats(call: Call) -> Response:
             "config": services.catalogue.current.epoch,
             "tasks": counts["tasks"],
             "queue_depth": counts["queue_depth"],
+            "webhooks": services.webhooks.counts(),
             "today": {
                 "calls": sum(row.calls for row in rows),
                 "tokens": sum(row.input_tokens + row.output_tokens for row in rows),
@@ -109,6 +110,10 @@ async def stats(call: Call) -> Response:
         }
 
     return json_response(await asyncio.to_thread(read))
+
+
+def _counts(services: Services) -> dict[str, dict[str, int]]:
+    return {**services.desk.counts(), "webhooks": services.webhooks.counts()}
 
 
 def _midnight(services: Services) -> int:
