@@ -148,12 +148,12 @@ def make_core(settings: Settings) -> Core:
     catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_catalogue)
     check_prices(catalogue.current)
     artifacts = SqlArtifactStore(database, clock)
-    events = SqlEventStore(database)
+    events = SqlEventStore(database, default_url=settings.webhook_url)
     metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
     daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
-    observer = CallObserver(metrics, events.add, clock, prompt_results)
+    observer = CallObserver(metrics, events.notify, clock, prompt_results)
     witness = _witness(settings)
     store = CallStore(
         database,

@@ -59,6 +59,13 @@ class Metrics:
         self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._of_call: dict[tuple[str, str, str, str], _CallSeries] = {}
         self._alerts = Counter("gateway_budget_alerts", "Budgets that passed a share", ["scope"], registry=registry)
+        self._anomalies = Counter(
+            "gateway_spend_anomalies", "Hours whose spending was far above the usual", ["scope"], registry=registry
+        )
+
+    def spend_anomaly(self, scope: str) -> None:
+        """An hour's spending is far above the usual."""
+        self._anomalies.labels(scope).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. ``route`` is the template, such as ``/tasks/{task_id}``."""

@@ -179,3 +179,32 @@ def test_flags_of_odd_usage_are_in_the_answer_and_the_ledger(house: House) -> No
     house.upstream.play(answer(openai_answer(usage=None)))
     found = house.ask("POST", "/v1/chat/completions", body, key=key)
     assert found.headers["x-gateway-usage-flags"] == "usage_missing"
+
+
+def test_alerts_are_events_and_webhooks_and_a_metric(tmp_path_factory: pytest.TempPathFactory) -> None:
+    hooks = "https://hooks.example.com/alerts"
+    with running_house(tmp_path_factory.mktemp("alerted"), WEBHOOK_URL=hooks) as house:
+        budget(house, "0.03", scope="team", subject="told", alert_shares=["0.5"])
+        key = house.key("developer", team="told")
+        spend(house, key)
+        house.services.calls.flush()
+        found = house.until(lambda: list(house.core.webhooks.deliveries(None, state=None, limit=50)), bool)
+        assert [(item.url, item.event) for item in found] == [(hooks, "budget_alert")]
+        told = json.loads(found[0].body)
+        assert (told["scope"], told["subject"], told["share"]) == ("team", "told", "0.5")
+        assert 'gateway_budget_alerts_total{scope="team"} 1.0' in house.ask("GET", "/metrics").raw.decode()
+
+
+def test_with_tracking_off_nothing_is_refused_or_told_and_everything_recorded(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("untracked")
+    with running_house(folder, COST_TRACKING_ENABLED="false", COST_ALERT_THRESHOLD="0.001") as house:
+        budget(house, "0.001", scope="gateway", alert_shares=["0.5"])
+        key = house.key("developer", team="free")
+        spend(house, key)
+        spend(house, key)
+        entries = house.ask("GET", "/usage/entries?team=free").body["entries"]
+        assert [item["input_tokens"] for item in entries] == [1000, 1000]
+        assert not [item for item in house.core.events.after(0) if item.type == "budget_alert"]
+        assert "gateway_budget_alerts_total{" not in house.ask("GET", "/metrics").raw.decode()
