@@ -149,7 +149,8 @@ def make_core(settings: Settings) -> Core:
     events = SqlEventStore(database)
     metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
-    daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
+    tracked = settings.cost_tracking_enabled
+    daily = None if threshold is None or not tracked else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
     observer = CallObserver(metrics, events.add, clock, prompt_results)
     witness = _witness(settings)
@@ -162,7 +163,7 @@ def make_core(settings: Settings) -> Core:
         witness,
         strict=settings.journal_sync == "strict",
     )
-    calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+    calls = CallLedger(store.start, clock, budgets_enabled=tracked)
 
     def catch_up() -> None:
         """What calls have cost is in the ledger, those of dead processes of this machine included."""
@@ -173,7 +174,7 @@ def make_core(settings: Settings) -> Core:
     ledger = Ledger(
         SqlLedgerStore(database),
         clock,
-        budgets_enabled=settings.cost_tracking_enabled,
+        budgets_enabled=tracked,
         daily_threshold=daily,
         catch_up=calls.flush,
     )
@@ -200,14 +201,7 @@ def make_core(settings: Settings) -> Core:
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
-        batch_money=SqlBatchMoney(
-            database,
-            clock,
-            witness,
-            budgets=settings.cost_tracking_enabled,
-            threshold=daily,
-            alerted=observer.alerts,
-        ),
+        batch_money=SqlBatchMoney(database, clock, witness, tracked, daily, observer.alerts),
         observer=observer,
         egress=EgressClient(
             EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev, allowed_hosts=settings.webhook_hosts)
