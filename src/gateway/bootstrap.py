@@ -6,6 +6,7 @@ has (connections to providers). The ``run_*`` functions are the processes.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -50,6 +51,9 @@ from gateway.security.limits import Limits
 from gateway.security.secret_files import secret_for
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
+from gateway.serving.batch_courier import BatchCourier
+from gateway.serving.batch_offers import BatchOffers
+from gateway.serving.batch_settling import BatchSettling
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.learner import Learner
@@ -70,6 +74,7 @@ from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
+from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_store import SqlEngineStore
@@ -115,6 +120,8 @@ class Core:
     learner: Learner
     metrics: Metrics
     accounts: Accounts
+    batch_money: SqlBatchMoney
+    observer: CallObserver
     egress: EgressClient
     tokenizers: BpeTokenizers
 
@@ -128,6 +135,7 @@ class Serving:
     moderate: ModerateService
     predict: PredictService
     respond: ResponsesService
+    offers: BatchOffers
     transport: Transport
 
 
@@ -162,13 +170,14 @@ def make_core(settings: Settings) -> Core:
     daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
     observer = CallObserver(metrics, events.add, clock, prompt_results)
+    witness = _witness(settings)
     store = CallStore(
         database,
         settings.data_dir / "journal",
         clock,
         daily,
         observer.alerts,
-        _witness(settings),
+        witness,
         strict=settings.journal_sync == "strict",
     )
     calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
@@ -209,6 +218,15 @@ def make_core(settings: Settings) -> Core:
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
+        batch_money=SqlBatchMoney(
+            database,
+            clock,
+            witness,
+            budgets=settings.cost_tracking_enabled,
+            threshold=daily,
+            alerted=observer.alerts,
+        ),
+        observer=observer,
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
         tokenizers=BpeTokenizers(),
     )
@@ -229,7 +247,8 @@ def make_serving(core: Core) -> Serving:
     )
     moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses, lambda: core.catalogue.current)
-    return Serving(chat, embed, moderate, predict, respond, transport)
+    offers = BatchOffers(chat, lambda: core.catalogue.current, directory, tokens, core.batch_money, core.clock)
+    return Serving(chat, embed, moderate, predict, respond, offers, transport)
 
 
 def make_runner(core: Core) -> StepRunner:
@@ -242,10 +261,38 @@ def make_runner(core: Core) -> StepRunner:
         core.registry,
         core.prompts,
         lambda: core.catalogue.current,
-        BatchTools(core.kept.batches, core.kept.files, BatchLines(serving.chat, serving.embed, serving.respond)),
+        BatchTools(
+            core.kept.batches,
+            core.kept.files,
+            BatchLines(serving.chat, serving.embed, serving.respond),
+            serving.offers,
+            core.kept.provider_batches,
+            core.ledger,
+            core.settings.batch_poll,
+        ),
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
-    return StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    runner = StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    threading.Thread(target=_carry_batches, args=(core, runner.closing), name="batches", daemon=True).start()
+    return runner
+
+
+def _carry_batches(core: Core, stop: threading.Event) -> None:
+    """Hands requests to providers' batch APIs and fetches their answers, on a loop of its own."""
+
+    async def carry() -> None:
+        transport = Transport()
+        directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
+        asks, settling = core.kept.provider_batches, BatchSettling(core.batch_money, core.clock, core.observer)
+        every = core.settings.batch_poll
+        try:
+            await BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every).run(
+                stop
+            )
+        finally:
+            await transport.close()
+
+    asyncio.run(carry())
 
 
 def make_identity(settings: Settings, database: Database, clock: Clock) -> Identity:

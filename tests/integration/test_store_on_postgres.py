@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fixtures.batch_money_suite import BatchMoneySuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
@@ -31,6 +32,10 @@ class TestLedgerOnPostgres(LedgerSuite):
 
 class TestSharesOnPostgres(SharesSuite):
     """Budgets between processes."""
+
+
+class TestBatchMoneyOnPostgres(BatchMoneySuite):
+    """Budgets while batches are out."""
 
 
 class TestRecoveryOnPostgres(RecoverySuite):

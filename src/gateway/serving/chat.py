@@ -282,6 +282,11 @@ class ChatService:
             raise
         return msgspec.structs.replace(order, chat=ready, guard=guard)
 
+    def admitted(self, caller: Caller, chat: Chat) -> tuple[Catalogue, ModelSpec]:
+        """The configuration and the model of a chat that may be asked; nothing is taken of any limit."""
+        catalogue = self._catalogue()
+        return catalogue, self._admit(catalogue, caller, chat, None)
+
     # -- parts ------------------------------------------------------------------------------------
 
     async def _order(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:

@@ -1,5 +1,8 @@
 """Shares of budgets in SQL: what a process sets aside for calls to come counts as reserved.
 
+So does what is set aside for requests that are with a provider's batch API for hours, whatever processes come
+and go: such a share has a name of its own (``batch_holder``), and lives as long as requests of its owner do.
+
 A share is asked for by need. A little more is given where much is left, so that most calls need no
 look at the database; near the cap exactly what is needed is given, so that nearly all of it is usable.
 A budget is locked before its shares, and budgets in the order of their ids, here as everywhere.
@@ -7,7 +10,7 @@ A budget is locked before its shares, and budgets in the order of their ids, her
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -16,7 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 from gateway.clock import SECOND
 from gateway.ledger.budgets import THRESHOLD_SCOPE, Budget, Spending, refusal
 from gateway.ledger.entry import BudgetAlert
-from gateway.store.budget_store import VERSION, budget_of, lock_budgets, write_spendings
+from gateway.store.budget_store import VERSION, budget_of, lock_bound, lock_budgets, write_spendings
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
 from gateway.store.tables import budget, budget_lease, counter
@@ -27,6 +30,10 @@ _PART_OF_LEFT = 64
 _TIMES_NEEDED = 4096
 #: So long a holder that seems gone is waited for, once somebody has noticed and said so.
 NOTICE_SECONDS = 120
+#: How the names of holders begin that are no process.
+BATCH = "batch:"
+
+_OF_BATCHES = budget_lease.c.holder.startswith(BATCH, autoescape=True)
 
 
 class Spent(NamedTuple):
@@ -66,22 +73,13 @@ class SqlBudgetLeases:
             if left < needed:
                 raise refusal(replace(stands, reserved=stands.reserved - free), amount)
             given = max(needed, min(left // _PART_OF_LEFT, needed * _TIMES_NEEDED))
-            connection.execute(
-                update(budget).where(budget.c.budget_id == budget_id).values(reserved=budget.c.reserved + given)
-            )
-            connection.execute(
-                insert_into(connection, budget_lease)
-                .values(holder=self._holder, budget_id=budget_id, amount=given, expires_at=expires_at)
-                .on_conflict_do_update(
-                    index_elements=[budget_lease.c.holder, budget_lease.c.budget_id],
-                    set_={"amount": budget_lease.c.amount + given, "expires_at": expires_at},
-                )
-            )
+            _add_to_share(connection, self._holder, budget_id, given, expires_at)
         return given
 
     def elsewhere(self, budget_id: str) -> int:
+        """What other processes have set aside; what batches at providers have does not come back for hours."""
         query = select(func.coalesce(func.sum(budget_lease.c.amount), 0)).where(
-            budget_lease.c.budget_id == budget_id, budget_lease.c.holder != self._holder
+            budget_lease.c.budget_id == budget_id, budget_lease.c.holder != self._holder, ~_OF_BATCHES
         )
         with self._database.read() as connection:
             return int(connection.scalar(query) or 0)
@@ -89,9 +87,7 @@ class SqlBudgetLeases:
     def shrink(self, amounts: Mapping[str, int]) -> None:
         """Returns parts of shares; never more than there is."""
         with self._database.begin() as connection:
-            spendings = lock_budgets(connection, amounts)
-            _take_from_shares(connection, self._holder, spendings, amounts)
-            write_spendings(connection, spendings.values())
+            return_shares(connection, self._holder, amounts)
 
     def beat(self, expires_at: int) -> dict[str, int]:
         """Says that the holder is alive, and what it has."""
@@ -102,6 +98,33 @@ class SqlBudgetLeases:
             leased = {row.budget_id: row.amount for row in connection.execute(query)}
             connection.execute(update(budget_lease).where(mine).values(expires_at=expires_at))
         return leased
+
+
+def batch_holder(owner: str) -> str:
+    """In whose name money is set aside for the requests of a batch of ours, or a task, at a provider."""
+    return BATCH + owner
+
+
+def set_aside(
+    connection: Connection, holder: str, subjects: Sequence[tuple[str, str]], amount: int, now: int, expires_at: int
+) -> tuple[str, ...]:
+    """Adds exactly ``amount`` to the holder's share of every budget in force of the subjects; their ids.
+    ``BudgetExceeded`` where one has not so much left."""
+    bound = [spending.budget.as_of(now) for spending in lock_bound(connection, subjects).values()]
+    in_force = [stands for stands in bound if stands.active]
+    for stands in in_force:
+        if stands.limit - stands.spent - stands.reserved < amount:
+            raise refusal(stands, amount)
+    for stands in in_force:
+        _add_to_share(connection, holder, stands.budget_id, amount, expires_at)
+    return tuple(stands.budget_id for stands in in_force)
+
+
+def return_shares(connection: Connection, holder: str, amounts: Mapping[str, int]) -> None:
+    """Returns parts of a holder's shares, by budget; never more than there is."""
+    spendings = lock_budgets(connection, amounts)
+    _take_from_shares(connection, holder, spendings, amounts)
+    write_spendings(connection, spendings.values())
 
 
 def spend_from_shares(
@@ -129,12 +152,24 @@ def end_shares(connection: Connection, holder: str) -> None:
     leased = _leased(connection, holder)
     _take_from_shares(connection, holder, spendings, {budget_id: leased.get(budget_id, 0) for budget_id in spendings})
     write_spendings(connection, spendings.values())
-    connection.execute(delete(budget_lease).where(mine, budget_lease.c.amount == 0))
+    forget_empty(connection, holder, spendings)
+
+
+def forget_empty(connection: Connection, holder: str, budget_ids: Iterable[str]) -> None:
+    """Deletes a holder's shares of locked budgets in which nothing is left."""
+    connection.execute(
+        delete(budget_lease).where(
+            budget_lease.c.holder == holder,
+            budget_lease.c.budget_id.in_(sorted(budget_ids)),
+            budget_lease.c.amount == 0,
+        )
+    )
 
 
 def doubtful_holders(connection: Connection, now: int) -> list[str]:
-    """Holders that have not said for a long time that they live."""
-    query = select(budget_lease.c.holder).where(budget_lease.c.expires_at <= now).distinct()
+    """Processes that have not said for a long time that they live. Batches are none: whoever carries them
+    ends each of their requests, and says how."""
+    query = select(budget_lease.c.holder).where(budget_lease.c.expires_at <= now, ~_OF_BATCHES).distinct()
     return list(connection.scalars(query))
 
 
@@ -148,6 +183,21 @@ def give_notice(connection: Connection, holder: str, now: int) -> bool:
         connection.execute(update(budget_lease).where(mine).values(expires_at=-now))
         return False
     return bool(max(noticed) <= now - NOTICE_SECONDS * SECOND)
+
+
+def _add_to_share(connection: Connection, holder: str, budget_id: str, amount: int, expires_at: int) -> None:
+    """Of a locked budget."""
+    connection.execute(
+        update(budget).where(budget.c.budget_id == budget_id).values(reserved=budget.c.reserved + amount)
+    )
+    connection.execute(
+        insert_into(connection, budget_lease)
+        .values(holder=holder, budget_id=budget_id, amount=amount, expires_at=expires_at)
+        .on_conflict_do_update(
+            index_elements=[budget_lease.c.holder, budget_lease.c.budget_id],
+            set_={"amount": budget_lease.c.amount + amount, "expires_at": expires_at},
+        )
+    )
 
 
 def _leased(connection: Connection, holder: str) -> dict[str, int]:

@@ -72,6 +72,12 @@ def lock_budgets(connection: Connection, budget_ids: Iterable[str]) -> dict[str,
     }
 
 
+def lock_bound(connection: Connection, subjects: Sequence[tuple[str, str]]) -> dict[str, Spending]:
+    """Every budget of the subjects that is in force, as it stands, until the transaction ends."""
+    bound = select(table.c.budget_id).where(tuple_(table.c.scope, table.c.subject).in_(subjects), table.c.active)
+    return lock_budgets(connection, connection.scalars(bound))
+
+
 def lock_threshold(connection: Connection, threshold: int, now: int) -> Spending:
     """The day's total of the whole gateway, as a budget of ``threshold``. To be locked after all others."""
     found = lock_budgets(connection, [THRESHOLD_ID])
@@ -119,8 +125,7 @@ def spend_in_budgets(
     connection: Connection, subjects: Sequence[tuple[str, str]], cost: int, now: int
 ) -> tuple[BudgetAlert, ...]:
     """Adds ``cost``, which was never reserved, to every active budget of the subjects."""
-    bound = select(table.c.budget_id).where(tuple_(table.c.scope, table.c.subject).in_(subjects), table.c.active)
-    spendings = lock_budgets(connection, connection.scalars(bound))
+    spendings = lock_bound(connection, subjects)
     alerts = [alert for spending in spendings.values() for alert in spending.spend(cost, now)]
     write_spendings(connection, spendings.values())
     return tuple(alerts)

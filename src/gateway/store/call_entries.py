@@ -66,6 +66,13 @@ def enter_calls(
             return _enter(connection, journal, fresh, threshold)
 
 
+def enter_without_journal(
+    connection: Connection, holder: str, batch: Sequence[Done], threshold: int | None
+) -> tuple[Alerts, AuditRecord | None]:
+    """The same for calls that no journal has, within the transaction of whoever keeps them."""
+    return _enter(connection, holder, _new(connection, holder, batch), threshold)
+
+
 def set_mark(connection: Connection, journal: str, position: Position) -> bool:
     """Notes that all ends up to ``position`` are in the ledger; false where that was noted before. The end of a
     call that could not be written has no position, and is always told to be new."""

@@ -22,13 +22,15 @@ from sqlalchemy import (
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
+from gateway.store.provider_batch_tables import batch_ask, batch_part
 from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_saving, usage_series
 
 __all__ = [
-    "api_key", "artifact", "audit", "balance", "batch", "batch_line", "budget", "budget_lease", "counter",
-    "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
-    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
-    "prompt_result", "response", "run", "saving", "step", "usage_day", "usage_hour", "usage_saving", "usage_series",
+    "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
+    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part",
+    "idempotency", "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
+    "prompt_result", "response", "run", "saving", "step",
+    "usage_day", "usage_hour", "usage_saving", "usage_series",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.batch_money_suite import BatchMoneySuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.money_kit import open_database
 from fixtures.recovery_suite import RecoverySuite
@@ -27,6 +28,10 @@ class TestLedgerOnSqlite(LedgerSuite):
 
 class TestSharesOnSqlite(SharesSuite):
     """Budgets between processes."""
+
+
+class TestBatchMoneyOnSqlite(BatchMoneySuite):
+    """Budgets while batches are out."""
 
 
 class TestRecoveryOnSqlite(RecoverySuite):

@@ -13,7 +13,7 @@ from gateway.store import guards
 from gateway.store.usage_rollups import series_id
 
 revision = "0010"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
