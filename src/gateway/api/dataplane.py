@@ -259,6 +259,8 @@ class _Exchange:
         watch, lines = Watch(self._receive, self._write), list[bytes]()
 
         def take(delta: Delta) -> None:
+            if delta.native is not None and delta.native.lines:
+                lines.append(delta.native.lines)
             lines.extend([line(chunk) for chunk in pieces.encode(delta)])
 
         async def flush() -> None:

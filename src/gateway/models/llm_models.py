@@ -113,7 +113,8 @@ class Chat(Struct, frozen=True):
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
     (reported elsewhere). ``headers`` came beside the body and go on with it to a provider of the dialect
     (reported elsewhere, too). Whoever changes ``messages`` or ``tools`` changes ``native`` alike or sets it
-    to ``None``.
+    to ``None``. ``relay`` says that nobody on the way reads a streamed answer but for its text and its end:
+    a provider of the dialect may then give events as the bytes they came in.
     """
 
     model: str
@@ -138,16 +139,19 @@ class Chat(Struct, frozen=True):
     unmapped: tuple[str, ...] = ()
     prompt_cache: PromptCache | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    relay: bool = False
 
 
 class Native(Struct, frozen=True):
     """An answer, or one event of a streamed one, as the provider wrote it, in its ``dialect``.
 
-    ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried.
+    ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried, and where
+    ``lines`` (see ``Chat.relay``) are all there is of it: whole server-sent events, ready to be sent on.
     """
 
     dialect: str
     event: dict[str, Any] | None
+    lines: bytes = b""
 
 
 class Usage(Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
@@ -16,6 +16,7 @@ from gateway.providers import anthropic_wire, bedrock_wire, embeddings_wire, gem
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import Endpoint
 from gateway.providers.framing import AwsFrames, Frames, SseFrames
+from gateway.providers.openai_blocks import OpenAIFrames
 from gateway.providers.transport import StreamedResponse, Transport
 from gateway.providers.upstream_errors import event_error
 from gateway.registry.catalogue import Timeouts
@@ -36,7 +37,7 @@ class Wire(Protocol):
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]: ...
 
-    def frames(self) -> Frames: ...
+    def frames(self, chat: Chat) -> Frames: ...
 
 
 class OpenAIWire:
@@ -59,8 +60,8 @@ class OpenAIWire:
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return openai_wire.decode_chunk
 
-    def frames(self) -> Frames:
-        return SseFrames()
+    def frames(self, chat: Chat) -> Frames:
+        return OpenAIFrames(chat.model) if chat.relay and chat.dialect == "openai" else SseFrames()
 
 
 class AnthropicWire:
@@ -81,7 +82,7 @@ class AnthropicWire:
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return anthropic_wire.StreamDecoder().decode
 
-    def frames(self) -> Frames:
+    def frames(self, _chat: Chat) -> Frames:
         return SseFrames()
 
 
@@ -102,7 +103,7 @@ class GeminiWire:
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return gemini_wire.StreamDecoder().decode
 
-    def frames(self) -> Frames:
+    def frames(self, _chat: Chat) -> Frames:
         return SseFrames()
 
 
@@ -121,7 +122,7 @@ class BedrockWire:
         decoder = bedrock_wire.StreamDecoder()
         return lambda raw: decoder.decode(raw["event"], raw["payload"])
 
-    def frames(self) -> Frames:
+    def frames(self, _chat: Chat) -> Frames:
         return AwsFrames()
 
 
@@ -183,13 +184,17 @@ class HttpModel:
         body, _ = self._wire.encode(chat, stream=True)
         dialect = self._wire.dialect
         own = chat.native is not None and chat.dialect == dialect
-        frames, decode = self._wire.frames(), self._wire.decoder()
+        frames, decode = self._wire.frames(chat), self._wire.decoder()
         response = await self._client.open(body, self._beside(chat))
         progress = _Progress(chat.n)
         ended = False
         try:
             while not ended:
                 for raw in await self._events(response, frames, progress):
+                    if isinstance(raw, Delta):
+                        progress.note(raw)
+                        yield raw
+                        continue
                     if raw.get("error") and not raw.get("choices"):
                         raise event_error(self._provider, raw)
                     deltas = self._decoded(decode, raw)
@@ -212,7 +217,9 @@ class HttpModel:
         """The caller's headers that this dialect knows."""
         return chat.headers if chat.headers and chat.dialect == self._wire.dialect else None
 
-    async def _events(self, response: StreamedResponse, frames: Frames, progress: _Progress) -> list[dict[str, Any]]:
+    async def _events(
+        self, response: StreamedResponse, frames: Frames, progress: _Progress
+    ) -> Sequence[dict[str, Any] | Delta]:
         """The next events; the last ones come with ``frames.done``."""
         try:
             chunk = await response.chunk()

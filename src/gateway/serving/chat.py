@@ -280,7 +280,7 @@ class ChatService:
             refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
-        return msgspec.structs.replace(order, chat=ready, guard=guard)
+        return msgspec.structs.replace(order, chat=msgspec.structs.replace(ready, relay=False), guard=guard)
 
     # -- parts ------------------------------------------------------------------------------------
 

@@ -96,6 +96,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
         unmapped=(("messages.name",) if any("name" in turn for turn in body["messages"]) else ())
         + signatures_of(messages),
         headers=of_openai(headers),
+        relay=True,
     )
     stream = body.get("stream") or False
     if not isinstance(stream, bool):
@@ -170,6 +171,8 @@ class ChunkEncoder:
         if delta.usage is not None:
             self._usage = delta.usage
         if delta.native is not None and delta.native.dialect == "openai":
+            if delta.native.lines:
+                self._name = delta.id
             return [] if delta.native.event is None else self._own(delta.native.event)
         content: dict[str, Any] = {}
         if delta.text:
