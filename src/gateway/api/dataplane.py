@@ -32,6 +32,7 @@ from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
+from gateway.models.selection import HEADERS as SELECTION_HEADERS
 from gateway.models.selection import selection_of_headers
 from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
@@ -41,6 +42,10 @@ from gateway.telemetry.traces import child_of
 
 _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+#: Headers by which a caller asks for more than the usual.
+_ASKED = frozenset(
+    {"x-gateway-strict", "x-gateway-cache", "x-gateway-optimise", "x-gateway-session", *SELECTION_HEADERS}
+)
 _SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -193,7 +198,9 @@ class _Exchange:
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if len(self.headers) < len(scope["headers"]):
             self.headers |= repeated(scope["headers"])
-        self.request_id = request_id_of(self.headers.get("x-request-id", ""))
+        given = self.headers.get("x-request-id")
+        self.request_id = request_id_of(given or "")
+        self._own_id = given != self.request_id
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
         self.prompt: Rendered | None = None
@@ -211,18 +218,18 @@ class _Exchange:
 
     def context(self, door: str) -> CallContext:
         """The circumstances of this request's one model call."""
+        headers = self.headers
+        # An id of ours is nobody else's; a caller may give the same one twice.
+        cause = self._scope.get(CAUSE) or (self.request_id if self._own_id else new_id("call"))
+        asked = {} if _ASKED.isdisjoint(headers) else _asked(headers)
+        traceparent = headers.get("traceparent")
         return CallContext(
             request_id=self.request_id,
-            cause=self._scope.get(CAUSE) or new_id("call"),
+            cause=cause,
             door=door,
-            traceparent=child_of(self.headers.get("traceparent", "")),
-            strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
-            cache_seconds=cache_seconds(self.headers.get("x-gateway-cache", "")),
-            semantic=self.headers.get("x-gateway-cache") == "semantic",
-            optimise=self.headers.get("x-gateway-optimise", ""),
-            selection=selection_of_headers(self.headers),
-            session=self.headers.get("x-gateway-session", "")[:200],
+            traceparent=child_of(traceparent) if traceparent else "",
             notes={} if self.prompt is None else self.prompt.notes,
+            **asked,
         )
 
     async def json(self, body: Any, headers: dict[str, str], status: int = 200) -> None:
@@ -301,6 +308,19 @@ class _Exchange:
             named["request-id"] = self.request_id
         encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in named.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+def _asked(headers: dict[str, str]) -> dict[str, Any]:
+    """What of a call's circumstances its headers name."""
+    cache = headers.get("x-gateway-cache", "")
+    return {
+        "strict": headers.get("x-gateway-strict", "").lower() in ("1", "true"),
+        "cache_seconds": cache_seconds(cache),
+        "semantic": cache == "semantic",
+        "optimise": headers.get("x-gateway-optimise", ""),
+        "selection": selection_of_headers(headers),
+        "session": headers.get("x-gateway-session", "")[:200],
+    }
 
 
 def _openai_line(chunk: dict[str, Any]) -> bytes:

@@ -96,7 +96,8 @@ class Answered(Generic[Sent]):
 
 def with_defaults(chat: Chat, spec: ModelSpec) -> Chat:
     """The chat with the model's own parameters where the caller named none."""
-    if not spec.parameters and (chat.max_tokens is None or spec.max_output_tokens is None):
+    own, most = chat.max_tokens, spec.max_output_tokens
+    if not spec.parameters and (own is None or most is None or own <= most):
         return chat
     changes: dict[str, Any] = {
         name: spec.parameters[name]
