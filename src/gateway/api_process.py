@@ -16,6 +16,7 @@ import uvicorn
 
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
+from gateway.api.server import server_config
 from gateway.api.services import Services
 from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
 from gateway.dashboard.pages import pages
@@ -37,21 +38,7 @@ def run(core: Core, descriptor: int) -> None:
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
     services.desk.adopt(core.catalogue.current.workflows)
-    config = uvicorn.Config(
-        make_app(services, pages()),
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=65_536,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        date_header=True,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
-    )
+    config = server_config(make_app(services, pages()))
     logs.start_line("api")
     # What is made by now lives as long as the process: the collector need not look at it again and again,
     # nor at what a request makes and drops before it has answered.

@@ -9,7 +9,6 @@ from gateway.api.errors import openai_error
 from gateway.api.responses_door import ResponsesService
 from gateway.api.wire import embeddings, openai
 from gateway.errors import GatewayError, NotSupported
-from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.security.access import Caller
 from gateway.serving.chat import ChatService
@@ -29,7 +28,7 @@ class BatchLines:
         if endpoint == "/v1/chat/completions":
             request = openai.decode(dict(body))
             answer = await self._chat.complete(caller, request.chat, call)
-            return openai.encode_reply(answer.reply, request.chat.model, new_id("chatcmpl"))
+            return openai.encode_reply(answer.reply, request.chat.model)
         if endpoint == "/v1/responses":
             asked = await self._respond.asked(caller, body)
             return (await self._respond.complete(caller, asked, call))[0]

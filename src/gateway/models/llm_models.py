@@ -113,8 +113,9 @@ class Chat(Struct, frozen=True):
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
     (reported elsewhere). ``headers`` came beside the body and go on with it to a provider of the dialect
     (reported elsewhere, too). Whoever changes ``messages`` or ``tools`` changes ``native`` alike or sets it
-    to ``None``. ``relay`` says that nobody on the way reads a streamed answer but for its text and its end:
-    a provider of the dialect may then give events as the bytes they came in.
+    to ``None``. ``relay`` says that nobody on the way reads of a streamed answer more than its text and its
+    end, nor of a whole one more than its usage: a provider of the dialect may then give it as the bytes it
+    came in.
     """
 
     model: str
@@ -146,7 +147,8 @@ class Native(Struct, frozen=True):
     """An answer, or one event of a streamed one, as the provider wrote it, in its ``dialect``.
 
     ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried, and where
-    ``lines`` (see ``Chat.relay``) are all there is of it: whole server-sent events, ready to be sent on.
+    ``lines`` (see ``Chat.relay``) are all there is of it: whole server-sent events, or the body of a whole
+    answer, ready to be sent on.
     """
 
     dialect: str
@@ -187,7 +189,8 @@ class Choice(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """A whole answer. ``model`` is what the provider says answered."""
+    """A whole answer. ``model`` is what the provider says answered. ``choices`` are empty where ``native`` has
+    the answer as the bytes it came in."""
 
     id: str
     model: str

@@ -17,6 +17,7 @@ from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import Endpoint
 from gateway.providers.framing import AwsFrames, Frames, SseFrames
 from gateway.providers.openai_blocks import OpenAIFrames
+from gateway.providers.openai_whole import relayed
 from gateway.providers.transport import StreamedResponse, Transport
 from gateway.providers.upstream_errors import event_error
 from gateway.registry.catalogue import Timeouts
@@ -33,7 +34,7 @@ class Wire(Protocol):
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]: ...
 
-    def decode_reply(self, content: bytes) -> Reply: ...
+    def decode_reply(self, content: bytes, chat: Chat) -> Reply: ...
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]: ...
 
@@ -54,8 +55,9 @@ class OpenAIWire:
         official, cache_key = self._official, self._cache_key
         return openai_wire.encode(chat, self._model, stream=stream, official=official, cache_key=cache_key)
 
-    def decode_reply(self, content: bytes) -> Reply:
-        return openai_wire.decode_reply(content)
+    def decode_reply(self, content: bytes, chat: Chat) -> Reply:
+        relay = relayed(content, chat.model) if chat.relay and chat.dialect == "openai" else None
+        return openai_wire.decode_reply(content) if relay is None else relay
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return openai_wire.decode_chunk
@@ -76,7 +78,7 @@ class AnthropicWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return anthropic_wire.encode(chat, self._model, stream=stream, max_tokens=self._max_tokens)
 
-    def decode_reply(self, content: bytes) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat) -> Reply:
         return anthropic_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
@@ -97,7 +99,7 @@ class GeminiWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return gemini_wire.encode(chat, stream=stream, signed=self._signed)
 
-    def decode_reply(self, content: bytes) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat) -> Reply:
         return gemini_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
@@ -115,7 +117,7 @@ class BedrockWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return bedrock_wire.encode(chat)
 
-    def decode_reply(self, content: bytes) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat) -> Reply:
         return bedrock_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
@@ -164,7 +166,7 @@ class HttpModel:
         body, _ = self._wire.encode(chat, stream=False)
         content = await self._client.post(body, self._beside(chat))
         try:
-            return self._wire.decode_reply(content)
+            return self._wire.decode_reply(content, chat)
         except RecursionError as error:
             raise UpstreamError("the provider's answer is nested without end", reached=True) from error
 

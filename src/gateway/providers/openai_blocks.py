@@ -93,7 +93,7 @@ class OpenAIFrames(SseFrames):
             return lines
         if answering != self._answering:
             self._answering = answering
-            self._names = (_field(answering), _field(self._asked))
+            self._names = (name_field(answering), name_field(self._asked))
         old, new = self._names
         if lines.count(old) != count:
             spaced = old.replace(b":", b": ", 1)
@@ -103,5 +103,6 @@ class OpenAIFrames(SseFrames):
         return lines.replace(old, new)
 
 
-def _field(model: str) -> bytes:
+def name_field(model: str) -> bytes:
+    """The model's name as a field of compact JSON."""
     return b'"model":' + msgspec.json.encode(model)

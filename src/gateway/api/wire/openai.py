@@ -13,6 +13,7 @@ import msgspec
 from gateway.api.wire.fields import image, number_value, text_value, whole_value
 from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
+from gateway.ids import new_id
 from gateway.models.call_signatures import extra_content, signature_in, signatures_of
 from gateway.models.llm_models import (
     Chat,
@@ -59,9 +60,11 @@ class OpenAIRequest(msgspec.Struct, frozen=True):
     include_usage: bool
 
 
-def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> OpenAIRequest:
+def decode(
+    body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({}), *, relay: bool = False
+) -> OpenAIRequest:
     """``ValidationFailed`` names the field. Fields that nobody knows are refused by name. ``headers`` are the
-    request's, by their names in lower case."""
+    request's, by their names in lower case; ``relay`` see ``Chat.relay``."""
     said: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for name, value in body.items():
@@ -92,7 +95,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
         native_only=() if plain and not extra else _native_only(body),
         unmapped=() if plain else _unmapped(body, messages),
         headers=of_openai(headers),
-        relay=True,
+        relay=relay,
         **said,
     )
     return OpenAIRequest(chat, stream, bool(options and options.get("include_usage")))
@@ -113,11 +116,18 @@ def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
-    """A ``chat.completion``. ``model`` as the caller named it, ``name`` our id where the provider gave none.
+def encode_relayed(reply: Reply, model: str) -> dict[str, Any] | bytes:
+    """As ``encode_reply``; the answer of a chat with ``relay`` may be there as it is to be sent."""
+    native = reply.native
+    return native.lines if native is not None and native.lines else encode_reply(reply, model)
+
+
+def encode_reply(reply: Reply, model: str) -> dict[str, Any]:
+    """A ``chat.completion``. ``model`` as the caller named it; it has an id of ours where the provider gave none.
 
     What a provider of this dialect answered goes on whole: log probabilities, refusals, annotations.
     """
+    name = reply.id or new_id("chatcmpl")
     if reply.native is not None and reply.native.dialect == "openai" and reply.native.event is not None:
         own = {
             "id": name,
@@ -127,7 +137,7 @@ def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
         }
         return {**own, "model": model, "usage": own.get("usage") or encode_usage(reply.usage)}
     return {
-        "id": reply.id or name,
+        "id": name,
         "object": "chat.completion",
         "created": reply.created or int(time.time()),
         "model": model,
