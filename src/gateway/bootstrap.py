@@ -6,6 +6,7 @@ has (connections to providers). The ``run_*`` functions are the processes.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -49,6 +50,9 @@ from gateway.security.limits import Limits
 from gateway.security.secret_files import secret_for
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
+from gateway.serving.batch_courier import BatchCourier
+from gateway.serving.batch_offers import BatchOffers
+from gateway.serving.batch_settling import BatchSettling
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.learner import Learner
@@ -69,6 +73,7 @@ from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
+from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
@@ -111,6 +116,8 @@ class Core:
     learner: Learner
     metrics: Metrics
     accounts: Accounts
+    batch_money: SqlBatchMoney
+    observer: CallObserver
     egress: EgressClient
     tokenizers: BpeTokenizers
 
@@ -124,6 +131,7 @@ class Serving:
     moderate: ModerateService
     predict: PredictService
     respond: ResponsesService
+    offers: BatchOffers
     transport: Transport
 
 
@@ -158,16 +166,23 @@ def make_core(settings: Settings) -> Core:
     daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
     observer = CallObserver(metrics, events.add, clock, prompt_results)
+    witness = _witness(settings)
     store = CallStore(
         database,
         settings.data_dir / "journal",
         clock,
         daily,
         observer.alerts,
-        _witness(settings),
+        witness,
         strict=settings.journal_sync == "strict",
     )
     calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+
+    def catch_up() -> None:
+        """What calls have cost is in the ledger, those of dead processes of this machine included."""
+        calls.flush()
+        store.recover()
+
     audit = make_audit(settings, database, clock, catch_up=calls.flush)
     ledger = Ledger(
         SqlLedgerStore(database),
@@ -192,12 +207,21 @@ def make_core(settings: Settings) -> Core:
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
-        kept=KeptStores.over(database, clock),
+        kept=KeptStores.over(database, clock, catch_up),
         limits=Limits(clock),
         health=health,
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
+        batch_money=SqlBatchMoney(
+            database,
+            clock,
+            witness,
+            budgets=settings.cost_tracking_enabled,
+            threshold=daily,
+            alerted=observer.alerts,
+        ),
+        observer=observer,
         egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
         tokenizers=BpeTokenizers(),
     )
@@ -218,7 +242,8 @@ def make_serving(core: Core) -> Serving:
     )
     moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses, lambda: core.catalogue.current)
-    return Serving(chat, embed, moderate, predict, respond, transport)
+    offers = BatchOffers(chat, lambda: core.catalogue.current, directory, tokens, core.batch_money, core.clock)
+    return Serving(chat, embed, moderate, predict, respond, offers, transport)
 
 
 def make_runner(core: Core) -> StepRunner:
@@ -231,10 +256,38 @@ def make_runner(core: Core) -> StepRunner:
         core.registry,
         core.prompts,
         lambda: core.catalogue.current,
-        BatchTools(core.kept.batches, core.kept.files, BatchLines(serving.chat, serving.embed, serving.respond)),
+        BatchTools(
+            core.kept.batches,
+            core.kept.files,
+            BatchLines(serving.chat, serving.embed, serving.respond),
+            serving.offers,
+            core.kept.provider_batches,
+            core.ledger,
+            core.settings.batch_poll,
+        ),
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
-    return StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    runner = StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    threading.Thread(target=_carry_batches, args=(core, runner.closing), name="batches", daemon=True).start()
+    return runner
+
+
+def _carry_batches(core: Core, stop: threading.Event) -> None:
+    """Hands requests to providers' batch APIs and fetches their answers, on a loop of its own."""
+
+    async def carry() -> None:
+        transport = Transport()
+        directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
+        asks, settling = core.kept.provider_batches, BatchSettling(core.batch_money, core.clock, core.observer)
+        every = core.settings.batch_poll
+        try:
+            await BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every).run(
+                stop
+            )
+        finally:
+            await transport.close()
+
+    asyncio.run(carry())
 
 
 def make_identity(settings: Settings, database: Database, clock: Clock) -> Identity:
@@ -278,9 +331,7 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(
-        core.engine, executor, (core.recover_calls, core.ledger.sweep, core.kept.sweep), deliverer, core.clock
-    )
+    return Orchestrator(core.engine, executor, (core.recover_calls, core.kept.sweep), deliverer, core.clock)
 
 
 # -- processes ------------------------------------------------------------------------------------

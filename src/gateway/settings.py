@@ -56,6 +56,7 @@ class Settings:
     log_format: Literal["json", "text"]
     allowed_origins: tuple[str, ...]
     store_responses: StoreResponses
+    batch_poll: int
     dev: bool
     environ: Mapping[str, str]
     origins: Mapping[str, str]
@@ -128,6 +129,7 @@ class Settings:
                 text("store_responses", "GATEWAY_STORE_RESPONSES", "unless_refused"),
                 ("unless_refused", "if_asked", "never"),
             ),
+            batch_poll=_integer("GATEWAY_BATCH_POLL", text("batch_poll", "GATEWAY_BATCH_POLL", "30"), 1, 3600),
             dev=dev,
             environ=dict(environ),
             origins=origins,

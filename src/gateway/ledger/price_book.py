@@ -42,6 +42,8 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
         "x-ai": "x-ai",
     }
 )
+#: How the data name the prices of a batch API.
+_BATCH = {"processing": "batch"}
 _KEYS = (
     "input_mtok",
     "output_mtok",
@@ -52,8 +54,9 @@ _KEYS = (
 )
 
 
-def book_card(provider_type: str, model: str, at: int) -> PriceCard | None:
-    """The public price of ``model`` at that provider at that time (microseconds); ``None``: unknown."""
+def book_card(provider_type: str, model: str, at: int, *, batch: bool = False) -> PriceCard | None:
+    """The public price of ``model`` at that provider at that time (microseconds), or (``batch``) that of its
+    batch API; ``None``: unknown."""
     provider_id = PROVIDERS.get(provider_type)
     if provider_id is None or not model:
         return None
@@ -62,14 +65,18 @@ def book_card(provider_type: str, model: str, at: int) -> PriceCard | None:
     except LookupError:
         return None
     moment = datetime.fromtimestamp(at // SECOND, UTC)
-    prices = info.get_prices(moment)
+    if batch and not _has_batch_price(info, moment):
+        return None
+    prices = info.get_prices(moment, _BATCH if batch else None)
     base = _rates(prices, 0)
     if base.input_per_million is None:
         return None  # priced by the hour, page or picture: not by what we count
     since = _since(info, moment)
     calls = getattr(prices, "requests_kcount", None)
     return PriceCard(
-        name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}" + (f"@{since}" if since else ""),
+        name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}"
+        + (f"@{since}" if since else "")
+        + (" batch" if batch else ""),
         source=(provider.pricing_urls or ["genai-prices"])[0],
         input_per_million=base.input_per_million,
         output_per_million=base.output_per_million,
@@ -79,6 +86,13 @@ def book_card(provider_type: str, model: str, at: int) -> PriceCard | None:
         reasoning_per_million=base.reasoning_per_million,
         per_call=calls / 1000 if isinstance(calls, Decimal) else None,
         tiers=tuple(Tier(start, _rates(prices, start + 1)) for start in _starts(prices)),
+    )
+
+
+def _has_batch_price(info: ModelInfo, moment: datetime) -> bool:
+    return any(
+        variant.when == _BATCH and (variant.constraint is None or variant.constraint.active(moment))
+        for variant in info.price_variants or ()
     )
 
 

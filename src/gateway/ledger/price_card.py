@@ -9,6 +9,8 @@ from msgspec.structs import force_setattr
 
 #: Prices are held to 18 decimals of a dollar, so that a token's share of a million has 24.
 PRICE_DECIMALS = 18
+#: What the ``price`` of a row may say of the provider's batch API; see ``ledger.batch_price``.
+BATCH_FIELDS = frozenset({"batch_discount", "batch_input_per_million", "batch_output_per_million"})
 
 
 class Rates(Struct, frozen=True):

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from gateway.clock import SECOND
 from gateway.errors import ConfigurationInvalid, PriceUnknown
 from gateway.ledger.price_book import book_card
-from gateway.ledger.price_card import PRICE_DECIMALS, PriceCard
+from gateway.ledger.price_card import BATCH_FIELDS, PRICE_DECIMALS, PriceCard
 from gateway.models.llm_models import Usage
 
 __all__ = [
@@ -54,8 +54,11 @@ _FIELDS = frozenset(
         "per_row",
         "source",
         "valid_from",
+        *BATCH_FIELDS,
     }
 )
+#: A price of nothing else leaves the price of single calls to the book.
+_BATCH_ONLY = BATCH_FIELDS | {"source", "valid_from"}
 _SCALE: int = 10**PRICE_DECIMALS
 #: A token count times a scaled price, in 10⁻²⁴ USD, to units of 10⁻¹⁰ USD.
 _TOKENS_TO_UNITS: int = 10 ** (PRICE_DECIMALS + 6 - 10)
@@ -196,6 +199,8 @@ def _override_card(model_name: str, override: Mapping[str, Any] | None, at: int)
     valid_from = _moment(model_name, override.get("valid_from"))
     if valid_from is not None and at < int(valid_from.timestamp()) * SECOND:
         return None
+    if not BATCH_FIELDS.isdisjoint(override) and override.keys() <= _BATCH_ONLY:
+        return None  # it speaks of batches alone: the price itself is the book's
     source = str(override.get("source") or "models.yaml")
 
     def price(name: str) -> Decimal | None:

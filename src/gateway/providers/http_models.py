@@ -34,7 +34,7 @@ class Wire(Protocol):
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]: ...
 
-    def decode_reply(self, content: bytes, chat: Chat) -> Reply: ...
+    def decode_reply(self, content: bytes, chat: Chat | None = None) -> Reply: ...
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]: ...
 
@@ -55,9 +55,12 @@ class OpenAIWire:
         official, cache_key = self._official, self._cache_key
         return openai_wire.encode(chat, self._model, stream=stream, official=official, cache_key=cache_key)
 
-    def decode_reply(self, content: bytes, chat: Chat) -> Reply:
-        relay = relayed(content, chat.model) if chat.relay and chat.dialect == "openai" else None
-        return openai_wire.decode_reply(content) if relay is None else relay
+    def decode_reply(self, content: bytes, chat: Chat | None = None) -> Reply:
+        if chat is not None and chat.relay and chat.dialect == "openai":
+            relay = relayed(content, chat.model)
+            if relay is not None:
+                return relay
+        return openai_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return openai_wire.decode_chunk
@@ -78,7 +81,7 @@ class AnthropicWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return anthropic_wire.encode(chat, self._model, stream=stream, max_tokens=self._max_tokens)
 
-    def decode_reply(self, content: bytes, _chat: Chat) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return anthropic_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
@@ -99,7 +102,7 @@ class GeminiWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return gemini_wire.encode(chat, stream=stream, signed=self._signed)
 
-    def decode_reply(self, content: bytes, _chat: Chat) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return gemini_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
@@ -117,7 +120,7 @@ class BedrockWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return bedrock_wire.encode(chat)
 
-    def decode_reply(self, content: bytes, _chat: Chat) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return bedrock_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from gateway.errors import ConfigurationInvalid, GatewayError
 from gateway.models.guard import GuardSpec
 from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
+from gateway.registry.batch_rows import read_batch
 from gateway.registry.catalogue import (
     EMBEDDING_PROVIDER_TYPES,
     LLM_PROVIDER_TYPES,
@@ -34,7 +35,7 @@ _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_a
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
     "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
-    "quality", "capabilities", "semantic_cache",
+    "quality", "capabilities", "semantic_cache", "batch",
 }  # fmt: skip
 _ROUTE_FIELDS = {"deployments", "strategy", "sticky", "stream", "hedge_after", "weights"}
 #: Which providers serve a type of model; our own serve every other type.
@@ -212,6 +213,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             guards=_guards(document, path, raw, kind, guards),
             quality=read_quality(document, path, raw),
             capabilities=read_capabilities(document, path, raw),
+            batch=read_batch(document, path, raw, providers[provider]),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_object(document, (*path, "options"), raw.get("options", {}), None),
         )

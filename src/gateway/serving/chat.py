@@ -294,6 +294,11 @@ class ChatService:
 
     # -- parts ------------------------------------------------------------------------------------
 
+    def admitted(self, caller: Caller, chat: Chat) -> tuple[Catalogue, ModelSpec]:
+        """The configuration and the model of a chat that may be asked; nothing is taken of any limit."""
+        catalogue = self._catalogue()
+        return catalogue, self._admit(catalogue, caller, chat, None)
+
     def _may_be_kept(self, order: Order) -> bool:
         """Whether the cache, of whatever kind, has any part in the call."""
         call, spec = order.call, order.spec

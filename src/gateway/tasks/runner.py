@@ -22,6 +22,7 @@ from gateway.engine.mapping import StepOutput, resolve
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
+from gateway.engine.waiting import StepWaits
 from gateway.errors import GatewayError, StepCancelled, StepFailed, StepTimeout, Unavailable, ValidationFailed
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
@@ -65,6 +66,8 @@ class StepRunner:
         self._clock = clock
         self._worker = worker
         self._executor: Executor | None = None
+        #: Set when no step is run here any more.
+        self.closing = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="steps", daemon=True)
         self._thread.start()
@@ -90,6 +93,9 @@ class StepRunner:
             end = lambda tx, now: advance.complete(tx, step, output, now)  # noqa: E731
         except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
             end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
+        except StepWaits as pause:
+            seconds, told = pause.seconds, pulse.untold
+            end = lambda tx, now: advance.wait(tx, step, seconds, told, now)  # noqa: E731
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
             problem, retryable = _problem(error)
             if not isinstance(error, GatewayError):
@@ -103,6 +109,7 @@ class StepRunner:
 
     def close(self) -> None:
         """Stops the loop; running handlers are cancelled, and left to the sweep."""
+        self.closing.set()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
 

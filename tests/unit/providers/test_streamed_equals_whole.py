@@ -236,9 +236,6 @@ def read(wire: Wire, stream: bytes, cuts: list[int]) -> list[Delta]:
     return [delta for raw in [*found, *frames.end()] if isinstance(raw, dict) for delta in decode(raw)]
 
 
-CHAT = Chat("m", ())
-
-
 @pytest.mark.parametrize(
     ("wire", "dialect"),
     [
@@ -253,7 +250,7 @@ CHAT = Chat("m", ())
 def test_a_stream_joined_is_the_whole_answer(wire: Wire, dialect: Any, data: st.DataObject) -> None:
     said = data.draw(answers())
     whole, stream = dialect(data.draw, said)
-    found = of_reply(wire.decode_reply(dumped(whole).encode(), CHAT))
+    found = of_reply(wire.decode_reply(dumped(whole).encode()))
     for cuts in (range(len(stream)), data.draw(st.lists(st.integers(0, 2000), max_size=10)), ()):
         assert of_deltas(read(wire, stream, list(cuts))) == found
     assert (found["text"], found["thinking"]) == (said.text, said.thinking)
