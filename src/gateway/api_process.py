@@ -16,6 +16,7 @@ import uvicorn
 
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
+from gateway.api.server import server_config
 from gateway.api.services import Services
 from gateway.bootstrap import (
     Core,
@@ -49,21 +50,7 @@ def run(core: Core, descriptor: int) -> None:
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
     services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
-    config = uvicorn.Config(
-        make_app(services, pages()),
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=65_536,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        date_header=True,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
-    )
+    config = server_config(make_app(services, pages()))
     logs.start_line("api")
     # What is made by now lives as long as the process: the collector need not look at it again and again,
     # nor at what a request makes and drops before it has answered.
@@ -97,6 +84,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         await serving.transport.close()
         await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.prompts.results.flush)
+        await asyncio.to_thread(core.metrics.fold)
         await asyncio.to_thread(core.database.close)
 
     return Services(

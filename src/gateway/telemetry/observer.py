@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 from gateway.events.event import EventDraft
 from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Usage
-from gateway.money import usd
+from gateway.money import UNITS_PER_USD, usd
 from gateway.registry.prompt_results import PromptResults
 from gateway.telemetry.metrics import Metrics
 
@@ -36,7 +36,7 @@ class CallObserver:
     def call_ended(
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
     ) -> None:
-        self._metrics.model_call(kind, model, provider, outcome, micros, float(usd(cost)), usage)
+        self._metrics.model_call(kind, model, provider, outcome, micros, cost / UNITS_PER_USD, usage)
 
     def noted(self, notes: Mapping[str, Any], outcome: str, micros: int, cost: int) -> None:
         if "prompt" in notes:
