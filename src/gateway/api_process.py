@@ -28,12 +28,15 @@ from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.serving.feedback import FeedbackService
+from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
 from gateway.serving.run_estimate import RunEstimates
 from gateway.serving.saving_report import SavingService
 from gateway.serving.tokens import TokenService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.rating_store import SqlRatingStore
+from gateway.store.rerate_store import SqlRerateStore
 from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.batch_desk import BatchDesk
@@ -108,6 +111,10 @@ def make_services(core: Core, executor: Executor) -> Services:
         chat=serving.chat,
         embed=serving.embed,
         predict=serving.predict,
+        prices=PriceDesk(lambda: core.catalogue.current, core.ledger, core.clock),
+        rerating=Rerating(
+            lambda: core.catalogue.current, SqlRerateStore(core.database), core.audit, core.clock, core.calls.flush
+        ),
         desk=desk,
         registry=core.registry,
         prompts=core.prompts,

@@ -21,6 +21,7 @@ from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.stated_prices import check_stated
 from gateway.ledger.usage import UsageService
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
@@ -144,15 +145,16 @@ def make_core(settings: Settings) -> Core:
     logs.set_up(settings.log_level, settings.log_format)
     clock = SystemClock()
     database = Database(settings.database_url)
-    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_workflows)
+    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_catalogue)
+    check_prices(catalogue.current)
     artifacts = SqlArtifactStore(database, clock)
-    events = SqlEventStore(database)
+    events = SqlEventStore(database, default_url=settings.webhook_url)
     metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
     tracked = settings.cost_tracking_enabled
     daily = None if threshold is None or not tracked else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
-    observer = CallObserver(metrics, events.add, clock, prompt_results)
+    observer = CallObserver(metrics, events.notify, clock, prompt_results)
     witness = _witness(settings)
     store = CallStore(
         database,
@@ -261,6 +263,18 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
             core.learner.exchange()
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
+
+
+def check_catalogue(catalogue: Catalogue) -> None:
+    """A ``GatewayError`` for a configuration that must not come into force."""
+    check_workflows(catalogue)
+    check_prices(catalogue)
+
+
+def check_prices(catalogue: Catalogue) -> None:
+    """``ConfigurationInvalid`` for a price in models.yaml that nobody could charge by."""
+    for spec in catalogue.models.values():
+        check_stated(spec.name, spec.price)
 
 
 def check_workflows(catalogue: Catalogue) -> None:

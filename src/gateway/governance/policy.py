@@ -50,6 +50,13 @@ def input_tokens_bound(chat: Chat) -> int:
     return size
 
 
+def has_media(chat: Chat) -> bool:
+    """Whether the input may hold sound or images: what only the body itself has may be sound."""
+    if chat.native_only:
+        return True
+    return any(isinstance(part, ImagePart) for message in chat.messages for part in message.parts)
+
+
 def output_tokens_bound(asked: int | None, most: int | None) -> int:
     """The most tokens an answer may have: as asked, at most the model's own limit."""
     if asked is None:

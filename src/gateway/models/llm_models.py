@@ -156,7 +156,20 @@ class Native(Struct, frozen=True):
     lines: bytes = b""
 
 
-class Usage(Struct, frozen=True):
+class UsageDetail(Struct, frozen=True, omit_defaults=True):
+    """Tokens of a call that have prices of their own, each counted in ``Usage`` as well: sound and images
+    are part of input and output (``cached_audio`` also of the cached input), ``cache_write_long`` (kept for
+    an hour rather than minutes) is part of the cache-written input."""
+
+    input_audio: int = 0
+    output_audio: int = 0
+    cached_audio: int = 0
+    input_image: int = 0
+    output_image: int = 0
+    cache_write_long: int = 0
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens of one call.
 
     ``input_tokens`` counts all input, cached and cache-written included; ``output_tokens`` counts
@@ -169,6 +182,10 @@ class Usage(Struct, frozen=True):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     basis: UsageBasis = "none"
+    #: ``None`` where no token has a price beside those of its class: nearly always.
+    detail: UsageDetail | None = None
+    #: What the provider told wrong or not at all, so that it was counted here: names such as ``usage_missing``.
+    odd: tuple[str, ...] = ()
 
     @property
     def total_tokens(self) -> int:

@@ -2,13 +2,15 @@
 
 As ``openai_blocks`` does for events: the bytes are the answer, and only the model's name in them becomes the
 caller's. An answer that is anything more than plain (tool calls, no usage, a field of another type than it
-should be, a name that is not there exactly once) is read in the ordinary way.
+should be, counts that cannot be, sound, a name that is not there exactly once) is read in the ordinary way.
 """
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gateway.models.llm_models import Native, Reply, Usage
 from gateway.providers.openai_blocks import name_field
@@ -28,17 +30,26 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
+#: Counts as they should be; any other is for ``usage_counts`` to judge, and so are sound and images.
+_Count = Annotated[int, Meta(gt=0, le=10**9)]
+_Part = Annotated[int, Meta(ge=0, le=10**9)]
+
+
 class _InputDetails(Struct):
-    cached_tokens: int | None = None
+    cached_tokens: _Part | None = None
+    audio_tokens: Literal[0] | None = None
+    image_tokens: Literal[0] | None = None
 
 
 class _OutputDetails(Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: _Part | None = None
+    audio_tokens: Literal[0] | None = None
+    image_tokens: Literal[0] | None = None
 
 
 class _Usage(Struct):
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: _Count
+    completion_tokens: _Count
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 

@@ -5,12 +5,13 @@ Nothing here waits for the database but ``open`` where this process's share of a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import BudgetExceeded, GatewayError
 from gateway.ledger.calls import CallLedger, OpenCall
 from gateway.ledger.entry import Charge, Settled
 from gateway.ledger.savings import Saving, note_of
@@ -21,6 +22,9 @@ from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
 from gateway.serving.answer import Observer
 
+#: So long a call waits at its door for a budget's next window, and so long after it began.
+LONGEST_QUEUE_SECONDS = 30.0
+_AFTER_SECONDS = 0.05
 #: A call about which nothing was found out.
 NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 
@@ -84,7 +88,7 @@ class Accounts:
         """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise."""
         charge = _charge(caller, call, catalogue, spec, kind)
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
-            await self._calls.make_room(charge, worst_case)
+            await self._make_room(charge, worst_case)
         if self._calls.strict:
             try:
                 await self._calls.synced()
@@ -92,6 +96,16 @@ class Accounts:
                 self._calls.release(opened, "not_durable")
                 raise
         return Account(caller, call, spec, kind, opened, notes)
+
+    async def _make_room(self, charge: Charge, amount: int) -> None:
+        """Returns when it is worth trying again. A call that is to wait for the next window of a budget does,
+        where that is near; else it is refused, and told when."""
+        try:
+            await self._calls.make_room(charge, amount)
+        except BudgetExceeded as refused:
+            if refused.retry_after is None or refused.retry_after > LONGEST_QUEUE_SECONDS:
+                raise
+            await asyncio.sleep(refused.retry_after + _AFTER_SECONDS)
 
     def settle(
         self,
@@ -171,5 +185,6 @@ def _charge(
         call.run_id,
         call.task_id,
         catalogue.epoch,
+        caller.project,
         call.tags,
     )

@@ -46,7 +46,7 @@ from gateway.serving.repair import repaired
 from gateway.serving.replay import replayed
 from gateway.serving.selecting import Deployments
 from gateway.serving.semantic_cache import SemanticCache
-from gateway.serving.tokens import TokenService, said_by
+from gateway.serving.tokens import TokenService, flagged, said_by, untold
 
 #: Ways of ending that make an answer worth keeping.
 _KEPT = frozenset({"stop", "tool_use", "length"})
@@ -151,7 +151,7 @@ class ChatService:
         attempt, reply = found.attempt, found.sent
         reply, refusal = (reply, None) if order.guard is None else order.guard.checked(order.chat, reply)
         usage = reply.usage
-        if usage.basis == "none":
+        if untold(usage):
             usage = await self._counted(attempt, reply)
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = self._accounts.settle(
@@ -186,7 +186,7 @@ class ChatService:
     async def _counted(self, attempt: Attempt, reply: Reply) -> Usage:
         """What an answer used whose provider does not say. A caller who leaves meanwhile pays by estimate."""
         try:
-            return await asyncio.to_thread(self._path.used, attempt, said_by(reply), reply.usage)
+            return await asyncio.to_thread(self._path.used, attempt, said_by(reply), flagged(reply.usage))
         except asyncio.CancelledError as error:
             self._path.close_failed(attempt, error)
             raise

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from gateway.clock import SECOND
-from gateway.errors import GatewayError, NoModelFits, NotSupported, UpstreamError
-from gateway.governance.policy import output_tokens_bound
+from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupported, UpstreamError
+from gateway.governance.policy import has_media, output_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.ledger.savings import saved_by_call
@@ -37,9 +37,13 @@ from gateway.serving.chat_order import (
     tokens_saved,
     with_defaults,
 )
+from gateway.serving.degrading import told_budget, within_budget
 from gateway.serving.failover import Tries, follow, race
 from gateway.serving.selecting import USUAL_OUTPUT, Deployments, Selector
 from gateway.serving.tokens import SILENCE, Said, TokenService
+
+#: Price cards that are remembered: callers choose the names of service tiers.
+_MOST_CARDS = 10_000
 
 
 class ChatPath:
@@ -57,7 +61,7 @@ class ChatPath:
         self.tokens = tokens
         self._accounts = accounts
         self._health = health
-        self._cards: dict[str, tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
+        self._cards: dict[tuple[str, str], tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
         self._selector = Selector(deployments, accounts.now, standings)
 
     async def through(
@@ -86,10 +90,18 @@ class ChatPath:
             tries=tries,
         )
         hedge = None if spec.route is None else spec.route.hedge_after
-        if hedge is None or len(route.models) < 2:
-            opened, sent = await run(route.models)
-        else:
-            opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+        try:
+            if hedge is None or len(route.models) < 2:
+                opened, sent = await run(route.models)
+            else:
+                opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+        except BudgetExceeded as refused:
+            cheaper = within_budget(order.catalogue, spec, order.caller, refused, route.models)
+            if not cheaper:
+                raise
+            opened, sent = await run(cheaper)
+            reason = f"{opened.spec.name}: {told_budget(refused)} does not cover {spec.name}"
+            return Answered(opened, sent, tries.count, reason)
         return Answered(opened, sent, tries.count, _reason(route, opened.spec.name, spec.name))
 
     def explain(
@@ -176,12 +188,14 @@ class ChatPath:
                 mend="leave it out, or do not ask for strictness",
                 param=dropped[0],
             )
-        card, bound = self._card(spec, provider), order.bound
+        tier = ready.extra.get("service_tier") if ready.extra else None
+        card, bound = self._card(spec, provider, tier if isinstance(tier, str) else ""), order.bound
         most = worst_case(
             card,
             input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
             max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
             n=ready.n,
+            media=card.media and has_media(ready),
             max_seconds=provider.timeouts.total,
         )
         if ready.max_tokens is None and most > 0:
@@ -195,14 +209,16 @@ class ChatPath:
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
         return Attempt(spec, model, ready, card, account, dropped, started, max(1, bound // 4), provider.type, patience)
 
-    def _card(self, spec: ModelSpec, provider: ProviderSpec) -> PriceCard:
-        """What the deployment asks now; looked up anew every second."""
+    def _card(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> PriceCard:
+        """What the deployment asks now for that service tier; looked up anew every second."""
         now = self._accounts.now()
-        kept = self._cards.get(spec.name)
+        kept = self._cards.get((spec.name, tier))
         if kept is not None and kept[0] is spec and kept[1] is provider and kept[2] == now // SECOND:
             return kept[3]
-        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now)
-        self._cards[spec.name] = (spec, provider, now // SECOND, card)
+        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now, service_tier=tier)
+        if len(self._cards) > _MOST_CARDS:
+            self._cards = {}
+        self._cards[spec.name, tier] = (spec, provider, now // SECOND, card)
         return card
 
     def _best(self, order: Order, spec: ModelSpec) -> PriceCard | None:
@@ -211,7 +227,7 @@ class ChatPath:
         if name is None or name == spec.name:
             return None
         best = order.catalogue.models[name]
-        return self._card(best, order.catalogue.provider(best.provider))
+        return self._card(best, order.catalogue.provider(best.provider), "")
 
     async def _exact(self, provider: ProviderSpec, spec: ModelSpec, chat: Chat) -> int:
         return await asyncio.to_thread(self.tokens.bound, provider.type, spec, chat)

@@ -53,6 +53,13 @@ class Metrics:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._alerts = Counter("gateway_budget_alerts", "Budgets that passed a share", ["scope"], registry=registry)
+        self._anomalies = Counter(
+            "gateway_spend_anomalies", "Hours whose spending was far above the usual", ["scope"], registry=registry
+        )
+
+    def spend_anomaly(self, scope: str) -> None:
+        """An hour's spending is far above the usual."""
+        self._anomalies.labels(scope).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. ``route`` is the template, such as ``/tasks/{task_id}``."""
