@@ -18,6 +18,11 @@ async def read_body(scope: Scope, receive: Receive, *, largest: int = LARGEST_BO
     for name, length in scope["headers"]:
         if name == b"content-length" and length.isdigit() and int(length) > largest:
             raise _too_large(largest)
+    return await arriving(receive, largest)
+
+
+async def arriving(receive: Receive, largest: int = LARGEST_BODY) -> bytes:
+    """As ``read_body``, for a body whose head says nothing of its length, or nothing too large."""
     step = Step(_whole(receive, largest))
     if step.begin():  # as nearly always: it came with its head
         return await step

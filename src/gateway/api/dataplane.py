@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.body import read_body, require_json
+from gateway.api.body import arriving, read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
 from gateway.api.leaving import Watch
@@ -29,7 +29,7 @@ from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
 from gateway.api.wire.headers import cache_seconds
 from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
-from gateway.governance.validators import decode_object
+from gateway.governance.validators import LARGEST_BODY, decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
@@ -45,6 +45,8 @@ from gateway.telemetry.traces import child_of
 
 _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+#: Digits of a body's length that need no second look.
+_SHORT = len(str(LARGEST_BODY)) - 1
 #: Headers by which a caller asks for more than the usual.
 _ASKED = frozenset(
     {
@@ -219,8 +221,11 @@ class _Exchange:
 
     async def body(self, expand: prompted.Expand | None = None) -> dict[str, Any]:
         """The JSON object of the body; a prompt that it names is put into it by ``expand``."""
-        require_json(self._scope)
-        body = decode_object(await read_body(self._scope, self._receive))
+        headers = self.headers
+        if headers.get("content-type") != "application/json":
+            require_json(self._scope)
+        short = len(headers.get("content-length", "")) <= _SHORT
+        body = decode_object(await (arriving(self._receive) if short else read_body(self._scope, self._receive)))
         if expand is None or body.get("prompt") is None:
             return body
         self.caller.require("prompts:read")

@@ -131,7 +131,8 @@ class Cycle(RequestResponseCycle):
         self.waiting_for_100_continue = False
         self.chunked_encoding = head.length is None
         self.expected_content_length = head.length or 0
-        usual = b"".join([b"%b: %b\r\n" % pair for pair in self.default_headers])
+        date = self.default_headers
+        usual = b"date: %b\r\n" % date[0][1] if len(date) == 1 else b"".join([b"%b: %b\r\n" % pair for pair in date])
         framed = b"transfer-encoding: chunked\r\n" if head.length is None else b""
         last = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         self._head = b"%b%b%b%b%b" % (STATUS_LINE[status], usual, head.block, framed, last)

@@ -7,7 +7,6 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -86,8 +85,7 @@ class Streamed(Struct, frozen=True):
     begun: list[Delta]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[Sent]):
+class Answered(Struct, Generic[Sent], frozen=True):
     """The attempt that was answered, after how many tries, and why it was tried."""
 
     attempt: Attempt
