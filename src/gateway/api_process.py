@@ -21,6 +21,7 @@ from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrat
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
+from gateway.ledger.usage import UsageService
 from gateway.serving.feedback import FeedbackService
 from gateway.serving.run_estimate import RunEstimates
 from gateway.serving.saving_report import SavingService
@@ -30,6 +31,7 @@ from gateway.store.learning_store import SqlLearningStore
 from gateway.store.rating_store import SqlRatingStore
 from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
+from gateway.store.usage_store import SqlUsageStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
@@ -86,6 +88,8 @@ def make_services(core: Core, executor: Executor) -> Services:
         core.egress.check,
     )
 
+    usage = UsageService(SqlUsageStore(core.database), core.clock, core.calls.flush, core.ledger.record_usage)
+
     async def close() -> None:
         await serving.transport.close()
         await asyncio.to_thread(core.calls.close)
@@ -98,7 +102,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
-        usage=core.usage,
+        usage=usage,
         estimates=RunEstimates(
             SqlRunHistory(core.database),
             lambda: core.catalogue.current,
@@ -106,7 +110,7 @@ def make_services(core: Core, executor: Executor) -> Services:
             TokenService(core.tokenizers),
             core.clock,
         ),
-        savings=SavingService(core.usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
+        savings=SavingService(usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,
