@@ -17,7 +17,12 @@ import uvicorn
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
 from gateway.api.services import Services
-from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
+from gateway.bootstrap import (
+    Core,
+    await_schema,
+    make_identity,
+    make_serving,
+)
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
@@ -36,6 +41,8 @@ from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.telemetry import logs
+from gateway.work_process import make_orchestrator, make_runner, webhook_secret
+from gateway.workflows.task_types import installed_workflows
 
 
 def run(core: Core, descriptor: int) -> None:
@@ -43,7 +50,7 @@ def run(core: Core, descriptor: int) -> None:
     stop = threading.Event()
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
-    services.desk.adopt(core.catalogue.current.workflows)
+    services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
     config = uvicorn.Config(
         make_app(services, pages()),
         loop="uvloop",
@@ -135,6 +142,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         health=core.health,
         ping_database=core.database.ping,
         check_webhook=core.egress.check,
+        webhook_secret=webhook_secret(core.settings),
         close=close,
     )
 

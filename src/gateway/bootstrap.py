@@ -6,26 +6,19 @@ has (connections to providers). The ``run_*`` functions are the processes.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
 
 import gateway
-from gateway.api.lines import BatchLines
 from gateway.api.responses_door import ResponsesService
 from gateway.clock import Clock, SystemClock
 from gateway.engine.definition import parse_definition
-from gateway.engine.ports import Executor
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid
-from gateway.ids import new_id
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
 from gateway.models.ml_models import ModelVersion, Predictor
@@ -34,7 +27,6 @@ from gateway.providers.directory import ProviderDirectory
 from gateway.providers.egress_client import EgressClient
 from gateway.providers.jwks_client import fetch_jwks
 from gateway.providers.local_llm import LocalServerNote
-from gateway.providers.local_llm import serve as serve_local_llm
 from gateway.providers.tokenizers import BpeTokenizers
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import Catalogue
@@ -50,9 +42,7 @@ from gateway.security.limits import Limits
 from gateway.security.secret_files import secret_for
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
-from gateway.serving.batch_courier import BatchCourier
 from gateway.serving.batch_offers import BatchOffers
-from gateway.serving.batch_settling import BatchSettling
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.learner import Learner
@@ -75,21 +65,13 @@ from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
-from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
 from gateway.store.webhook_store import SqlWebhookStore
-from gateway.tasks.orchestrator import Orchestrator
-from gateway.tasks.runner import StepRunner
-from gateway.tasks.step_context import ContextFactory
-from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
-from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.task_types import known_task_types
-
-_WORKER_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +205,9 @@ def make_core(settings: Settings) -> Core:
             alerted=observer.alerts,
         ),
         observer=observer,
-        egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
+        egress=EgressClient(
+            EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev, allowed_hosts=settings.webhook_hosts)
+        ),
         tokenizers=BpeTokenizers(),
     )
 
@@ -247,50 +231,6 @@ def make_serving(core: Core) -> Serving:
     return Serving(chat, embed, moderate, predict, respond, offers, transport)
 
 
-def make_runner(core: Core) -> StepRunner:
-    """Runs steps in this process, on a loop of its own."""
-    serving = make_serving(core)
-    contexts = ContextFactory(
-        core.artifacts,
-        serving.chat,
-        serving.predict,
-        core.registry,
-        core.prompts,
-        lambda: core.catalogue.current,
-        BatchTools(
-            core.kept.batches,
-            core.kept.files,
-            BatchLines(serving.chat, serving.embed, serving.respond),
-            serving.offers,
-            core.kept.provider_batches,
-            core.ledger,
-            core.settings.batch_poll,
-        ),
-    )
-    name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
-    runner = StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
-    threading.Thread(target=_carry_batches, args=(core, runner.closing), name="batches", daemon=True).start()
-    return runner
-
-
-def _carry_batches(core: Core, stop: threading.Event) -> None:
-    """Hands requests to providers' batch APIs and fetches their answers, on a loop of its own."""
-
-    async def carry() -> None:
-        transport = Transport()
-        directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
-        asks, settling = core.kept.provider_batches, BatchSettling(core.batch_money, core.clock, core.observer)
-        every = core.settings.batch_poll
-        try:
-            await BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every).run(
-                stop
-            )
-        finally:
-            await transport.close()
-
-    asyncio.run(carry())
-
-
 def make_identity(settings: Settings, database: Database, clock: Clock) -> Identity:
     """API keys of the database, and tokens of ours or of the configured issuer."""
     secret = settings.jwt_secret
@@ -311,69 +251,6 @@ def make_audit(
 
 def _witness(settings: Settings) -> FileWitness:
     return FileWitness(settings.data_dir / "audit", secret_for(settings.data_dir, "audit"))
-
-
-def make_sender(core: Core) -> Send:
-    """Sends webhooks. The address of ``WEBHOOK_URL`` is the operator's own word and is not judged; any
-    other came from a caller and is."""
-    own = core.settings.webhook_url
-    if not own:
-        return core.egress.post
-    parts = urlsplit(own)
-    port = parts.port or {"http": 80}.get(parts.scheme, 443)
-    trusted = EgressClient(EgressPolicy(allowed_hosts=(f"{(parts.hostname or '').lower()}:{port}",)))
-
-    async def send(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        return await (trusted if url == own else core.egress).post(url, body, headers)
-
-    return send
-
-
-def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
-    """The sweep of this process."""
-    deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(
-        core.engine,
-        executor,
-        (core.recover_calls, core.kept.sweep, SqlRunHistory(core.database).end_budgets),
-        deliverer,
-        core.clock,
-    )
-
-
-# -- processes ------------------------------------------------------------------------------------
-
-
-def run_worker(settings: Settings) -> None:
-    """Runs steps that Celery names."""
-    celery = import_module("gateway.tasks.celery_app")
-    core = make_core(settings)
-    await_schema(core.database)
-    runner = make_runner(core)
-    app = celery.make_celery(_broker(settings), settings.result_backend, runner)
-    runner.ring_with(celery.CeleryExecutor(app))
-    watch_configuration(core)
-    logs.start_line("worker")
-    try:
-        celery.work(app, concurrency=_WORKER_THREADS)
-    finally:
-        core.calls.close()
-
-
-def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
-    """Sweeps until ``stop``."""
-    celery = import_module("gateway.tasks.celery_app")
-    core = make_core(settings)
-    await_schema(core.database)
-    app = celery.make_celery(_broker(settings), settings.result_backend)
-    logs.start_line("orchestrator")
-    make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
-
-
-def run_local_llm(settings: Settings, stop: threading.Event) -> None:
-    """Holds the embedded language model's server until ``stop``."""
-    logs.set_up(settings.log_level, settings.log_format)
-    serve_local_llm(settings.data_dir, stop)
 
 
 def watch_configuration(core: Core, *, every: float = 2.0) -> None:
@@ -404,7 +281,3 @@ def await_schema(database: Database, seconds: float = 60.0) -> None:
                 "the database's schema is not this version's", mend="run `ai-gateway db upgrade`"
             )
         time.sleep(0.05)
-
-
-def _broker(settings: Settings) -> str:
-    return settings.broker_url or "redis://127.0.0.1:6379/0"

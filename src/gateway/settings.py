@@ -47,6 +47,7 @@ class Settings:
     admin_key: str
     webhook_url: str
     webhook_secret: str
+    webhook_hosts: tuple[str, ...]
     prometheus_url: str
     metrics_interval: int
     cost_alert_threshold: Decimal | None
@@ -102,6 +103,9 @@ class Settings:
             admin_key=text("admin_key", "GATEWAY_ADMIN_KEY"),
             webhook_url=text("webhook_url", "WEBHOOK_URL"),
             webhook_secret=text("webhook_secret", "GATEWAY_WEBHOOK_SECRET"),
+            webhook_hosts=tuple(
+                filter(None, text("webhook_hosts", "GATEWAY_WEBHOOK_HOSTS").lower().replace(",", " ").split())
+            ),
             prometheus_url=text("prometheus_url", "PROMETHEUS_URL"),
             metrics_interval=_integer("METRICS_INTERVAL", text("metrics_interval", "METRICS_INTERVAL", "30"), 1, 86400),
             cost_alert_threshold=_usd("COST_ALERT_THRESHOLD", text("cost_alert_threshold", "COST_ALERT_THRESHOLD")),

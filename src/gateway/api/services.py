@@ -73,4 +73,5 @@ class Services:
     health: Health
     ping_database: Callable[[], None]
     check_webhook: Callable[[str], object]
+    webhook_secret: str
     close: Callable[[], Awaitable[None]]

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "config": ("config", "make_app", "Check the configuration files."),
     "workflows": ("workflows", "make_app", "Run and watch workflows."),
     "tasks": ("tasks", "make_app", "Watch and cancel tasks."),
+    "webhooks": ("webhooks", "make_app", "Subscriptions, deliveries, and dead ones sent again."),
     "models": ("models", "make_app", "Models, versions, promotion and rollback."),
     "route": ("route", "make_app", "Which deployment answers for a model, and why."),
     "tokens": ("tokens", "make_app", "Count tokens, and see what could be saved."),

@@ -12,6 +12,7 @@ from rich.console import Console
 from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
+from gateway.cli.workflow_files import definitions_in
 from gateway.errors import ValidationFailed
 from gateway.money import plain
 
@@ -34,17 +35,19 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
 
 
 def define(
-    file: Annotated[Path, typer.Argument(help="A JSON file with the definition.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="JSON, YAML, or Python with Workflows.", exists=True, dir_okay=False)],
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Check a definition and make it the newest of its workflow."""
-    made = connect(url, key).post("/workflows", _json(file))
+    """Check definitions and make each the newest of its workflow."""
+    client = connect(url, key)
+    made = [client.post("/workflows", raw) for raw in definitions_in(file)]
     if as_json:
-        show(made)
-    else:
-        console().print(f"[green]✓[/] {made['workflow_id']} version {made['version'][:10]}, {len(made['steps'])} steps")
+        show(made[0] if len(made) == 1 else made)
+        return
+    for item in made:
+        console().print(f"[green]✓[/] {item['workflow_id']} version {item['version'][:10]}, {len(item['steps'])} steps")
 
 
 def run(

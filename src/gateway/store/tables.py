@@ -27,13 +27,11 @@ from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_savi
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
-    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part",
-    "idempotency", "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
-    "prompt_result", "response", "run", "saving", "step",
-    "usage_day", "usage_hour", "usage_saving", "usage_series",
+    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
+    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
+    "prompt_result", "response", "run", "saving", "step", "usage_day", "usage_hour", "usage_saving", "usage_series",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
-
 # -- engine ---------------------------------------------------------------------------------------
 
 definition = Table(
@@ -152,6 +150,7 @@ webhook_delivery = Table(
     Column("last_error", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("completed_at", BigInteger),
+    Column("subscription_id", Text),  # none: the address that a task, a run or the operator named
     Index("webhook_by_due", "state", "not_before"),
 )
 
@@ -165,6 +164,8 @@ webhook_subscription = Table(
     Column("secret", Text, nullable=False),
     Column("active", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("old_secret", Text),  # signs too until old_secret_until: the overlap of a rotation
+    Column("old_secret_until", BigInteger),
 )
 
 #: Large values and model files, by content.

@@ -150,7 +150,7 @@ class StepRunner:
             )
         data, upstream = await asyncio.to_thread(self._input, run, step)
         context = self._contexts.context(run, step, upstream, pulse)
-        handler = load_handler(spec.handler)
+        handler = spec.function or load_handler(spec.handler)
         output = await handler(context, data)
         if not isinstance(output, dict):
             raise StepFailed(f"the handler of {step.task_type} returned no object")

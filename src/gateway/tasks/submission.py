@@ -63,6 +63,8 @@ def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catal
             mend="give prompt, messages, or template with variables",
             param="input_data.prompt",
         )
+    if spec.check is not None:
+        spec.check(data)
     config = raw.get("model_config")
     if config is not None:
         check_config(config, spec, catalogue, caller)

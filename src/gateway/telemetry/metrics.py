@@ -20,7 +20,7 @@ from gateway.models.llm_models import Usage
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-#: (tasks by status, waiting steps by queue), read when scraped.
+#: Tasks by status, waiting steps by queue, webhooks by state; read when scraped.
 Counts = Callable[[], dict[str, dict[str, int]]]
 
 
@@ -129,3 +129,7 @@ class _Gauges(Collector):
         for queue, number in counts["queue_depth"].items():
             depth.add_metric([queue], number)
         yield depth
+        hooks = GaugeMetricFamily("gateway_webhook_deliveries", "Webhooks that wait or are dead", labels=["state"])
+        for state, number in counts.get("webhooks", {}).items():
+            hooks.add_metric([state], number)
+        yield hooks

@@ -74,7 +74,7 @@ async def metrics(request: Request, services: Services) -> Response:
         if not (services.settings.dev and peer in _LOOPBACK and "authorization" not in request.headers):
             caller = await authenticate(services, request.headers)
             await admit(services, caller, "metrics:read", "GET", "/metrics", request_id)
-        page = await asyncio.to_thread(services.metrics.render, services.desk.counts)
+        page = await asyncio.to_thread(services.metrics.render, lambda: _counts(services))
     except GatewayError as error:
         return error_response(error, "/metrics", request_id)
     return Response(page, 200, media_type=CONTENT_TYPE)
@@ -94,6 +94,7 @@ async def stats(call: Call) -> Response:
             "config": services.catalogue.current.epoch,
             "tasks": counts["tasks"],
             "queue_depth": counts["queue_depth"],
+            "webhooks": services.webhooks.counts(),
             "today": {
                 "calls": sum(row.sums["calls"] for row in rows),
                 "tokens": sum(row.sums["input_tokens"] + row.sums["output_tokens"] for row in rows),
@@ -108,6 +109,10 @@ async def stats(call: Call) -> Response:
         }
 
     return json_response(await asyncio.to_thread(read))
+
+
+def _counts(services: Services) -> dict[str, dict[str, int]]:
+    return {**services.desk.counts(), "webhooks": services.webhooks.counts()}
 
 
 def _midnight(services: Services) -> int:
