@@ -27,6 +27,7 @@ from gateway.bootstrap import (
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
+from gateway.ledger.usage import UsageService
 from gateway.serving.feedback import FeedbackService
 from gateway.serving.price_desk import PriceDesk
 from gateway.serving.rerating import Rerating
@@ -39,6 +40,7 @@ from gateway.store.rating_store import SqlRatingStore
 from gateway.store.rerate_store import SqlRerateStore
 from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
+from gateway.store.usage_store import SqlUsageStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
@@ -83,6 +85,8 @@ def make_services(core: Core, executor: Executor) -> Services:
         core.egress.check,
     )
 
+    usage = UsageService(SqlUsageStore(core.database), core.clock, core.calls.flush, core.ledger.record_usage)
+
     async def close() -> None:
         await serving.transport.close()
         await asyncio.to_thread(core.calls.close)
@@ -96,7 +100,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
-        usage=core.usage,
+        usage=usage,
         estimates=RunEstimates(
             SqlRunHistory(core.database),
             lambda: core.catalogue.current,
@@ -104,7 +108,7 @@ def make_services(core: Core, executor: Executor) -> Services:
             TokenService(core.tokenizers),
             core.clock,
         ),
-        savings=SavingService(core.usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
+        savings=SavingService(usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,

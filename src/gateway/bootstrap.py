@@ -22,7 +22,6 @@ from gateway.errors import ConfigurationInvalid
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
 from gateway.ledger.stated_prices import check_stated
-from gateway.ledger.usage import UsageService
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -69,7 +68,6 @@ from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
-from gateway.store.usage_store import SqlUsageStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
@@ -87,7 +85,6 @@ class Core:
     catalogue: CatalogueHolder
     task_types: dict[str, TaskTypeSpec]
     ledger: Ledger
-    usage: UsageService
     calls: CallLedger
     recover_calls: Callable[[], object]
     audit: AuditLog
@@ -187,7 +184,6 @@ def make_core(settings: Settings) -> Core:
         catalogue=catalogue,
         task_types=dict(known_task_types()),
         ledger=ledger,
-        usage=UsageService(SqlUsageStore(database), clock, calls.flush, ledger.record_usage),
         calls=calls,
         recover_calls=store.recover,
         audit=audit,
