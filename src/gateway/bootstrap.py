@@ -22,7 +22,6 @@ from gateway.errors import ConfigurationInvalid
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
 from gateway.ledger.stated_prices import check_stated
-from gateway.ledger.usage import UsageService
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -69,7 +68,6 @@ from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
-from gateway.store.usage_store import SqlUsageStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
@@ -87,7 +85,6 @@ class Core:
     catalogue: CatalogueHolder
     task_types: dict[str, TaskTypeSpec]
     ledger: Ledger
-    usage: UsageService
     calls: CallLedger
     recover_calls: Callable[[], object]
     audit: AuditLog
@@ -151,7 +148,8 @@ def make_core(settings: Settings) -> Core:
     events = SqlEventStore(database, default_url=settings.webhook_url)
     metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
-    daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
+    tracked = settings.cost_tracking_enabled
+    daily = None if threshold is None or not tracked else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
     observer = CallObserver(metrics, events.notify, clock, prompt_results)
     witness = _witness(settings)
@@ -164,7 +162,7 @@ def make_core(settings: Settings) -> Core:
         witness,
         strict=settings.journal_sync == "strict",
     )
-    calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+    calls = CallLedger(store.start, clock, budgets_enabled=tracked)
 
     def catch_up() -> None:
         """What calls have cost is in the ledger, those of dead processes of this machine included."""
@@ -175,7 +173,7 @@ def make_core(settings: Settings) -> Core:
     ledger = Ledger(
         SqlLedgerStore(database),
         clock,
-        budgets_enabled=settings.cost_tracking_enabled,
+        budgets_enabled=tracked,
         daily_threshold=daily,
         catch_up=calls.flush,
     )
@@ -186,7 +184,6 @@ def make_core(settings: Settings) -> Core:
         catalogue=catalogue,
         task_types=dict(known_task_types()),
         ledger=ledger,
-        usage=UsageService(SqlUsageStore(database), clock, calls.flush, ledger.record_usage),
         calls=calls,
         recover_calls=store.recover,
         audit=audit,
@@ -202,14 +199,7 @@ def make_core(settings: Settings) -> Core:
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
-        batch_money=SqlBatchMoney(
-            database,
-            clock,
-            witness,
-            budgets=settings.cost_tracking_enabled,
-            threshold=daily,
-            alerted=observer.alerts,
-        ),
+        batch_money=SqlBatchMoney(database, clock, witness, tracked, daily, observer.alerts),
         observer=observer,
         egress=EgressClient(
             EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev, allowed_hosts=settings.webhook_hosts)

@@ -83,12 +83,12 @@ def forecast(
     if found["expected_usd"] is None:
         out.print(f"no forecast: {found['history_days']} days of history are too few")
         return
-    out.print(f"expected at its end: [bold]${plain(found['expected_usd'])}[/]  (method {found['method']})")
+    out.print(f"expected at its end: [bold]{_about(found['expected_usd'])}[/]  (method {found['method']})")
     if found["low_usd"] is None:
         out.print("no interval: too few forecasts of that length could be tried on the history")
     else:
         share = round(100 * found["nominal_coverage"])
-        out.print(f"{share} % interval: ${plain(found['low_usd'])} to ${plain(found['high_usd'])}")
+        out.print(f"{share} % interval: {_about(found['low_usd'])} to {_about(found['high_usd'])}")
     if past["mean_error"] is not None:
         tried = f"{past['tries']} forecasts of {past['days_ahead']} days"
         out.print(f"backtest: {tried}, off by {_share(past['mean_error'])} on average")
@@ -175,6 +175,11 @@ def _draw(client: Client, rows: list[dict[str, Any]], names: list[str], query: d
 
 def _usd(amount: Decimal | int) -> str:
     return f"${plain(amount)}" if len(plain(amount)) <= 8 else f"${float(amount):.4g}"
+
+
+def _about(amount: Decimal | int) -> str:
+    """A forecast is no amount: its last digits say nothing."""
+    return f"${float(amount):,.2f}" if amount >= 1 else f"${float(amount):.4g}"
 
 
 def _share(value: float) -> str:

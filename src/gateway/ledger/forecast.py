@@ -25,6 +25,8 @@ MOST_DAYS = 180
 #: Fewer tries than these give no interval: with nine, 80 % is the whole of what was seen.
 _LEAST_TRIES = 9
 _WEEK = 7
+#: Of 80 % in the middle of a normal distribution.
+_Z = 1.2816
 
 
 class Backtest(Struct, frozen=True):
@@ -88,6 +90,7 @@ class _Try(Struct, frozen=True):
     """One forecast that could have been made: on which day of the history, by each method, and what came."""
 
     day: int
+    ahead: int
     told: dict[str, float]
     came: int
 
@@ -102,17 +105,17 @@ def month_forecast(daily: Mapping[date, int], today: date) -> Forecast:
     spent = before + daily.get(today, 0)
     history = _history(daily, today)
     tries = _tries(history, ahead)
-    backtest = _backtest(tries, ahead)
+    backtest = _backtest(tries, history, ahead)
     month = today.isoformat()[:7]
     if len(history) < LEAST_DAYS:
         return Forecast(month, spent, None, None, None, "", len(history), backtest)
     method = _best(tries)
     middle = METHODS[method](history, ahead)
-    interval = _interval(tries, method)
+    interval = _interval(tries, method, history, middle)
     expected = max(before + round(middle), spent)
     if interval is None:
         return Forecast(month, spent, expected, None, None, method, len(history), backtest)
-    low, high = (max(before + round(middle * ratio), spent) for ratio in interval)
+    low, high = (max(before + round(end), spent) for end in interval)
     return Forecast(month, spent, expected, low, high, method, len(history), backtest)
 
 
@@ -129,6 +132,7 @@ def _tries(history: Sequence[int], ahead: int) -> list[_Try]:
     return [
         _Try(
             day,
+            ahead,
             {name: method(history[:day], ahead) for name, method in METHODS.items()},
             sum(history[day : day + ahead]),
         )
@@ -141,29 +145,40 @@ def _best(tries: Sequence[_Try]) -> str:
     return min(METHODS, key=lambda name: sum(abs(item.told[name] - item.came) for item in tries))
 
 
-def _interval(tries: Sequence[_Try], method: str) -> tuple[float, float] | None:
-    """Between which shares of a forecast the end came, in so many of the tries as is wanted."""
+def _interval(tries: Sequence[_Try], method: str, history: Sequence[int], middle: float) -> tuple[float, float] | None:
+    """Between what the end of a forecast of ``middle`` lies: the shares of a forecast between which so many of the
+    tries came as is wanted. Tries that follow each other share most of their days, and so know less than their
+    number says; the interval is never narrower than days that err each for itself would make it."""
     ratios = sorted(item.came / item.told[method] for item in tries if item.told[method] > 0)
     count = len(ratios)
     if count < _LEAST_TRIES:
         return None
     tail = (1 - NOMINAL) / 2
-    low = math.floor((count + 1) * tail + 1e-9)
-    high = math.ceil((count + 1) * (1 - tail) - 1e-9)
-    return ratios[max(low, 1) - 1], ratios[min(high, count) - 1]
+    low = ratios[max(math.floor((count + 1) * tail + 1e-9), 1) - 1]
+    high = ratios[min(math.ceil((count + 1) * (1 - tail) - 1e-9), count) - 1]
+    half = _Z * _noise(history) * math.sqrt(tries[0].ahead * (1 + tries[0].ahead / (4 * _WEEK)))
+    return min(middle * low, middle - half), max(middle * high, middle + half)
 
 
-def _backtest(tries: Sequence[_Try], ahead: int) -> Backtest:
+def _noise(history: Sequence[int]) -> float:
+    """How far a day is usually off from the mean of the last four of its weekday."""
+    errors = []
+    for day in range(max(len(history) - 4 * _WEEK, _WEEK), len(history)):
+        same = [history[at] for at in range(day % _WEEK, day, _WEEK)][-4:]
+        errors.append(history[day] - sum(same) / len(same))
+    return math.sqrt(sum(error * error for error in errors) / len(errors)) if errors else 0.0
+
+
+def _backtest(tries: Sequence[_Try], history: Sequence[int], ahead: int) -> Backtest:
     errors, covered = [], []
     for item in tries:
         known = [other for other in tries if other.day + ahead <= item.day]
         method = _best(known)
         if item.came:
             errors.append(abs(item.told[method] - item.came) / item.came)
-        interval = _interval(known, method)
+        interval = _interval(known, method, history[: item.day], item.told[method])
         if interval is not None:
-            low, high = (item.told[method] * ratio for ratio in interval)
-            covered.append(low <= item.came <= high)
+            covered.append(interval[0] <= item.came <= interval[1])
     return Backtest(
         tries=len(tries),
         days=ahead,

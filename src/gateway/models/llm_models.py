@@ -113,7 +113,9 @@ class Chat(Struct, frozen=True):
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
     (reported elsewhere). ``headers`` came beside the body and go on with it to a provider of the dialect
     (reported elsewhere, too). Whoever changes ``messages`` or ``tools`` changes ``native`` alike or sets it
-    to ``None``.
+    to ``None``. ``relay`` says that nobody on the way reads of a streamed answer more than its text and its
+    end, nor of a whole one more than its usage: a provider of the dialect may then give it as the bytes it
+    came in.
     """
 
     model: str
@@ -138,16 +140,20 @@ class Chat(Struct, frozen=True):
     unmapped: tuple[str, ...] = ()
     prompt_cache: PromptCache | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    relay: bool = False
 
 
 class Native(Struct, frozen=True):
     """An answer, or one event of a streamed one, as the provider wrote it, in its ``dialect``.
 
-    ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried.
+    ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried, and where
+    ``lines`` (see ``Chat.relay``) are all there is of it: whole server-sent events, or the body of a whole
+    answer, ready to be sent on.
     """
 
     dialect: str
     event: dict[str, Any] | None
+    lines: bytes = b""
 
 
 class UsageDetail(Struct, frozen=True, omit_defaults=True):
@@ -200,7 +206,8 @@ class Choice(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """A whole answer. ``model`` is what the provider says answered."""
+    """A whole answer. ``model`` is what the provider says answered. ``choices`` are empty where ``native`` has
+    the answer as the bytes it came in."""
 
     id: str
     model: str

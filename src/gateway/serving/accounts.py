@@ -86,23 +86,7 @@ class Accounts:
         notes: Mapping[str, Any] = NO_NOTES,
     ) -> Account:
         """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise."""
-        charge = Charge(
-            cause=call.cause,
-            kind=kind,
-            principal=caller.principal,
-            key_id=caller.key_id,
-            team=caller.team,
-            project=caller.project,
-            model=spec.name,
-            provider=spec.provider,
-            upstream_model=spec.upstream_model or spec.name,
-            workflow_id=call.workflow_id,
-            run_id=call.run_id,
-            task_id=call.task_id,
-            request_id=call.request_id,
-            config_epoch=catalogue.epoch,
-            tags=call.tags,
-        )
+        charge = _charge(caller, call, catalogue, spec, kind)
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
             await self._make_room(charge, worst_case)
         if self._calls.strict:
@@ -182,3 +166,25 @@ class Accounts:
             request_id=call.request_id,
             detail={**notes, "door": call.door},
         )
+
+
+def _charge(
+    caller: Caller, call: CallContext, catalogue: Catalogue, spec: ModelSpec, kind: Literal["llm", "ml"]
+) -> Charge:
+    return Charge(
+        call.cause,
+        kind,
+        caller.principal,
+        spec.name,
+        spec.provider,
+        call.request_id,
+        caller.key_id,
+        caller.team,
+        spec.upstream_model or spec.name,
+        call.workflow_id,
+        call.run_id,
+        call.task_id,
+        catalogue.epoch,
+        caller.project,
+        call.tags,
+    )

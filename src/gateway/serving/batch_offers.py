@@ -202,4 +202,5 @@ def _charge(caller: Caller, call: CallContext, catalogue: Catalogue, spec: Model
         task_id=call.task_id,
         request_id=call.request_id,
         config_epoch=catalogue.epoch,
+        tags=call.tags,
     )

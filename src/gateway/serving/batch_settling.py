@@ -12,6 +12,7 @@ from gateway.ids import new_id
 from gateway.ledger.intents import Ended, Released, done, unresolved
 from gateway.ledger.outcome import outcome_of
 from gateway.ledger.pricing import cost_llm
+from gateway.ledger.savings import Saving, note_of
 from gateway.models.batch_models import BatchApi, BatchResult
 from gateway.models.llm_models import Usage
 from gateway.money import plain_usd
@@ -69,7 +70,8 @@ class BatchSettling:
             "saved_usd": plain_usd(full - cost),
         }
         result, _ = outcome_of(cost, usage, 0, 0, outcome, upstream_model=model or None)
-        end = Ended(ask.hold_id, self._clock.now(), new_id("entry"), result, {**terms.notes, "batch": way})
+        saved = note_of([Saving("batch_discount", full - cost, usage.total_tokens)])
+        end = Ended(ask.hold_id, self._clock.now(), new_id("entry"), result, {**terms.notes, "batch": way, **saved})
         ended = done(opened_of(ask), end, segment=0, position=(0, 0))
         if self._money.end(ask, ended, full_cost=full, **kept):
             self._tell(ask, outcome, cost, usage)
@@ -83,7 +85,7 @@ class BatchSettling:
     def _give_up(self, ask: Ask, message: str, batch_id: str | None) -> None:
         note = {**ask.terms.notes, "batch": {"way": "provider", "batch": batch_id}}
         ended = unresolved(opened_of(ask), new_id("entry"), self._clock.now(), note)
-        if self._money.end(ask, ended, error=_problem("no_result", message, 0)):
+        if self._money.end(ask, ended, error=_problem("no_result", message, 0), full_cost=ask.amount):  # nothing saved
             self._tell(ask, "unresolved", ask.amount, None)
 
     def _tell(self, ask: Ask, outcome: str, cost: int, usage: Usage | None) -> None:

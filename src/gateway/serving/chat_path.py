@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.clock import SECOND
 from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupported, UpstreamError
-from gateway.governance.policy import has_media, input_tokens_bound, output_tokens_bound
+from gateway.governance.policy import has_media, output_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.ledger.savings import saved_by_call
@@ -71,26 +71,24 @@ class ChatPath:
         lose: Callable[[Attempt, Sent], Awaitable[None]],
     ) -> Answered[Sent]:
         """Follows the plan until an attempt is answered."""
-        catalogue, spec, caller = order.catalogue, order.spec, order.caller
-        route = await self._planned(order)
-        reasons = dict(zip(route.models, route.reasons, strict=True))
+        spec = order.spec
+        try:
+            route = self._planned(order)
+        except NoModelFits as error:
+            refused = (order.caller, order.call, "llm", spec.name, error.code, order.notes)
+            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
+            raise
         tries = Tries()
-
-        async def attempt(name: str, number: int) -> tuple[Attempt, Sent]:
-            opened = await self._open(order, catalogue.models[name], number, last=name not in route.models[:-1])
-            return opened, await self._send(opened, send)
-
-        async def run(names: Sequence[str]) -> tuple[Attempt, Sent]:
-            return await follow(
-                names,
-                attempt,
-                asked=spec,
-                catalogue=catalogue,
-                allowed=caller.may_use_model,
-                health=self._health,
-                tries=tries,
-            )
-
+        attempt = partial(self._attempt, order, route, send)
+        run = partial(
+            follow,
+            attempt=attempt,
+            asked=spec,
+            catalogue=order.catalogue,
+            allowed=order.caller.may_use_model,
+            health=self._health,
+            tries=tries,
+        )
         hedge = None if spec.route is None else spec.route.hedge_after
         try:
             if hedge is None or len(route.models) < 2:
@@ -98,13 +96,13 @@ class ChatPath:
             else:
                 opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
         except BudgetExceeded as refused:
-            cheaper = within_budget(catalogue, spec, caller, refused, route.models)
+            cheaper = within_budget(order.catalogue, spec, order.caller, refused, route.models)
             if not cheaper:
                 raise
             opened, sent = await run(cheaper)
-            reasons = dict.fromkeys(cheaper, f"{opened.spec.name}: {told_budget(refused)} does not cover {spec.name}")
-        name = opened.spec.name
-        return Answered(opened, sent, tries.count, reasons.get(name) or f"{name}: fallback of {spec.name}")
+            reason = f"{opened.spec.name}: {told_budget(refused)} does not cover {spec.name}"
+            return Answered(opened, sent, tries.count, reason)
+        return Answered(opened, sent, tries.count, _reason(route, opened.spec.name, spec.name))
 
     def explain(
         self,
@@ -124,15 +122,9 @@ class ChatPath:
         ask = self._ask(catalogue, caller, asked, call, {} if notes is None else notes, draw)
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
 
-    async def _planned(self, order: Order) -> Plan:
-        """The plan of an order; that nothing fits is on record as well."""
-        catalogue, spec, caller, call = order.catalogue, order.spec, order.caller, order.call
-        try:
-            ask = self._ask(catalogue, caller, order.chat, call, order.notes, None)
-        except NoModelFits as error:
-            refused = (caller, call, "llm", spec.name, error.code, order.notes)
-            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
-            raise
+    def _planned(self, order: Order) -> Plan:
+        catalogue, spec, caller = order.catalogue, order.spec, order.caller
+        ask = self._ask(catalogue, caller, order.chat, order.call, order.notes, None)
         if spec.route is None and not spec.fallbacks and self._health.is_healthy(spec.name):
             return Plan((spec.name,), (f"{spec.name}: asked for",))  # as ``plan`` says it of one that has no other
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
@@ -169,6 +161,20 @@ class ChatPath:
 
         return Ask(draw, sticky_key(route.sticky, chat, call), price)
 
+    async def _attempt(
+        self, order: Order, route: Plan, send: Callable[[Attempt], Awaitable[Sent]], name: str, number: int
+    ) -> tuple[Attempt, Sent]:
+        """One try: opened, sent, and its account closed where it fails."""
+        spec = order.catalogue.models[name]
+        attempt = await self._open(order, spec, number, last=name not in route.models[:-1])
+        try:
+            return attempt, await send(attempt)
+        except BaseException as error:
+            self.close_failed(attempt, error)
+            if isinstance(error, Exception) and not isinstance(error, GatewayError):
+                raise UpstreamError(f"the call to {name} failed ({type(error).__name__})") from error
+            raise
+
     async def _open(self, order: Order, spec: ModelSpec, number: int, *, last: bool) -> Attempt:
         """Checks that the deployment can carry the chat, then reserves its worst case."""
         catalogue, caller, chat, call = order.catalogue, order.caller, order.chat, order.call
@@ -183,7 +189,7 @@ class ChatPath:
                 param=dropped[0],
             )
         tier = ready.extra.get("service_tier") if ready.extra else None
-        card, bound = self._card(spec, provider, tier if isinstance(tier, str) else ""), input_tokens_bound(ready)
+        card, bound = self._card(spec, provider, tier if isinstance(tier, str) else ""), order.bound
         most = worst_case(
             card,
             input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
@@ -231,15 +237,6 @@ class ChatPath:
         spec, chat = attempt.spec, attempt.chat
         return self.tokens.used(attempt.provider_type, spec, chat, said, told, attempt.input_estimate)
 
-    async def _send(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[Sent]]) -> Sent:
-        try:
-            return await send(attempt)
-        except BaseException as error:
-            self.close_failed(attempt, error)
-            if isinstance(error, Exception) and not isinstance(error, GatewayError):
-                raise UpstreamError(f"the call to {attempt.spec.name} failed ({type(error).__name__})") from error
-            raise
-
     def settle_lost(self, attempt: Attempt, usage: Usage, micros: int) -> None:
         """Charges an answer that came too late for a race: it was worked on all the same."""
         counted = usage if usage.basis != "none" else self.used(attempt, SILENCE, usage)
@@ -252,3 +249,11 @@ class ChatPath:
         usage = estimated(attempt.input_estimate, 0)
         cost = cost_llm(attempt.card, usage, seconds_micros=micros)
         self._accounts.fail(attempt.account, error, micros, usage, cost)
+
+
+def _reason(route: Plan, name: str, asked: str) -> str:
+    """Why the deployment was tried."""
+    for planned, reason in zip(route.models, route.reasons, strict=True):
+        if planned == name:
+            return reason
+    return f"{name}: fallback of {asked}"

@@ -12,7 +12,7 @@ from gateway.events.event import EventDraft
 from gateway.ledger.anomaly import Anomaly
 from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Usage
-from gateway.money import plain_usd, usd
+from gateway.money import UNITS_PER_USD, plain_usd, usd
 from gateway.registry.prompt_results import PromptResults
 from gateway.telemetry.metrics import Metrics
 
@@ -37,7 +37,7 @@ class CallObserver:
     def call_ended(
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
     ) -> None:
-        self._metrics.model_call(kind, model, provider, outcome, micros, float(usd(cost)), usage)
+        self._metrics.model_call(kind, model, provider, outcome, micros, cost / UNITS_PER_USD, usage)
 
     def noted(self, notes: Mapping[str, Any], outcome: str, micros: int, cost: int) -> None:
         if "prompt" in notes:

@@ -179,6 +179,8 @@ def test_flags_of_odd_usage_are_in_the_answer_and_the_ledger(house: House) -> No
     house.upstream.play(answer(openai_answer(usage=None)))
     found = house.ask("POST", "/v1/chat/completions", body, key=key)
     assert found.headers["x-gateway-usage-flags"] == "usage_missing"
+    house.upstream.play(answer(openai_answer(usage=USAGE)))
+    assert "x-gateway-usage-flags" not in house.ask("POST", "/v1/chat/completions", body, key=key).headers
 
 
 def test_alerts_are_events_and_webhooks_and_a_metric(tmp_path_factory: pytest.TempPathFactory) -> None:

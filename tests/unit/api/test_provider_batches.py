@@ -75,6 +75,9 @@ def test_a_batch_goes_by_openais_own(house: House, client: openai.OpenAI, provid
     assert ways["provider"]["full_price_usd"] * 10**6 == pytest.approx(2 * (7 * 2.5 + 4 * 1.25 + 3 * 10))
     saved = ways["provider"]["saved_usd"]
     assert float(saved) > 0
+    report = house.ask("GET", f"/savings?task_id={done.to_dict()['task_id']}").body
+    told_of = {row["method"]: row for row in report["methods"]}
+    assert (told_of["batch_discount"]["calls"], told_of["batch_discount"]["saved_usd"]) == (2, pytest.approx(saved))
     assert ways["provider"]["cost_usd"] + saved == pytest.approx(ways["provider"]["full_price_usd"])
     assert done.usage is not None
     assert (done.usage.input_tokens, done.usage.output_tokens, done.usage.total_tokens) == (22, 6, 28)

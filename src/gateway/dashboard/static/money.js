@@ -24,8 +24,9 @@ export async function money(view) {
 /** The month's forecast with its interval; why there is none where the history is too short. */
 function expected(month) {
   if (month.expected_usd === null) return `${month.history_days} days are too few to tell`;
-  if (month.low_usd === null) return usd(month.expected_usd);
-  return `${usd(month.expected_usd)} (${usd(month.low_usd)} to ${usd(month.high_usd)})`;
+  const about = (text) => `$${digits(Number(text))}`; // a forecast is no amount: its digits say nothing
+  if (month.low_usd === null) return about(month.expected_usd);
+  return `${about(month.expected_usd)} (${about(month.low_usd)} to ${about(month.high_usd)})`;
 }
 
 /** Columns of each day's cost, a colour for each model; of its calls, where nothing cost anything. */
