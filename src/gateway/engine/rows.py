@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from gateway.engine.definition import StepDefinition
+from gateway.engine.step_definition import StepDefinition
 from gateway.security.access import Caller
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
-from gateway.engine.definition import StepDefinition
+from gateway.engine.step_definition import StepDefinition
 from gateway.engine.rows import Doorbell, NewRun, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED
 from gateway.events.event import EventDraft
