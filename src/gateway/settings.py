@@ -75,7 +75,7 @@ class Settings:
             if environ.get(variable):
                 origins[name] = variable
                 return environ[variable]
-            origins[name] = "default"
+            origins[name] = f"default ({variable})"
             return default
 
         data_dir = Path(text("data_dir", "GATEWAY_DATA_DIR", ".gateway")).expanduser().absolute()
@@ -136,12 +136,13 @@ class Settings:
         return settings
 
     def describe(self) -> list[tuple[str, str, str]]:
-        """(name, value as it may be shown, origin) of each setting, secrets masked: for ``doctor``."""
+        """(name, value as it may be shown, origin) of each setting, secrets masked: for ``doctor``. The origin of
+        a default names the variable that changes it."""
         rows = []
         for item in fields(self):
             if item.name in ("environ", "origins"):
                 continue
-            value, origin = getattr(self, item.name), self.origins.get(item.name, "default")
+            value, origin = getattr(self, item.name), self.origins.get(item.name, "option")
             if item.name.endswith(("_key", "_secret")):
                 shown = "set" if value else "not set"
             elif item.name.endswith("_url") or item.name == "result_backend":

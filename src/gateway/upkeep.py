@@ -17,7 +17,7 @@ from gateway.ledger.cost_tracker import Ledger
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import load_catalogue
 from gateway.registry.model_registry import ModelRegistry
-from gateway.security.development_key import development_key
+from gateway.security.development_key import development_key, end_development_keys
 from gateway.settings import Settings
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.engine import Database
@@ -42,9 +42,12 @@ def prepare(settings: Settings) -> dict[str, Any]:
     _migrate(database)
     clock = SystemClock()
     identity = make_identity(settings, database, clock)
-    admin_key = identity.ensure_admin(settings.admin_key or None)
-    if settings.dev:
-        admin_key = settings.admin_key or development_key(identity)
+    end_development_keys(identity)
+    if settings.dev and not settings.admin_key:
+        admin_key: str | None = development_key(identity)
+    else:
+        made = identity.ensure_admin(settings.admin_key or None)
+        admin_key = settings.admin_key if settings.dev else made
     registry = ModelRegistry(SqlRegistryStore(database), SqlArtifactStore(database, clock), clock)
     catalogue = load_catalogue(settings.config_dir, settings.environ)
     own = [spec.name for spec in catalogue.models.values() if catalogue.provider(spec.provider).type == "local"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 from gateway.money import plain
 
 
@@ -36,7 +35,7 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
     if as_json:
         show(found)
         return
-    table = Table("id", "scope", "subject", "window", "limit", "spent", "reserved", box=None, header_style="bold")
+    table = listing_table("id", "scope", "subject", "window", "limit", "spent", "reserved")
     for item in found["budgets"]:
         amounts = [f"${plain(item[name])}" for name in ("limit_usd", "spent_usd", "reserved_usd")]
         table.add_row(item["id"], item["scope"], item["subject"], item["window"], *amounts)

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from gateway.errors import (
     BudgetExceeded,
@@ -33,6 +34,8 @@ from gateway.errors import (
 )
 from gateway.settings import settings_from_process
 
+#: Columns of what is no terminal.
+_WIDE = 200
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 Url = Annotated[str | None, typer.Option("--url", help="The service (GATEWAY_URL).", envvar="GATEWAY_URL")]
@@ -119,8 +122,18 @@ def show(value: Any, indent: int = 2) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where people read."""
-    return Console(highlight=False, soft_wrap=False, stderr=stderr)
+    """Where people read; what is piped to a file or another program is not cut to a terminal's width."""
+    piped = not (sys.stderr if stderr else sys.stdout).isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, soft_wrap=False, stderr=stderr, width=_WIDE if piped else None)
+
+
+def listing_table(first: str, *others: str) -> Table:
+    """A list for people, whose first column is never cut: it names the row in the next command."""
+    table = Table(box=None, header_style="bold")
+    table.add_column(first, no_wrap=True, overflow="fold")
+    for name in others:
+        table.add_column(name)
+    return table
 
 
 def _decoded(content: bytes) -> Any:

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gateway import upkeep
+from gateway.cli.client import console
 from gateway.errors import GatewayError
 from gateway.settings import Settings, settings_from_process
 
@@ -29,7 +29,7 @@ _PARTS = {
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-    dev: Annotated[bool, typer.Option("--dev", help="As a development start would see it.")] = True,
+    dev: Annotated[bool, typer.Option("--dev/--production", help="As which kind of start would see it.")] = True,
 ) -> None:
     """Check settings, configuration files, database and optional parts. Exit 1 if something needed is wrong."""
     settings = settings_from_process(dev=dev)
@@ -46,17 +46,17 @@ def doctor(
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
         raise typer.Exit(1 if failed else 0)
-    console = Console(highlight=False)
-    console.print(f"Python {platform.python_version()} on {platform.platform()}")
+    out = console()
+    out.print(f"Python {platform.python_version()} on {platform.platform()}")
     for name, (found, meaning) in parts.items():
         mark = f"[green]✓[/] {found}" if found else "[yellow]–[/] absent"
-        console.print(f"  {mark:<28} {name}: {meaning}")
+        out.print(f"  {mark:<28} {name}: {meaning}")
     for name, problem in checks:
-        console.print(f"  [red]✗[/] {name}: {problem}" if problem else f"  [green]✓[/] {name}")
+        out.print(f"  [red]✗[/] {name}: {problem}" if problem else f"  [green]✓[/] {name}")
     table = Table("setting", "value", "origin", box=None, header_style="bold")
     for name, value, origin in settings.describe():
         table.add_row(name, value, origin)
-    console.print(table)
+    out.print(table)
     raise typer.Exit(1 if failed else 0)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 
 
 def create(
@@ -47,7 +46,7 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
     if as_json:
         show(page)
         return
-    table = Table("id", "name", "ends in", "role", "models", "state", box=None, header_style="bold")
+    table = listing_table("id", "name", "ends in", "role", "models", "state")
     for item in page["keys"]:
         state = "revoked" if item["revoked_at"] else "in force"
         table.add_row(item["id"], item["name"], item["hint"], item["role"], " ".join(item["models"]), state)

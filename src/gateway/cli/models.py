@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 
 Name = Annotated[str, typer.Argument(help="The model.")]
 
@@ -18,7 +18,7 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
     if as_json:
         show(found)
         return
-    table = Table("name", "type", "provider", "state", "description", box=None, header_style="bold")
+    table = listing_table("name", "type", "provider", "state", "description")
     for item in found["models"]:
         table.add_row(item["name"], item["type"], item["provider"], _state(item), item["description"])
     console().print(table)

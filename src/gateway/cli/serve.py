@@ -13,6 +13,11 @@ from gateway.cli.options import ConfigDir, DataDir, Dev
 from gateway.cli.supervisor import RunningService, ServiceOptions, Supervisor
 from gateway.settings import Settings, settings_from_process
 
+_WHICH = {True: "admin key for this start", False: "admin key"}
+_KNOWN = (
+    "[dim]admin key: as the first start showed it. Lost? Start with --dev, then "
+    "`ai-gateway keys create NAME --role admin`[/]"
+)
 ALL_ROLES = ("api", "worker", "orchestrator")
 
 
@@ -54,7 +59,11 @@ def serve(
 def _greet(console: Console, settings: Settings, running: RunningService) -> None:
     console.print(f"[bold]AI gateway[/] on {running.url}   dashboard: [link]{running.url}/dashboard[/]")
     if running.admin_key:
-        console.print(f"admin key for this start, shown once: [bold]{running.admin_key}[/]")
+        console.print(f"{_WHICH[settings.dev]}, shown once: [bold]{running.admin_key}[/]")
+    elif settings.admin_key:
+        console.print("[dim]admin key: GATEWAY_ADMIN_KEY, where it was set at the first start[/]")
+    else:
+        console.print(_KNOWN)
     for note in running.notes:
         console.print(f"[dim]{note}[/]")
     console.print(f"[dim]data: {settings.data_dir}   configuration: {settings.config_dir}   Ctrl-C stops[/]")

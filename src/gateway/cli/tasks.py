@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 from gateway.money import plain
 
 Id = Annotated[str, typer.Argument(help="The task's id.")]
@@ -25,7 +24,7 @@ def listing(
     if as_json:
         show(page)
         return
-    table = Table("id", "type", "status", "attempts", "cost", "created", box=None, header_style="bold")
+    table = listing_table("id", "type", "status", "attempts", "cost", "created")
     for item in page["tasks"]:
         cells = [item["task_id"], item["task_type"], item["status"], str(item["attempts"]), f"${plain(item['cost'])}"]
         table.add_row(*cells, item["created_at"][:19])

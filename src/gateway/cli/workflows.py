@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from gateway.cli.client import Json, Key, Url, connect, console, segment, show
+from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
 from gateway.errors import ValidationFailed
@@ -25,7 +24,7 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
     if as_json:
         show(found)
         return
-    table = Table("id", "name", "steps", "inputs", "from", "version", box=None, header_style="bold")
+    table = listing_table("id", "name", "steps", "inputs", "from", "version")
     for item in found["workflows"]:
         steps = " → ".join(step["step_id"] for step in item["steps"])
         table.add_row(
@@ -83,7 +82,7 @@ def runs(
     if as_json:
         show(page)
         return
-    table = Table("id", "workflow", "status", "progress", "cost", "created", box=None, header_style="bold")
+    table = listing_table("id", "workflow", "status", "progress", "cost", "created")
     for item in page["runs"]:
         facts = [f"{float(item['progress']):.0%}", f"${plain(item['cost'])}", item["created_at"][:19]]
         table.add_row(item["run_id"], item["workflow_id"], item["status"], *facts)

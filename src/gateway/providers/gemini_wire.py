@@ -152,11 +152,14 @@ class StreamDecoder:
         self._calls: dict[int, int] = {}
 
     def decode(self, raw: dict[str, Any]) -> list[Delta]:
-        """The pieces in one chunk. ``UpstreamError`` for one that is not of this shape."""
+        """The pieces in one chunk. One that is not of this shape raises what Python does, and leaves nothing
+        behind; ``UpstreamError`` for the end of an answer that is none."""
+        calls = dict(self._calls)
         try:
             return self._decode(raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UpstreamError(_SHAPE, reached=True) from error
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._calls = calls
+            raise
 
     def _decode(self, raw: dict[str, Any]) -> list[Delta]:
         self._id = self._id or _text(raw, "responseId")
@@ -170,8 +173,9 @@ class StreamDecoder:
             deltas.append(self._delta(finish="content_filter", raw_finish=blocked))
         usage = raw.get("usageMetadata")
         if isinstance(usage, dict):
-            self._counts |= usage
-            deltas.append(self._delta(usage=decode_usage(self._counts)))
+            counts = self._counts | usage
+            deltas.append(self._delta(usage=decode_usage(counts)))
+            self._counts = counts
         return deltas
 
     def _candidate(self, candidate: dict[str, Any], choice: int) -> list[Delta]:

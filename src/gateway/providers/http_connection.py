@@ -27,6 +27,9 @@ _FULL = 256 * 1024
 #: Seconds and bytes that the end of an answer nobody reads on may take, before its connection is given up.
 _LINGER = (1.0, 64 * 1024)
 
+#: What helps against an answer that takes long.
+_PATIENCE = "ask for less (max_tokens), stream the answer, or give the provider's row longer timeouts"
+
 _FREE, _HEAD, _BODY, _DONE, _LINGERS, _CLOSED = range(6)
 
 
@@ -147,11 +150,11 @@ class Connection(asyncio.Protocol):
             if now - self._seen > _LINGER[0]:
                 self.abort()
         elif state == _HEAD and now >= self._answer_by:
-            self._fail(UpstreamTimeout("the provider did not answer in time", reached=True))
+            self._fail(UpstreamTimeout("the provider did not answer in time", mend=_PATIENCE, reached=True))
         elif state == _BODY and now - self._seen > self._idle and not self._paused:
             self._fail(UpstreamTimeout("the provider fell silent in the middle of its answer", reached=True))
         elif state in (_HEAD, _BODY) and now >= self._end_by:
-            self._fail(UpstreamTimeout("the provider took longer than a call may in all", reached=True))
+            self._fail(UpstreamTimeout("the provider took longer than a call may in all", mend=_PATIENCE, reached=True))
 
     # -- of asyncio -------------------------------------------------------------------------------
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 #: A single event longer than this is no event of ours.
 _LONGEST = 4 * 1024 * 1024
 _MARK = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"[\r\n]")
+_LF, _CR = b"\n\r"
 
 
 class SseEvent(Struct, frozen=True):
@@ -17,29 +21,29 @@ class SseEvent(Struct, frozen=True):
 
 
 class SseDecoder:
-    """``feed`` bytes, get the events that are complete."""
+    """``feed`` bytes, get the events that are complete. Lines end with LF, CR or both."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._searched = 0
         self._name = ""
         self._data: list[bytes] = []
         self._size = 0
         self._started = False
+        #: The last line ended with CR: an LF that comes next is of the same end.
+        self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that this chunk completes. ``ValueError`` for an endless one."""
         self._buffer += chunk
-        if not self._started and len(self._buffer) >= 3:
-            self._started = True
-            if self._buffer.startswith(_MARK):
-                del self._buffer[:3]
+        if not self._started:
+            self._start()
         events: list[SseEvent] = []
         while (line := self._line()) is not None:
             event = self._take(line)
             if event is not None:
                 events.append(event)
-        if len(self._buffer) + self._size > _LONGEST:
-            raise ValueError("an event longer than any of ours")
+        self._check(len(self._buffer))
         return events
 
     def begins(self, chunk: bytes) -> bool:
@@ -47,6 +51,10 @@ class SseDecoder:
         encoding is looked for any more."""
         if self._buffer or self._data or self._name or (not self._started and chunk.startswith(_MARK)):
             return False
+        if self._after_cr:
+            if chunk.startswith(b"\n"):
+                return False
+            self._after_cr = False
         self._started = True
         return True
 
@@ -56,13 +64,34 @@ class SseDecoder:
         event = self._take(b"")
         return [*events, event] if event is not None else events
 
+    def _start(self) -> None:
+        """Takes the mark of the encoding away, once it is sure whether there is one."""
+        head = bytes(self._buffer[:3])
+        if head == _MARK:
+            del self._buffer[:3]
+        self._started = len(head) == 3 or not _MARK.startswith(head)
+
     def _line(self) -> bytes | None:
-        found = self._buffer.find(b"\n")
-        if found < 0:
+        if self._after_cr and self._buffer:
+            self._after_cr = False
+            if self._buffer[0] == _LF:
+                del self._buffer[:1]
+        found = _LINE_END.search(self._buffer, self._searched)
+        if found is None:
+            self._searched = len(self._buffer)  # an unfinished line is not searched again
             return None
-        line = bytes(self._buffer[:found])
-        del self._buffer[: found + 1]
-        return line[:-1] if line.endswith(b"\r") else line
+        at = found.start()
+        self._check(at)
+        self._after_cr = self._buffer[at] == _CR
+        line = bytes(self._buffer[:at])
+        del self._buffer[: at + 1]
+        self._searched = 0
+        return line
+
+    def _check(self, length: int) -> None:
+        """Whether a line of this length is too much for its event."""
+        if length + self._size > _LONGEST:
+            raise ValueError("an event longer than any of ours")
 
     def _take(self, line: bytes) -> SseEvent | None:
         if not line:

@@ -36,6 +36,8 @@ class LimitState(Struct, frozen=True):
     limit_tokens: int | None = None
     remaining_tokens: int | None = None
     reset_tokens: float | None = None
+    #: Time and tokens of the take that this is the state after; for ``settle``.
+    taken: list[float | int] | None = None
 
 
 @dataclass(slots=True)
@@ -95,24 +97,22 @@ class Limits:
             if most_tokens is not None and log.tokens + tokens > most_tokens:
                 wait = _until_free(log, log.tokens + tokens - most_tokens, now) if tokens <= most_tokens else None
                 raise _refusal("tokens", most_tokens, log.tokens, tokens, model, wait)
-            log.takes.append([now, tokens])
+            taken: list[float | int] = [now, tokens]
+            log.takes.append(taken)
             log.tokens += tokens
-            return _state(log, most_requests, most_tokens, now)
+            return _state(log, most_requests, most_tokens, now, taken)
 
-    def settle(self, caller: Caller, reserved_tokens: int, actual_tokens: int) -> LimitState:
-        """Puts what was truly used in the place of what was taken, if its minute still runs."""
-        most_requests, most_tokens = self._limits(caller)
-        if most_requests is None and most_tokens is None:
-            return LimitState()
+    def settle(self, caller: Caller, state: LimitState, actual_tokens: int) -> None:
+        """Puts what was truly used in the place of what was taken (``state`` is what ``take`` gave), if its
+        minute still runs."""
+        taken = state.taken
+        if taken is None:
+            return
         with self._lock:
-            now = self._clock.monotonic()
-            log = self._log(caller, now)
-            for take in reversed(log.takes):
-                if take[1] == max(reserved_tokens, 0):
-                    log.tokens += max(actual_tokens, 0) - int(take[1])
-                    take[1] = max(actual_tokens, 0)
-                    break
-            return _state(log, most_requests, most_tokens, now)
+            log = self._log(caller, now := self._clock.monotonic())
+            if taken[0] > now - WINDOW_SECONDS:
+                log.tokens += max(actual_tokens, 0) - int(taken[1])
+                taken[1] = max(actual_tokens, 0)
 
     def state(self, caller: Caller) -> LimitState:
         """What the caller has left, taking nothing."""
@@ -164,7 +164,13 @@ class Limits:
                 del self._logs[name]
 
 
-def _state(log: _Log, most_requests: int | None, most_tokens: int | None, now: float) -> LimitState:
+def _state(
+    log: _Log,
+    most_requests: int | None,
+    most_tokens: int | None,
+    now: float,
+    taken: list[float | int] | None = None,
+) -> LimitState:
     reset = round(max(float(log.takes[-1][0]) + WINDOW_SECONDS - now, 0.0), 3) if log.takes else 0.0
     return LimitState(
         limit_requests=most_requests,
@@ -173,6 +179,7 @@ def _state(log: _Log, most_requests: int | None, most_tokens: int | None, now: f
         limit_tokens=most_tokens,
         remaining_tokens=None if most_tokens is None else max(most_tokens - log.tokens, 0),
         reset_tokens=None if most_tokens is None else reset,
+        taken=taken,
     )
 
 

@@ -34,7 +34,6 @@ from gateway.serving.chat_order import (
     Order,
     Streamed,
     answer_meta,
-    asked,
     begin,
     estimate,
     tokens_saved,
@@ -168,7 +167,7 @@ class ChatService:
             outcome="completed" if refusal is None else refusal.code,
             upstream_model=reply.model or None,
         )
-        self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+        self._limits.settle(order.caller, order.limits, usage.total_tokens)
         if refusal is not None:
             raise refusal
         meta = answer_meta(order, found)
@@ -215,7 +214,7 @@ class ChatService:
             self._health.left(attempt.spec.name)
             if outcome in BROKEN:
                 self._health.failed(attempt.spec.name)
-            self._limits.settle(order.caller, attempt.input_estimate + asked(attempt), usage.total_tokens)
+            self._limits.settle(order.caller, order.limits, usage.total_tokens)
 
         return ChatStream(
             found.sent.pieces,
@@ -277,7 +276,7 @@ class ChatService:
         try:
             ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
         except GatewayError as error:
-            self._limits.settle(caller, estimate(order.chat) + (chat.max_tokens or 0), 0)
+            self._limits.settle(caller, order.limits, 0)
             refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
@@ -319,7 +318,7 @@ class ChatService:
         meta = await replayed(
             self._accounts, order.caller, order.call, order.catalogue, order.spec, kept, order.notes, order.limits
         )
-        self._limits.settle(order.caller, estimate(order.chat) + (order.chat.max_tokens or 0), 0)
+        self._limits.settle(order.caller, order.limits, 0)
         guards = guards_line(order.notes) if order.guard is not None else ""
         return msgspec.structs.replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 

@@ -120,10 +120,6 @@ def tokens_saved(order: Order) -> int | None:
     return None if note is None else int(note["saved"])
 
 
-def asked(attempt: Attempt) -> int:
-    return attempt.chat.max_tokens or 0
-
-
 def estimated(input_tokens: int, characters: int) -> Usage:
     return Usage(input_tokens=input_tokens, output_tokens=(characters + 3) // 4, basis="estimated")
 

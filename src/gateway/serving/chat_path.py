@@ -119,6 +119,8 @@ class ChatPath:
             refused = (caller, call, "llm", spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
+        if spec.route is None and not spec.fallbacks and self._health.is_healthy(spec.name):
+            return Plan((spec.name,), (f"{spec.name}: asked for",))  # as ``plan`` says it of one that has no other
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
 
     def _ask(

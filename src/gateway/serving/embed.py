@@ -84,13 +84,13 @@ class EmbedService:
         state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
         notes: dict[str, Any] = {"config": catalogue.epoch}
         if spec.guards:
-            request = await self._guarded(caller, spec, request, call, notes)
+            request = await self._guarded(caller, spec, request, call, notes, state)
         ttl = spec.cache_seconds if call.cache_seconds is None else call.cache_seconds
         if not ttl:
             return await self._sent(catalogue, spec, caller, request, call, notes, state)
         ticket = await self._cache.join(vectors_key(caller, request, catalogue.epoch), min(ttl, LONGEST))
         if isinstance(ticket, Kept) and isinstance(ticket.value, Embeddings):
-            self._limits.settle(caller, bound // 4, 0)
+            self._limits.settle(caller, state, 0)
             meta = await replayed(self._accounts, caller, call, catalogue, spec, ticket, notes, state)
             guards = guards_line(notes) if spec.guards else ""
             return EmbedAnswer(ticket.value, msgspec.structs.replace(meta, guards=guards))
@@ -165,7 +165,7 @@ class EmbedService:
             upstream_model=embeddings.model or None,
         )
         if state is not None:
-            self._limits.settle(caller, bound // 4, usage.total_tokens)
+            self._limits.settle(caller, state, usage.total_tokens)
         meta = AnswerMeta(
             request_id=call.request_id,
             model=spec.name,
@@ -184,13 +184,19 @@ class EmbedService:
         return EmbedAnswer(msgspec.structs.replace(embeddings, usage=usage), meta)
 
     async def _guarded(
-        self, caller: Caller, spec: ModelSpec, request: EmbedRequest, call: CallContext, notes: dict[str, Any]
+        self,
+        caller: Caller,
+        spec: ModelSpec,
+        request: EmbedRequest,
+        call: CallContext,
+        notes: dict[str, Any],
+        state: LimitState,
     ) -> EmbedRequest:
         """The request as the model's guards let it pass; a refusal is recorded."""
         try:
             return await self._rails.guard_inputs(spec, request, notes)
         except GatewayError as error:
-            self._limits.settle(caller, _bound(request) // 4, 0)
+            self._limits.settle(caller, state, 0)
             refused = (caller, call, "llm", spec.name, error.code, notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise

@@ -95,7 +95,7 @@ class ModerateService:
             usage=usage,
             upstream_model=moderation.model or None,
         )
-        self._limits.settle(caller, bound // 4, usage.total_tokens)
+        self._limits.settle(caller, state, usage.total_tokens)
         meta = AnswerMeta(
             request_id=call.request_id,
             model=spec.name,

@@ -15,7 +15,7 @@ from gateway.security.scrub import scrub_text
 #: The request that the current task serves; set by the doors.
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("gateway_request_id", default="")
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class JsonFormatter(logging.Formatter):

@@ -14,7 +14,8 @@ from fixtures.upstream import answer, openai_answer
 from gateway.api.doors import PUBLIC, Doors
 from gateway.security.access import PERMISSIONS, ROLES
 
-HOT = {("POST", "/v1/chat/completions"): "llm:execute", ("POST", "/v1/messages"): "llm:execute"}
+_HOT = ("chat/completions", "responses", "messages", "messages/count_tokens", "embeddings")
+HOT = {**{("POST", f"/v1/{door}"): "llm:execute" for door in _HOT}, ("GET", "/v1/models"): "models:read"}
 SECRET = "sk-proj-THISISASECRETTHATMUSTNOTCOMEBACK"
 NASTY: dict[str, bytes] = {
     "empty": b"",
@@ -156,6 +157,18 @@ def test_what_is_not_built_says_so(house: House) -> None:
     assert found.status == 501
     assert "not built" in found.body["error"]["message"]
     assert house.ask("POST", "/runs/x/retry", {}).status == 501
+
+
+def test_the_first_page_lists_every_door(house: House) -> None:
+    listed = house.ask("GET", "/").body["endpoints"]
+    served = {path for _, path in {**house.permissions, **HOT} if "{" not in path and not path.startswith("/dashboard")}
+    unbuilt = {"/", "/v1/completions"}
+    assert {
+        path for path in served - unbuilt if not any(path == it or path.startswith(f"{it}/") for it in listed)
+    } == set()
+    for path in listed:
+        if path != "/ws":
+            assert house.ask("PATCH", path, {}).status == 405, path
 
 
 def test_a_route_without_a_permission_cannot_be_registered(house: House) -> None:

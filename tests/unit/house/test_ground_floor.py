@@ -29,7 +29,7 @@ def test_every_setting_has_an_origin_and_no_secret_is_shown() -> None:
     shown = {name: (value, origin) for name, value, origin in settings.describe()}
     assert shown["port"] == ("9000", "AI_GATEWAY_PORT")
     assert shown["host"] == ("10.0.0.1", "option")
-    assert shown["log_format"] == ("json", "default")
+    assert shown["log_format"] == ("json", "default (GATEWAY_LOG_FORMAT)")
     assert shown["openai_api_key"][0] == "set"
     assert "hunter2" not in str(shown)
     assert settings.cost_alert_threshold == Decimal("99.50")

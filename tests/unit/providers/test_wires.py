@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fixtures.upstream import anthropic_answer, anthropic_events, openai_answer, openai_chunks
 from gateway.errors import NotSupported, UpstreamError
@@ -26,7 +23,6 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers import anthropic_wire, openai_wire
-from gateway.providers.sse import SseDecoder, SseEvent
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TALK = Chat(
@@ -254,30 +250,3 @@ def test_tools_of_an_anthropic_stream_are_numbered_by_themselves() -> None:
         if delta.tool_index is not None:
             arguments[delta.tool_index] += delta.arguments
     assert arguments == {0: '{"x":1}', 1: "{}"}
-
-
-STREAM = '\ufeffevent: a\ndata: {"x":\ndata: 1}\n\n: a comment\nid: 7\r\ndata:é\r\n\r\ndata: last'.encode()
-
-
-def decode(chunks: list[bytes]) -> list[SseEvent]:
-    decoder = SseDecoder()
-    return [event for chunk in chunks for event in decoder.feed(chunk)] + decoder.end()
-
-
-@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
-def test_any_cutting_of_a_stream_gives_the_same_events(cuts: list[int]) -> None:
-    places = [0, *sorted(cuts), len(STREAM)]
-    chunks = [STREAM[start:end] for start, end in pairwise(places)]
-    assert decode(chunks) == [
-        SseEvent("a", b'{"x":\n1}'),
-        SseEvent("message", "é".encode()),
-        SseEvent("message", b"last"),
-    ]
-
-
-def test_an_endless_event_is_refused() -> None:
-    decoder = SseDecoder()
-    for _ in range(40):
-        decoder.feed(b"data: " + b"x" * 100_000 + b"\n")
-    with pytest.raises(ValueError, match="longer"):
-        decoder.feed(b"data: " + b"x" * 400_000 + b"\n")

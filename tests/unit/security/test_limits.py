@@ -41,10 +41,11 @@ def test_tokens_a_minute_are_settled_by_what_was_used() -> None:
     clock = ManualClock()
     limits = Limits(clock)
     me = caller(tokens_per_minute=100)
-    limits.take(me, model="m", tokens=80)
+    taken = limits.take(me, model="m", tokens=80)
     with pytest.raises(RateLimited):
         limits.take(me, model="m", tokens=30)
-    assert limits.settle(me, 80, 20).remaining_tokens == 80
+    limits.settle(me, taken, 20)
+    assert limits.state(me).remaining_tokens == 80
     limits.take(me, model="m", tokens=30)
     with pytest.raises(RateLimited) as caught:
         limits.take(me, model="m", tokens=101)

@@ -30,9 +30,11 @@ async def home(request: Request, services: Services) -> Response:
             "docs": "/openapi.json",
             "dashboard": "/dashboard",
             "endpoints": [
-                "/tasks", "/workflows", "/runs", "/execute/llm", "/execute/ml", "/models", "/prompts", "/usage",
-                "/budgets", "/keys", "/audit", "/webhooks", "/stats", "/metrics", "/ws",
-                "/v1/chat/completions", "/v1/messages", "/v1/models",
+                "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings",
+                "/v1/moderations", "/v1/files", "/v1/batches", "/v1/models",
+                "/execute/llm", "/execute/ml", "/tasks", "/task-types", "/workflows", "/runs", "/ws", "/webhooks",
+                "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/budgets", "/keys", "/tokens", "/me",
+                "/audit", "/stats", "/metrics", "/healthz", "/readyz",
             ],
         }
     )  # fmt: skip
