@@ -158,7 +158,9 @@ class _Reader:
 
     def _refuse(self, why: str) -> None:
         raise DefinitionInvalid(
-            f"{self._place}: {why}", mend="such as: input.amount > 1000 and step.check.risk_level != 'low'", param=self._place
+            f"{self._place}: {why}",
+            mend="such as: input.amount > 1000 and step.check.risk_level != 'low'",
+            param=self._place,
         )
 
 
@@ -210,7 +212,9 @@ def _compared(node: Node, left: Any, right: Any) -> bool:
         if isinstance(right, dict):
             return isinstance(left, str) and left in right
         if not isinstance(right, list):
-            raise ValidationFailed(f"{_shown(node.parts[1])} is {_kind(right)}: 'in' looks in a list, an object or a text")
+            raise ValidationFailed(
+                f"{_shown(node.parts[1])} is {_kind(right)}: 'in' looks in a list, an object or a text"
+            )
         return any(_same(left, item) for item in right)
     if not (_number(left) and _number(right)) and not (isinstance(left, str) and isinstance(right, str)):
         raise ValidationFailed(
@@ -240,7 +244,14 @@ def _leading_zero(text: str) -> bool:
 def _kind(value: Any) -> str:
     if value is None:
         return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
     return kinds.get(type(value), "something else")
 
 

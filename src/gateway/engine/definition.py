@@ -33,7 +33,7 @@ _GIVEN = {
 _GATHERED = ("result", "results", "errors", "count")
 
 
-class WorkflowDefinition(Struct, frozen=True):
+class WorkflowDefinition(Struct, frozen=True, omit_defaults=True):
     """A checked definition. ``inputs`` are the fields of the run's input that it refers to; ``output`` says
     how the result of a run is made of what its steps gave (``None``: by step id)."""
 
@@ -167,16 +167,14 @@ class _Linker:
             extra = step.when is not None or step.for_each is not None or step.task_type in (APPROVAL, SIGNAL, WORKFLOW)
             wrong = extra or step.approval is not None or bool(handles) or step.compensate is not None
             require(not wrong, path, "a step that undoes another is plain work: no when, for_each, approval, …")
-        return msgspec.structs.replace(
-            step, dependencies=tuple(dependencies), handles=tuple(handles), undoes=undoes
-        )
+        return msgspec.structs.replace(step, dependencies=tuple(dependencies), handles=tuple(handles), undoes=undoes)
 
     @staticmethod
     def _references(step: StepDefinition, path: str) -> Iterator[tuple[str, Reference]]:
         yield from references(step.input_mapping, f"{path}.input_mapping")
         if step.when is not None:
-            for reference in condition_references(parse_condition(step.when, f"{path}.when")):
-                yield f"{path}.when", reference
+            for asked in condition_references(parse_condition(step.when, f"{path}.when")):
+                yield f"{path}.when", asked
         if step.for_each is not None:
             place = f"{path}.for_each"
             for where, reference in references(step.for_each.over, place):

@@ -11,7 +11,7 @@ APPROVAL, SIGNAL, WORKFLOW = "approval", "signal", "workflow"
 CONTROL = (APPROVAL, SIGNAL, WORKFLOW)
 
 
-class RetryPolicy(Struct, frozen=True):
+class RetryPolicy(Struct, frozen=True, omit_defaults=True):
     """How a step is tried again: ``backoff`` seconds, doubled each time up to ``max_backoff``, with jitter.
     ``on`` names error codes beside those that are retryable by themselves, ``not_on`` those that are final."""
 
@@ -22,7 +22,7 @@ class RetryPolicy(Struct, frozen=True):
     max_backoff: float = 3600.0
 
 
-class ForEach(Struct, frozen=True):
+class ForEach(Struct, frozen=True, omit_defaults=True):
     """The step is done for each item of the list ``over`` (a reference, or a list of mapping values), at most
     ``concurrency`` at once. ``fail``: the first item that fails ends it; ``continue``: the others go on, and
     it fails where more than ``max_errors`` items did (``None``: however many)."""
@@ -33,7 +33,7 @@ class ForEach(Struct, frozen=True):
     max_errors: int | None = None
 
 
-class Approval(Struct, frozen=True):
+class Approval(Struct, frozen=True, omit_defaults=True):
     """A person has to agree: one of these roles or principals (none named: whoever may approve runs), not the
     run's owner where ``not_owner``. ``expires`` in seconds; then it counts as ``on_expiry`` says."""
 
@@ -45,7 +45,7 @@ class Approval(Struct, frozen=True):
     on_expiry: str = "fail"
 
 
-class SignalWait(Struct, frozen=True):
+class SignalWait(Struct, frozen=True, omit_defaults=True):
     """The step waits for a signal of that name, ``timeout`` seconds at most."""
 
     name: str
@@ -53,7 +53,7 @@ class SignalWait(Struct, frozen=True):
     on_timeout: str = "fail"
 
 
-class Limit(Struct, frozen=True):
+class Limit(Struct, frozen=True, omit_defaults=True):
     """At most ``concurrency`` steps with this key run at once, and at most ``rate`` begin each ``per`` seconds.
     ``key`` is ``model``, ``provider``, ``tenant``, ``owner``, ``workflow``, or a text of one's own."""
 
@@ -63,7 +63,7 @@ class Limit(Struct, frozen=True):
     per: float = 60.0
 
 
-class StepDefinition(Struct, frozen=True):
+class StepDefinition(Struct, frozen=True, omit_defaults=True):
     """One step; ``dependencies`` holds the named ones and those that references imply."""
 
     step_id: str

@@ -26,7 +26,12 @@ from gateway.models.selection import read_selection
 MOST_ITEMS_AT_ONCE = 1000
 _YEAR = 366 * 86_400.0
 #: Designed and not built: refused by name, never ignored.
-_LATER = frozenset({"budget"})
+_LATER = frozenset(
+    {"budget", "cache", "limits", WORKFLOW, APPROVAL, SIGNAL, "for_each", "when", "join", "on_failure"}
+) | {
+    "compensate",
+    "soft_timeout",
+}
 _FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
@@ -138,7 +143,9 @@ def _input_mapping(raw: Mapping[str, Any], path: str, task_type: str, spec: Task
     mapping = raw.get("input_mapping", {})
     require(isinstance(mapping, dict), f"{path}.input_mapping", "an object of field: reference")
     if spec is None:
-        require(task_type == WORKFLOW or not mapping, f"{path}.input_mapping", f"a step of kind {task_type} reads nothing")
+        require(
+            task_type == WORKFLOW or not mapping, f"{path}.input_mapping", f"a step of kind {task_type} reads nothing"
+        )
         return dict(mapping)
     for key in mapping:
         require(
@@ -158,11 +165,11 @@ def _output_mapping(raw: Mapping[str, Any], path: str, task_type: str, spec: Tas
         f"{path}.output_mapping",
         "an object of published name: produced name",
     )
-    for produced in published.values() if spec is not None else ():
+    for produced in published.values():
         require(
-            produced in (*spec.outputs, "result"),
+            spec is None or produced in (*spec.outputs, "result"),
             f"{path}.output_mapping",
-            f"{task_type} produces no {produced!r}; it produces: {', '.join(spec.outputs)}",
+            f"{task_type} produces no {produced!r}; it produces: {', '.join(spec.outputs if spec else ())}",
         )
     return dict(published)
 
@@ -189,7 +196,9 @@ def _for_each(raw: Any, path: str) -> ForEach | None:
         return None
     if isinstance(raw, str):
         return ForEach(raw)
-    require(isinstance(raw, dict), path, "a reference to a list, or an object with in, concurrency, on_error, max_errors")
+    require(
+        isinstance(raw, dict), path, "a reference to a list, or an object with in, concurrency, on_error, max_errors"
+    )
     refuse_unknown(raw, frozenset({"in", "concurrency", "on_error", "max_errors"}), path)
     over = raw.get("in")
     literal = isinstance(over, dict) and over.keys() == {"value"}
@@ -199,7 +208,9 @@ def _for_each(raw: Any, path: str) -> ForEach | None:
     on_error = one_of(raw.get("on_error", "fail"), f"{path}.on_error", ("fail", "continue"))
     most = raw.get("max_errors")
     require(most is None or on_error == "continue", f"{path}.max_errors", "counts only with on_error: continue")
-    return ForEach(over, concurrency, on_error, None if most is None else whole_at(most, f"{path}.max_errors", 0, 10**6))
+    return ForEach(
+        over, concurrency, on_error, None if most is None else whole_at(most, f"{path}.max_errors", 0, 10**6)
+    )
 
 
 def _on_failure(raw: Any, path: str) -> tuple[str, ...] | None:
@@ -258,7 +269,11 @@ def _limit(raw: Any, path: str) -> Limit:
     require(isinstance(raw, dict), path, "an object with key, and concurrency or rate")
     refuse_unknown(raw, frozenset(Limit.__struct_fields__), path)
     key, concurrency, rate = raw.get("key"), raw.get("concurrency"), raw.get("rate")
-    require(isinstance(key, str) and 0 < len(key) <= 100, f"{path}.key", "model, provider, tenant, owner, workflow or a name")
+    require(
+        isinstance(key, str) and 0 < len(key) <= 100,
+        f"{path}.key",
+        "model, provider, tenant, owner, workflow or a name",
+    )
     require(concurrency is not None or rate is not None, path, "concurrency, or rate, or both")
     return Limit(
         str(key),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow, StepRow
@@ -138,6 +138,8 @@ class SqlRunReader:
         digest = given.hash()
         table = definition
         with self._database.begin() as connection:
+            if source == "config" and (same := _unchanged(connection, given)) is not None:
+                return same
             added = connection.execute(
                 insert_into(connection, table)
                 .values(
@@ -185,6 +187,19 @@ class SqlRunReader:
             rows = connection.execute(select(definition).order_by(definition.c.created_at))
             newest = {row.workflow_id: row for row in rows}
         return [_definition_of(newest[name]) for name in sorted(newest)]
+
+
+def _unchanged(connection: Connection, given: WorkflowDefinition) -> KeptDefinition | None:
+    """What the file said last, where it says the same now: compared by what is said, since a newer version of
+    the gateway may write (and so name) it otherwise."""
+    row = connection.execute(
+        select(definition)
+        .where(definition.c.workflow_id == given.workflow_id, definition.c.source == "config")
+        .order_by(definition.c.created_at.desc())
+        .limit(1)
+    ).one_or_none()
+    kept = None if row is None else _definition_of(row)
+    return kept if kept is not None and kept.definition == given else None
 
 
 def _definition_of(row: Row[Any]) -> KeptDefinition:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, case, func, insert, select, update
 
-from gateway.engine.step_definition import StepDefinition
 from gateway.engine.rows import Doorbell, NewRun, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED
+from gateway.engine.step_definition import StepDefinition
 from gateway.events.event import EventDraft
 from gateway.security.access import Caller
 from gateway.store.codec import from_json, to_json, to_json_or_none

@@ -14,10 +14,11 @@ import msgspec
 from gateway.clock import SECOND, Clock
 from gateway.engine.advance import cancel_run
 from gateway.engine.claim import dispatch
-from gateway.engine.definition import RetryPolicy, StepDefinition, WorkflowDefinition, parse_definition
+from gateway.engine.definition import WorkflowDefinition, parse_definition
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import NewRun, NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RunState
+from gateway.engine.step_definition import RetryPolicy, StepDefinition
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import Conflict, NotFound, ValidationFailed
 from gateway.events.event import EVENT_TYPES, Event

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from gateway.engine.definition import check_model_config, timeout_seconds
+from gateway.engine.checks import seconds_at
+from gateway.engine.step_fields import check_model_config
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, ValidationFailed
 from gateway.governance.validators import check_llm_parameters, refuse_unknown, text_field
@@ -107,7 +108,7 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
     if len(msgspec.json.encode(metadata)) > _LARGEST_METADATA:
         raise ValidationFailed(f"metadata: at most {_LARGEST_METADATA} bytes of JSON", param="metadata")
     try:
-        timeout = timeout_seconds(raw.get("timeout"), "timeout")
+        timeout = seconds_at(raw.get("timeout"), "timeout")
     except DefinitionInvalid as error:
         raise ValidationFailed(error.message, mend=error.mend, param="timeout") from None
     return {
