@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.engine_suite import EngineSuite
+from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
@@ -28,6 +29,10 @@ class TestLedgerOnPostgres(LedgerSuite):
 
 class TestEngineOnPostgres(EngineSuite):
     """Runs, steps, events, webhooks."""
+
+
+class TestFlowOnPostgres(FlowSuite):
+    """What follows from the end of a step."""
 
 
 class TestPromptsOnPostgres(PromptSuite):

@@ -26,6 +26,20 @@ class NewRun(Struct, frozen=True):
     webhook_url: str | None = None
     deadline: int | None = None
     config_epoch: str = ""
+    #: How the run's result is made (``WorkflowDefinition.output``).
+    output_mapping: dict[str, Any] | None = None
+    #: Before this moment nothing of it begins.
+    not_before: int = 0
+    #: Where it comes from: ``{"run_id": …, "how": "retry"}`` and the like.
+    origin: dict[str, Any] | None = None
+
+
+class Reused(Struct, frozen=True):
+    """What an earlier run's step gave, taken over instead of doing the step again."""
+
+    task_id: str
+    output: dict[str, Any]
+    published: dict[str, Any]
 
 
 class NewStep(Struct, frozen=True):
@@ -34,6 +48,16 @@ class NewStep(Struct, frozen=True):
     task_id: str
     spec: StepDefinition
     queue: str
+    reused: Reused | None = None
+
+
+class NewItem(Struct, frozen=True):
+    """One item of a list that a step is done for."""
+
+    task_id: str
+    index: int
+    value: Any
+    ready: bool
 
 
 class RunRow(Struct, frozen=True):
@@ -60,6 +84,9 @@ class RunRow(Struct, frozen=True):
     created_at: int
     started_at: int | None
     completed_at: int | None
+    output_mapping: dict[str, Any] | None = None
+    not_before: int = 0
+    origin: dict[str, Any] | None = None
 
 
 class StepRow(Struct, frozen=True):
@@ -90,6 +117,30 @@ class StepRow(Struct, frozen=True):
     created_at: int
     started_at: int | None
     completed_at: int | None
+    #: ``step``; ``item`` of the step ``parent``; ``undo``: it runs only where the run ends badly.
+    role: str = "step"
+    parent: str | None = None
+    item_index: int | None = None
+    item: Any = None
+    #: More is to be asked than that its dependencies have completed.
+    gated: bool = False
+    #: When a step that is parked has waited long enough.
+    wake_at: int | None = None
+    #: What a person said to it.
+    decision: dict[str, Any] | None = None
+    #: How the result came to be: taken over from where, made with which versions.
+    record: dict[str, Any] | None = None
+
+
+class Tally(Struct, frozen=True):
+    """The steps of a run in numbers (items are counted in their steps)."""
+
+    total: int
+    open: int
+    cancelled: int
+    progress: float
+    undo_waiting: int
+    undo_busy: int
 
 
 class Doorbell(Struct, frozen=True):

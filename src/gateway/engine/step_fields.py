@@ -26,12 +26,7 @@ from gateway.models.selection import read_selection
 MOST_ITEMS_AT_ONCE = 1000
 _YEAR = 366 * 86_400.0
 #: Designed and not built: refused by name, never ignored.
-_LATER = frozenset(
-    {"budget", "cache", "limits", WORKFLOW, APPROVAL, SIGNAL, "for_each", "when", "join", "on_failure"}
-) | {
-    "compensate",
-    "soft_timeout",
-}
+_LATER = frozenset({"budget", "cache", "limits", WORKFLOW})
 _FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}

@@ -12,7 +12,7 @@ from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow, StepRow
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
-from gateway.store.run_store import run_of, step_of
+from gateway.store.row_shapes import run_of, step_of
 from gateway.store.tables import definition, edge, entry, run, step
 
 
@@ -38,7 +38,9 @@ class SqlRunReader:
             row = connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
             if row is None:
                 return None
-            steps = connection.execute(select(step).where(step.c.run_id == run_id).order_by(step.c.position))
+            steps = connection.execute(
+                select(step).where(step.c.run_id == run_id, step.c.role != "item").order_by(step.c.position)
+            )
             return run_of(row), [step_of(item) for item in steps]
 
     def task(self, task_id: str) -> tuple[RunRow, StepRow] | None:

@@ -6,22 +6,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from gateway.engine.rows import Doorbell, NewRun, RunRow, StepRow
-from gateway.engine.states import RUN_ENDED
-from gateway.engine.step_definition import StepDefinition
+from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
+from gateway.engine.states import RUN_ENDED, RUN_LIVE
 from gateway.events.event import EventDraft
-from gateway.security.access import Caller
-from gateway.store.codec import from_json, to_json, to_json_or_none
+from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.engine import Database
 from gateway.store.event_store import insert_events
+from gateway.store.flow_store import FlowQueries
+from gateway.store.row_shapes import run_of, step_of
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_store import insert_deliveries
-
-_LIVE = ("pending", "running")
-_UNSTARTED = ("waiting", "ready", "queued")
 
 
 class SqlEngineStore:
@@ -42,7 +38,7 @@ class SqlEngineStore:
             yield SqlEngineTx(connection, self._webhook_url)
 
 
-class SqlEngineTx:
+class SqlEngineTx(FlowQueries):
     """One transaction; see ``engine.ports.EngineTx``."""
 
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
@@ -69,6 +65,9 @@ class SqlEngineTx:
                 deadline=new.deadline,
                 config_epoch=new.config_epoch,
                 created_at=now,
+                output_mapping=to_json_or_none(new.output_mapping),
+                not_before=new.not_before,
+                origin=to_json_or_none(new.origin),
             )
         )
         edges = [
@@ -76,25 +75,9 @@ class SqlEngineTx:
             for item in new.steps
             for name in item.spec.dependencies
         ]
-        self.connection.execute(
-            insert(step),
-            [
-                {
-                    "task_id": item.task_id,
-                    "run_id": new.run_id,
-                    "step_id": item.spec.step_id,
-                    "position": position,
-                    "task_type": item.spec.task_type,
-                    "spec": to_json(item.spec),
-                    "queue": item.queue,
-                    "priority": new.priority,
-                    "state": "waiting" if item.spec.dependencies else "ready",
-                    "waiting_on": len(item.spec.dependencies),
-                    "created_at": now,
-                }
-                for position, item in enumerate(new.steps)
-            ],
-        )
+        done = {item.spec.step_id for item in new.steps if item.reused is not None}
+        rows = [_step_values(new, item, position, done, now) for position, item in enumerate(new.steps)]
+        self.connection.execute(insert(step), rows)
         if edges:
             self.connection.execute(insert(edge), edges)
 
@@ -117,7 +100,7 @@ class SqlEngineTx:
         error: dict[str, Any] | None = None,
     ) -> None:
         values: dict[str, Any] = {"status": status}
-        if status != "pending":
+        if status not in ("pending", "paused"):
             values["started_at"] = func.coalesce(run.c.started_at, now)
         if status in RUN_ENDED:
             values |= {"completed_at": now, "output": to_json_or_none(output), "error": to_json_or_none(error)}
@@ -125,16 +108,8 @@ class SqlEngineTx:
             values["progress"] = progress
         self.connection.execute(update(run).where(run.c.run_id == run_id).values(values))
 
-    def request_cancel(self, run_id: str) -> None:
-        self.connection.execute(update(run).where(run.c.run_id == run_id).values(cancel_requested=True))
-
-    def cancel_requested(self, run_id: str) -> bool:
-        query = select(run.c.cancel_requested, run.c.status).where(run.c.run_id == run_id)
-        row = self.connection.execute(query).one_or_none()
-        return row is None or bool(row.cancel_requested) or row.status not in _LIVE
-
     def overdue_runs(self, now: int, limit: int) -> list[str]:
-        query = select(run.c.run_id).where(run.c.status.in_(_LIVE), run.c.deadline < now).limit(limit)
+        query = select(run.c.run_id).where(run.c.status.in_(RUN_LIVE), run.c.deadline < now).limit(limit)
         return list(self.connection.scalars(query))
 
     # -- steps ------------------------------------------------------------------------------------
@@ -144,7 +119,7 @@ class SqlEngineTx:
         return None if row is None else step_of(row)
 
     def steps(self, run_id: str) -> list[StepRow]:
-        query = select(step).where(step.c.run_id == run_id).order_by(step.c.position)
+        query = select(step).where(step.c.run_id == run_id, step.c.role.in_(("step", "undo"))).order_by(step.c.position)
         return [step_of(row) for row in self.connection.execute(query)]
 
     def claim_ready(self, now: int, lease_until: int, limit: int, run_id: str | None = None) -> list[Doorbell]:
@@ -204,6 +179,7 @@ class SqlEngineTx:
         output: dict[str, Any] | None = None,
         published: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
+        record: dict[str, Any] | None = None,
     ) -> bool:
         values: dict[str, Any] = {
             "state": state,
@@ -212,12 +188,22 @@ class SqlEngineTx:
             "output": to_json_or_none(output),
             "published": to_json_or_none(published),
             "error": to_json_or_none(error),
+            "record": to_json_or_none(record),
         }
         if state == "completed":
             values["progress"] = 1.0
         return self._moved(task_id, token, ("running",), values)
 
-    def give_back(self, task_id: str, token: int, not_before: int, *, lost: bool, error: dict[str, Any] | None) -> bool:
+    def give_back(
+        self,
+        task_id: str,
+        token: int,
+        not_before: int,
+        *,
+        lost: bool,
+        error: dict[str, Any] | None,
+        waits: bool = False,
+    ) -> bool:
         values: dict[str, Any] = {
             "state": "ready",
             "token": step.c.token + 1,
@@ -225,38 +211,13 @@ class SqlEngineTx:
             "not_before": not_before,
             "worker": None,
         }
+        if waits:
+            values["attempts"] = step.c.attempts - 1
         if lost:
             values["lost"] = step.c.lost + 1
         if error is not None:
             values["error"] = to_json(error)
         return self._moved(task_id, token, ("queued", "running"), values)
-
-    def fail_lost(self, task_id: str, token: int, now: int, error: dict[str, Any]) -> bool:
-        state = "cancelled" if error.get("code") == "cancelled" else "failed"
-        values = {"state": state, "completed_at": now, "lease_until": None, "error": to_json(error)}
-        return self._moved(task_id, token, ("queued", "running"), {**values, "token": step.c.token + 1})
-
-    def release_dependents(self, run_id: str, step_id: str) -> int:
-        waiting = select(edge.c.step_id).where(edge.c.run_id == run_id, edge.c.depends_on == step_id)
-        freed = self.connection.execute(
-            update(step)
-            .where(step.c.run_id == run_id, step.c.step_id.in_(waiting), step.c.state == "waiting")
-            .values(
-                waiting_on=step.c.waiting_on - 1,
-                state=case((step.c.waiting_on <= 1, "ready"), else_="waiting"),
-            )
-            .returning(step.c.state)
-        )
-        return sum(state == "ready" for state in freed.scalars())
-
-    def end_unstarted(self, run_id: str, state: str, now: int) -> list[str]:
-        ended = self.connection.execute(
-            update(step)
-            .where(step.c.run_id == run_id, step.c.state.in_(_UNSTARTED))
-            .values(state=state, completed_at=now, lease_until=None, token=step.c.token + 1)
-            .returning(step.c.task_id)
-        )
-        return list(ended.scalars())
 
     def expired_leases(self, now: int, limit: int) -> list[StepRow]:
         query = select(step).where(step.c.state.in_(("queued", "running")), step.c.lease_until < now).limit(limit)
@@ -281,19 +242,38 @@ class SqlEngineTx:
         return done.first() is not None
 
 
-def run_of(row: Row[Any]) -> RunRow:
-    """A row of the table ``run``."""
-    values = dict(row._mapping)
-    for name in ("input", "output", "error", "metadata"):
-        values[name] = from_json(values[name])
-    values["caller"] = msgspec.json.decode(values["caller"], type=Caller)
-    return RunRow(**values)
-
-
-def step_of(row: Row[Any]) -> StepRow:
-    """A row of the table ``step``."""
-    values = dict(row._mapping)
-    for name in ("input", "output", "published", "error"):
-        values[name] = from_json(values[name])
-    values["spec"] = msgspec.json.decode(values["spec"], type=StepDefinition)
-    return StepRow(**values)
+def _step_values(new: NewRun, item: NewStep, position: int, done: set[str], now: int) -> dict[str, Any]:
+    """The row of a new step; those before it that are ``done`` are not waited for."""
+    waiting_on = sum(name not in done for name in item.spec.dependencies)
+    free = not waiting_on and not item.spec.gated
+    values: dict[str, Any] = {
+        "task_id": item.task_id,
+        "run_id": new.run_id,
+        "step_id": item.spec.step_id,
+        "position": position,
+        "task_type": item.spec.task_type,
+        "spec": to_json(item.spec),
+        "queue": item.queue,
+        "priority": new.priority,
+        "state": "ready" if free else "waiting",
+        "waiting_on": waiting_on,
+        "not_before": new.not_before,
+        "created_at": now,
+        "role": "step" if item.spec.undoes is None else "undo",
+        "gated": item.spec.gated,
+        "progress": 0.0,
+        "completed_at": None,
+        "output": None,
+        "published": None,
+        "record": None,
+    }
+    if item.reused is not None:
+        values |= {
+            "state": "completed",
+            "progress": 1.0,
+            "completed_at": now,
+            "output": to_json(item.reused.output),
+            "published": to_json(item.reused.published),
+            "record": to_json({"reused": item.reused.task_id}),
+        }
+    return values

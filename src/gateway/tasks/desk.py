@@ -14,6 +14,7 @@ import msgspec
 from gateway.clock import SECOND, Clock
 from gateway.engine.advance import cancel_run
 from gateway.engine.claim import dispatch
+from gateway.engine.control import begin
 from gateway.engine.definition import WorkflowDefinition, parse_definition
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import NewRun, NewStep, RunRow, StepRow
@@ -326,7 +327,7 @@ class Desk:
     def _begin(self, run: NewRun, steps: tuple[NewStep, ...]) -> None:
         now = self._clock.now()
         with self._store.begin() as tx:
-            tx.insert_run(_with_steps(run, steps), now)
+            begin(tx, _with_steps(run, steps), now)
             doorbells = dispatch(tx, now, run_id=run.run_id)
         self._executor.ring(doorbells)
 

@@ -18,10 +18,12 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.engine import advance, claim
-from gateway.engine.mapping import StepOutput, resolve
+from gateway.engine.gates import kept_error, source_of
+from gateway.engine.mapping import Item, resolve
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
+from gateway.engine.waiting import StepWaits
 from gateway.errors import GatewayError, StepCancelled, StepFailed, StepTimeout, Unavailable, ValidationFailed
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
@@ -90,6 +92,9 @@ class StepRunner:
             end = lambda tx, now: advance.complete(tx, step, output, now)  # noqa: E731
         except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
             end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
+        except StepWaits as pause:
+            seconds = pause.seconds
+            end = lambda tx, now: advance.wait(tx, step, seconds, now)  # noqa: E731
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
             problem, retryable = _problem(error)
             if not isinstance(error, GatewayError):
@@ -159,24 +164,22 @@ class StepRunner:
 
     def _input(self, run: RunRow, step: StepRow) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """What the step reads, and the outputs of all it comes after, nearest last."""
-        with self._store.read() as tx:
-            steps = {item.step_id: item for item in tx.steps(run.run_id)}
         if run.kind == "task":
             return run.input, {}
+        with self._store.read() as tx:
+            steps = {item.step_id: item for item in tx.steps(run.run_id)}
         before: dict[str, None] = {}
-        _ancestors(step.step_id, steps, before)
-        outputs = {
-            name: StepOutput(steps[name].output or {}, steps[name].published or {})
-            for name in before
-            if steps[name].state == "completed"
-        }
-        data = resolve(step.spec.input_mapping, run.input, outputs)
+        _ancestors(step.spec.step_id, steps, before)
+        source = source_of(run, [steps[name] for name in before])
+        item = Item(step.item, step.item_index or 0) if step.role == "item" else None
+        data = resolve(step.spec.input_mapping, run.input, source.steps, item)
         for name in self._task_types[step.task_type].required:
             if data.get(name) is None:
                 raise ValidationFailed(f"the input {name!r} of step {step.step_id!r} is missing", param=name)
         with self._store.begin() as tx:
             tx.save_input(step.task_id, step.token, data)
-        return data, {name: outputs[name].output for name in before if name in outputs}
+        done = (name for name in before if steps[name].state == "completed")
+        return data, {name: steps[name].output or {} for name in done}
 
     def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool]) -> None:
         deadline = time.monotonic() + _FINISH_SECONDS
@@ -209,14 +212,7 @@ def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None
 def _problem(error: Exception) -> tuple[dict[str, Any], bool]:
     """The error as the step keeps it, and whether another attempt may mend it."""
     if isinstance(error, GatewayError):
-        kept: dict[str, Any] = {"code": error.code, "message": error.message, "mend": error.mend}
-        if error.param is not None:
-            kept["param"] = error.param
-        if error.retry_after is not None:
-            kept["retry_after"] = error.retry_after
-        if error.details:
-            kept["details"] = error.details
-        return kept, error.retryable
+        return kept_error(error), error.retryable
     return {
         "code": "step_failed",
         "message": f"the step raised {type(error).__name__}",

@@ -49,4 +49,5 @@ class ContextFactory:
             batch=self.batch,
             report=pulse.report,
             is_cancelled=pulse.is_cancelled,
+            is_overdue=pulse.is_overdue,
         )
