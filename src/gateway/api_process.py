@@ -28,6 +28,7 @@ from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
+from gateway.tasks.run_control import RunControl
 from gateway.telemetry import logs
 
 
@@ -100,6 +101,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         embed=serving.embed,
         predict=serving.predict,
         desk=desk,
+        control=RunControl(desk.maker, reader, core.audit),
         registry=core.registry,
         prompts=core.prompts,
         learner=core.learner,

@@ -31,6 +31,7 @@ from gateway.store.response_store import SqlResponseStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
+from gateway.tasks.run_control import RunControl
 from gateway.telemetry.metrics import Metrics
 
 
@@ -50,6 +51,7 @@ class Services:
     embed: EmbedService
     predict: PredictService
     desk: Desk
+    control: RunControl
     registry: ModelRegistry
     prompts: PromptService
     learner: Learner

@@ -22,6 +22,7 @@ from gateway.engine.step_definition import (
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, UnknownTaskType, ValidationFailed
 from gateway.models.selection import read_selection
+from gateway.security.access import roles_with
 
 MOST_ITEMS_AT_ONCE = 1000
 _YEAR = 366 * 86_400.0
@@ -227,9 +228,12 @@ def _approval(raw: Mapping[str, Any], path: str) -> Approval | None:
     message, apart = given.get("message", ""), given.get("not_owner", False)
     require(isinstance(message, str) and len(message) <= 2000, f"{path}.message", "a text of at most 2000 characters")
     require(isinstance(apart, bool), f"{path}.not_owner", "true or false")
+    roles, able = texts_at(given.get("roles", []), f"{path}.roles", "roles"), roles_with("runs:approve")
+    for role in roles:
+        require(role in able, f"{path}.roles", f"roles that may approve: {', '.join(able)}")
     return Approval(
         message,
-        texts_at(given.get("roles", []), f"{path}.roles", "roles"),
+        roles,
         texts_at(given.get("principals", []), f"{path}.principals", "principals"),
         apart,
         seconds_at(given.get("expires"), f"{path}.expires", _YEAR),

@@ -52,6 +52,15 @@ class SqlRunReader:
             row = connection.execute(select(run).where(run.c.run_id == found.run_id)).one()
             return run_of(row), step_of(found)
 
+    def waiting_for_people(self, limit: int) -> list[tuple[RunRow, StepRow]]:
+        """Steps that wait for an approval, longest first."""
+        query = select(step).where(step.c.state == "parked").order_by(step.c.started_at).limit(limit)
+        with self._database.read() as connection:
+            found = [item for row in connection.execute(query) if (item := step_of(row)).spec.signal is None]
+            rows = connection.execute(select(run).where(run.c.run_id.in_({item.run_id for item in found})))
+            by_id = {row.run_id: run_of(row) for row in rows}
+        return [(by_id[item.run_id], item) for item in found]
+
     def runs(
         self, owner: str | None, *, kind: str | None, status: str | None, workflow_id: str | None, before: str | None,
         limit: int,
