@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "setup-llm": ("setup_llm", "setup_llm", "Install the weights of the embedded language model."),
     "config": ("config", "make_app", "Check the configuration files."),
     "workflows": ("workflows", "make_app", "Run and watch workflows."),
+    "runs": ("runs", "make_app", "Pause, approve, signal and repeat runs."),
     "tasks": ("tasks", "make_app", "Watch and cancel tasks."),
     "models": ("models", "make_app", "Models, versions, promotion and rollback."),
     "route": ("route", "make_app", "Which deployment answers for a model, and why."),
