@@ -168,6 +168,12 @@ def make_core(settings: Settings) -> Core:
         strict=settings.journal_sync == "strict",
     )
     calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+
+    def catch_up() -> None:
+        """What calls have cost is in the ledger, those of dead processes of this machine included."""
+        calls.flush()
+        store.recover()
+
     audit = make_audit(settings, database, clock, catch_up=calls.flush)
     ledger = Ledger(
         SqlLedgerStore(database),
@@ -192,7 +198,7 @@ def make_core(settings: Settings) -> Core:
         events=events,
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
-        kept=KeptStores.over(database, clock),
+        kept=KeptStores.over(database, clock, catch_up),
         limits=Limits(clock),
         health=health,
         learner=Learner(SqlLearningStore(database), health, clock),
@@ -278,9 +284,7 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(
-        core.engine, executor, (core.recover_calls, core.ledger.sweep, core.kept.sweep), deliverer, core.clock
-    )
+    return Orchestrator(core.engine, executor, (core.recover_calls, core.kept.sweep), deliverer, core.clock)
 
 
 # -- processes ------------------------------------------------------------------------------------

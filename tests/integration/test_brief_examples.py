@@ -69,7 +69,7 @@ def test_a_task_for_the_local_model_completes(gateway: GatewayProcess) -> None:
         "model_config": {"name": "smollm2"},
         "input_data": {"prompt": "What is a bond?"},
     }
-    status, _, body = gateway.request("POST", "/tasks", given, headers={"Prefer": "wait=60"})
+    status, _, body = gateway.request("POST", "/tasks", given, headers={"Prefer": "wait=30"})
     assert status in (200, 202), body
     task = gateway.wait_for(f"/tasks/{body['task_id']}", lambda task: task["status"] in ENDED)
     assert task["status"] == "completed", task

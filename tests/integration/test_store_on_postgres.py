@@ -12,6 +12,8 @@ from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
 from fixtures.prompt_suite import PromptSuite
+from fixtures.recovery_suite import RecoverySuite
+from fixtures.shares_suite import SharesSuite
 from gateway.store.engine import Database
 
 
@@ -25,6 +27,14 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 class TestLedgerOnPostgres(LedgerSuite):
     """Money."""
+
+
+class TestSharesOnPostgres(SharesSuite):
+    """Budgets between processes."""
+
+
+class TestRecoveryOnPostgres(RecoverySuite):
+    """Journals of the dead, and a database that is away."""
 
 
 class TestEngineOnPostgres(EngineSuite):

@@ -162,9 +162,7 @@ async def authenticate(services: Services, headers: Mapping[str, str]) -> Caller
 
 def _look_up(services: Services, headers: Mapping[str, str]) -> Caller:
     """Asks the database who it is, and, after it, which budgets there are: a new key comes with its own."""
-    caller = services.identity.authenticate(headers)
-    services.calls.look()
-    return caller
+    return services.identity.authenticate(headers, services.calls.look)
 
 
 async def admit(services: Services, caller: Caller, permission: str, method: str, path: str, request_id: str) -> None:

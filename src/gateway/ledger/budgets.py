@@ -176,6 +176,31 @@ def crossed(budget: Budget, alerted: tuple[str, ...]) -> tuple[BudgetAlert, ...]
     )
 
 
+class Spending:
+    """A budget as calls are charged to it one after the other, and which of its alerts this window has given."""
+
+    __slots__ = ("alerted", "budget")
+
+    def __init__(self, budget: Budget, alerted: tuple[str, ...]) -> None:
+        self.budget = budget
+        self.alerted = alerted
+
+    def unreserve(self, amount: int) -> None:
+        """Takes ``amount`` out of what is reserved."""
+        self.budget = replace(self.budget, reserved=self.budget.reserved - amount)
+
+    def spend(self, cost: int, now: int) -> tuple[BudgetAlert, ...]:
+        """Adds ``cost`` to what was spent in the window that runs ``now``; the alerts that this calls for."""
+        rolled = self.budget.as_of(now)
+        if rolled is not self.budget:
+            self.alerted = ()
+        self.budget = replace(rolled, spent=max(rolled.spent + cost, 0))
+        alerts = crossed(self.budget, self.alerted)
+        if alerts:
+            self.alerted += tuple(alert.share for alert in alerts)
+        return alerts
+
+
 class BudgetService:
     """Sets, shows and ends budgets for those who may."""
 

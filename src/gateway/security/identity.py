@@ -114,16 +114,17 @@ class Identity:
 
     # -- who calls --------------------------------------------------------------------------------
 
-    def authenticate(self, headers: Mapping[str, str]) -> Caller:
-        """The caller of a request, by its headers (names in lower case).
+    def authenticate(self, headers: Mapping[str, str], after: Callable[[], object] = list) -> Caller:
+        """The caller of a request, by its headers (names in lower case). ``after`` is called when a key was
+        looked up, before it is remembered.
 
         ``Authorization: Bearer`` (a key or a token) or ``x-api-key``; the first wins where both come.
         ``NotAuthenticated`` is the same for a key that never was, is revoked or has expired.
         """
         credential = _credential(headers)
         if self._tokens is not None and credential.startswith("eyJ") and credential.count(".") == 2:
-            return self._caller_of_token(credential)
-        _, record = self._remembered.look_up(hash_key(credential), self._keys.by_hash)
+            return self._caller_of_token(credential, after)
+        _, record = self._remembered.look_up(hash_key(credential), self._keys.by_hash, after)
         if record is None or not record.usable(self._clock.now()):
             raise NotAuthenticated(
                 "no valid credential came with the request",
@@ -279,7 +280,7 @@ class Identity:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _caller_of_token(self, token: str) -> Caller:
+    def _caller_of_token(self, token: str, after: Callable[[], object]) -> Caller:
         if self._tokens is None:
             raise refused("no tokens are taken here")
         claims = self._tokens.claims(token)
@@ -287,7 +288,7 @@ class Identity:
         if key_id is None:
             caller = _caller_of_claims(claims)
         else:
-            fresh, record = self._remembered.look_up(f"id:{key_id}", lambda _: self._keys.get(str(key_id)))
+            fresh, record = self._remembered.look_up(f"id:{key_id}", lambda _: self._keys.get(str(key_id)), after)
             if record is None or not record.usable(self._clock.now()):
                 raise refused("the key it was minted from is not in force")
             caller, until = _caller_of_key(record), min(until, fresh)

@@ -5,7 +5,6 @@ Nothing here waits for the database but ``open`` where this process's share of a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
@@ -91,7 +90,7 @@ class Accounts:
             config_epoch=catalogue.epoch,
         )
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
-            await asyncio.to_thread(self._calls.grow, charge, worst_case)
+            await self._calls.make_room(charge, worst_case)
         if self._calls.strict:
             try:
                 await self._calls.synced()

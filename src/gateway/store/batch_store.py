@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -55,9 +55,10 @@ class KeptBatch(Struct, frozen=True):
 class SqlBatchStore:
     """Keeps batches by tenant: nobody finds another's."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, catch_up: Callable[[], object] = lambda: None) -> None:
         self._database = database
         self._clock = clock
+        self._catch_up = catch_up
 
     def insert(self, new: KeptBatch) -> KeptBatch:
         """The batch as it is kept: one of that id that is there already stays as it is."""
@@ -134,6 +135,7 @@ class SqlBatchStore:
 
     def charged(self, cause: str) -> bool:
         """Whether an earlier run of a line was charged; see ``store.charges``."""
+        self._catch_up()
         with self._database.read() as connection:
             return was_charged(connection, cause)
 

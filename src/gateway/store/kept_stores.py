@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.clock import Clock
@@ -22,13 +23,13 @@ class KeptStores:
     idempotency: SqlIdempotencyStore
 
     @classmethod
-    def over(cls, database: Database, clock: Clock) -> KeptStores:
-        """All of them in one database."""
+    def over(cls, database: Database, clock: Clock, catch_up: Callable[[], object] = lambda: None) -> KeptStores:
+        """All of them in one database. ``catch_up`` brings into the ledger what calls have cost."""
         return cls(
             SqlResponseStore(database, clock),
             SqlFileStore(database, clock),
-            SqlBatchStore(database, clock),
-            SqlIdempotencyStore(database, clock),
+            SqlBatchStore(database, clock, catch_up),
+            SqlIdempotencyStore(database, clock, catch_up),
         )
 
     def sweep(self) -> int:

@@ -27,7 +27,7 @@ from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_line", "budget", "budget_lease", "counter",
-    "definition", "edge", "entry", "event", "file", "file_part", "hold", "hold_budget", "idempotency",
+    "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
     "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
     "prompt_result", "response", "run", "signal", "step",
     "webhook_delivery", "webhook_subscription",
@@ -208,30 +208,6 @@ idempotency = Table(
 
 # -- ledger ---------------------------------------------------------------------------------------
 
-hold = Table(
-    "hold",
-    metadata,
-    Column("hold_id", Text, primary_key=True),
-    Column("cause", Text, nullable=False, unique=True),  # one hold for one cause, whoever asks twice
-    Column("state", Text, nullable=False),  # held settled released unresolved
-    Column("amount", BigInteger, nullable=False),
-    Column("principal", Text, nullable=False),
-    Column("request", Text, nullable=False),  # what was to be called, JSON
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
-    Column("completed_at", BigInteger),
-    Index("hold_by_state", "state", "expires_at"),
-)
-
-hold_budget = Table(
-    "hold_budget",
-    metadata,
-    Column("hold_id", Text, ForeignKey("hold.hold_id"), primary_key=True),
-    Column("budget_id", Text, ForeignKey("budget.budget_id"), primary_key=True),
-    Column("window_start", BigInteger, nullable=False),
-    Column("amount", BigInteger, nullable=False),
-)
-
 entry = Table(
     "entry",
     metadata,
@@ -308,7 +284,7 @@ budget_lease = Table(
     Column("holder", Text, primary_key=True),  # the journal of the process, see store/journal_file.py
     Column("budget_id", Text, ForeignKey("budget.budget_id"), primary_key=True),
     Column("amount", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),  # below 0: since when its holder is thought to be gone
     CheckConstraint("amount >= 0", name="budget_lease_not_negative"),
 )
 

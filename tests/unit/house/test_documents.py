@@ -16,7 +16,7 @@ import yaml
 from gateway import __version__
 from gateway.engine.definition import parse_definition
 from gateway.engine.states import RUN_MOVES, STATUS_OF_STEP, STEP_MOVES
-from gateway.ledger.journal import TRANSITIONS
+from gateway.ledger.intents import TRANSITIONS
 from gateway.registry.loader import load_catalogue
 from gateway.settings import Settings
 from gateway.store.batch_store import MOVES as BATCH_MOVES

@@ -53,11 +53,16 @@ async def readyz(_request: Request, services: Services) -> Response:
         parts["database"] = "ok"
     except GatewayError as error:
         parts["database"] = error.message
+    try:
+        await asyncio.to_thread(services.calls.check)
+        parts["journal"] = "ok"
+    except GatewayError as error:
+        parts["journal"] = error.message
     problem, epoch = services.catalogue.last_error, services.catalogue.current.epoch
     parts["configuration"] = (
         "ok" if problem is None else f"the last edit is refused: {problem.message}; {epoch} stays in force"
     )
-    ready = parts["database"] == "ok"
+    ready = parts["database"] == parts["journal"] == "ok"
     return json_response({"status": "ready" if ready else "not ready", "parts": parts}, 200 if ready else 503)
 
 
