@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.clock import SECOND
+from gateway.engine.limits import admit
 from gateway.engine.ports import EngineTx
 from gateway.engine.rows import Doorbell, RunRow, StepRow
 from gateway.engine.states import check_run_move
@@ -26,7 +27,11 @@ class Started(Struct, frozen=True):
 
 def dispatch(tx: EngineTx, now: int, *, limit: int = 100, run_id: str | None = None) -> list[Doorbell]:
     """Takes ready steps for ringing; ring after the commit."""
-    return tx.claim_ready(now, now + QUEUE_LEASE, limit, run_id)
+    doorbells, limited = tx.claim_ready(now, now + QUEUE_LEASE, limit, run_id)
+    if limited:
+        admitted = admit(tx, tx.limited_ready(now, limit, run_id), now)
+        doorbells += tx.hand_out(admitted, now + QUEUE_LEASE)
+    return doorbells
 
 
 def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Started | None:

@@ -20,7 +20,8 @@ from gateway.engine.gates import (
     reason_to_skip,
     source_of,
 )
-from gateway.engine.mapping import Source, value_of
+from gateway.engine.mapping import Source, resolve, value_of
+from gateway.engine.nested import child_of
 from gateway.engine.ports import EngineTx
 from gateway.engine.rows import NewItem, RunRow, StepRow, Tally
 from gateway.engine.run_end import tell_run_end
@@ -125,6 +126,8 @@ class Flow:
             self._park(step, spec.approval.expires, "task_waiting", waits_for="approval", message=spec.approval.message)
         elif spec.signal is not None:
             self._await_signal(step)
+        elif spec.workflow is not None:
+            self._begin_child(step, source)
         elif spec.for_each is not None:
             self._fan_out(step, list_of(step, source))
         else:
@@ -213,6 +216,27 @@ class Flow:
         self.tx.insert_items(step, one, items, self.now)
         if not items:
             self._gather(step.task_id)
+
+    def _begin_child(self, step: StepRow, source: Source) -> None:
+        """The step is a run of another workflow, in the version that was pinned when this run began."""
+        workflow_id = step.spec.workflow or ""
+        version = (self.run.pins or {}).get(workflow_id, "")
+        definition = self.tx.definition(version)
+        if definition is None:
+            raise ValidationFailed(f"the workflow {workflow_id!r} has no such version any more", param=step.step_id)
+        data = resolve(step.spec.input_mapping, self.run.input, source.steps)
+        child = child_of(self.run, step, definition, version, data)
+        record = {"run": child.run_id, "definition": version}
+        if not self.tx.move(step, "gathering", self.now, input=data, started_at=self.now, record=record):
+            return
+        self._begin_run()
+        self.tell("task_started", step, attempt=1, run=child.run_id)
+        self.tx.insert_run(child, self.now)
+        begun = self.tx.run(child.run_id)
+        if begun is not None:
+            flow = Flow(self.tx, begun, self.now)
+            flow.open_due()
+            flow.close()
 
     def _item_over(self, item: StepRow, error: dict[str, Any] | None = None) -> None:
         parent = self.tx.step(item.parent or "")

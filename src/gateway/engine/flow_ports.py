@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from gateway.engine.rows import NewItem, StepRow, Tally
+from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.rows import Candidate, Doorbell, KeyedLimit, Limiter, NewItem, RunRow, StepRow, Tally
 from gateway.engine.step_definition import StepDefinition
 
 
@@ -92,4 +93,34 @@ class FlowTx(Protocol):
 
     def overslept(self, now: int, limit: int) -> list[StepRow]:
         """Parked steps that have waited long enough."""
+        ...
+
+    def insert_limits(self, limits: Sequence[tuple[str, KeyedLimit]]) -> None:
+        """Limits of steps, by task id."""
+        ...
+
+    def limited_ready(self, now: int, limit: int, run_id: str | None = None) -> list[Candidate]:
+        """Ready steps with limits that are due, most urgent first."""
+        ...
+
+    def lock_limiters(self, keys: Sequence[str]) -> dict[str, Limiter]:
+        """How the keys stand; those that somebody else has locked are left out."""
+        ...
+
+    def save_limiters(self, standing: Mapping[str, Limiter]) -> None: ...
+
+    def hand_out(self, task_ids: Sequence[str], lease_until: int) -> list[Doorbell]:
+        """ready → queued, token + 1."""
+        ...
+
+    def definition(self, version: str) -> WorkflowDefinition | None:
+        """The workflow definition of that hash."""
+        ...
+
+    def children_ended(self, limit: int) -> list[tuple[str, RunRow]]:
+        """Steps (task ids) that wait for a run which has ended, with that run."""
+        ...
+
+    def children_unwanted(self, limit: int) -> list[str]:
+        """Runs that go on although the step they are done for has ended, or is to end."""
         ...

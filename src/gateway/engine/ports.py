@@ -33,8 +33,12 @@ class EngineTx(FlowTx, Protocol):
         """All steps of a run, in the order of the definition; without the items of those that have some."""
         ...
 
-    def claim_ready(self, now: int, lease_until: int, limit: int, run_id: str | None = None) -> list[Doorbell]:
-        """Hands out ready steps that are due, most urgent first: state queued, token + 1."""
+    def claim_ready(
+        self, now: int, lease_until: int, limit: int, run_id: str | None = None
+    ) -> tuple[list[Doorbell], bool]:
+        """Hands out ready steps that are due, most urgent first: state queued, token + 1. With a ``run_id`` those
+        of that run and of the runs its steps began. Those with limits are not handed out; whether there may be
+        some."""
         ...
 
     def start_step(self, task_id: str, token: int, worker: str, now: int, lease_until: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.engine.advance import cancel_run, lost
+from gateway.engine.children import tell_ends
 from gateway.engine.claim import dispatch
 from gateway.engine.control import oversleep
 from gateway.engine.ports import EngineStore, Executor
@@ -41,6 +42,7 @@ def sweep(store: EngineStore, executor: Executor, now: int, *, limit: int = 200)
     for step in overslept:
         with store.begin() as tx:
             timed_out += oversleep(tx, step, now)
+    recovered += tell_ends(store, executor, now, limit=limit)
     with store.begin() as tx:
         doorbells = dispatch(tx, now, limit=limit)
     executor.ring(doorbells)

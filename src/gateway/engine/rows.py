@@ -32,6 +32,20 @@ class NewRun(Struct, frozen=True):
     not_before: int = 0
     #: Where it comes from: ``{"run_id": …, "how": "retry"}`` and the like.
     origin: dict[str, Any] | None = None
+    #: The run and the step that this run is done for.
+    parent_run: str | None = None
+    parent_task: str | None = None
+    #: The versions (hashes) of the workflows that steps of it run, and steps of those, by workflow id.
+    pins: dict[str, str] | None = None
+
+
+class KeyedLimit(Struct, frozen=True):
+    """A limit with its key made out, such as ``model:gpt-4``; ``per`` in microseconds."""
+
+    key: str
+    concurrency: int | None
+    rate: int | None
+    per: int
 
 
 class Reused(Struct, frozen=True):
@@ -49,6 +63,7 @@ class NewStep(Struct, frozen=True):
     spec: StepDefinition
     queue: str
     reused: Reused | None = None
+    limits: tuple[KeyedLimit, ...] = ()
 
 
 class NewItem(Struct, frozen=True):
@@ -87,6 +102,9 @@ class RunRow(Struct, frozen=True):
     output_mapping: dict[str, Any] | None = None
     not_before: int = 0
     origin: dict[str, Any] | None = None
+    parent_run: str | None = None
+    parent_task: str | None = None
+    pins: dict[str, str] | None = None
 
 
 class StepRow(Struct, frozen=True):
@@ -130,6 +148,21 @@ class StepRow(Struct, frozen=True):
     decision: dict[str, Any] | None = None
     #: How the result came to be: taken over from where, made with which versions.
     record: dict[str, Any] | None = None
+    limited: bool = False
+
+
+class Candidate(Struct, frozen=True):
+    """A ready step with limits."""
+
+    task_id: str
+    limits: tuple[KeyedLimit, ...]
+
+
+class Limiter(Struct):
+    """How a key stands: steps handed out or running, and when by its rate the next may begin."""
+
+    active: int
+    next_at: int
 
 
 class Tally(Struct, frozen=True):

@@ -11,6 +11,7 @@ from gateway.engine.rows import NewItem, StepRow, Tally
 from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
 from gateway.store.codec import from_json, to_json, to_json_or_none
+from gateway.store.limit_store import LimitQueries
 from gateway.store.row_shapes import step_of
 from gateway.store.tables import edge, run, signal, step
 
@@ -18,7 +19,7 @@ _JSON = frozenset({"input", "output", "published", "error", "decision", "record"
 _ENDED = tuple(STEP_ENDED)
 
 
-class FlowQueries:
+class FlowQueries(LimitQueries):
     """See ``engine.flow_ports``."""
 
     connection: Connection
@@ -151,6 +152,7 @@ class FlowQueries:
         if not items:
             return
         body = to_json(spec)
+        limits = self.limits_of([held.task_id])[held.task_id]
         rows = [
             {
                 "task_id": item.task_id,
@@ -168,10 +170,12 @@ class FlowQueries:
                 "parent": held.task_id,
                 "item_index": item.index,
                 "item": to_json(item.value),
+                "limited": bool(limits),
             }
             for item in items
         ]
         self.connection.execute(insert(step), rows)
+        self.insert_limits([(item.task_id, one) for item in items for one in limits])
 
     def items(self, task_id: str) -> list[StepRow]:
         query = select(step).where(step.c.parent == task_id).order_by(step.c.item_index)

@@ -14,7 +14,7 @@ from gateway.store.codec import from_json
 
 _CALLER = msgspec.json.Decoder(Caller)
 _SPEC = msgspec.json.Decoder(StepDefinition)
-_OF_RUN = ("input", "output", "error", "metadata", "output_mapping", "origin")
+_OF_RUN = ("input", "output", "error", "metadata", "output_mapping", "origin", "pins")
 _OF_STEP = ("input", "output", "published", "error", "item", "decision", "record")
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
 from gateway.events.event import EventDraft
+from gateway.store.child_store import ChildQueries
 from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.engine import Database
 from gateway.store.event_store import insert_events
@@ -38,7 +39,7 @@ class SqlEngineStore:
             yield SqlEngineTx(connection, self._webhook_url)
 
 
-class SqlEngineTx(FlowQueries):
+class SqlEngineTx(FlowQueries, ChildQueries):
     """One transaction; see ``engine.ports.EngineTx``."""
 
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
@@ -68,6 +69,9 @@ class SqlEngineTx(FlowQueries):
                 output_mapping=to_json_or_none(new.output_mapping),
                 not_before=new.not_before,
                 origin=to_json_or_none(new.origin),
+                parent_run=new.parent_run,
+                parent_task=new.parent_task,
+                pins=to_json_or_none(new.pins),
             )
         )
         edges = [
@@ -80,6 +84,7 @@ class SqlEngineTx(FlowQueries):
         self.connection.execute(insert(step), rows)
         if edges:
             self.connection.execute(insert(edge), edges)
+        self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
 
     def lock_run(self, run_id: str) -> RunRow | None:
         row = self.connection.execute(select(run).where(run.c.run_id == run_id).with_for_update()).one_or_none()
@@ -122,27 +127,24 @@ class SqlEngineTx(FlowQueries):
         query = select(step).where(step.c.run_id == run_id, step.c.role.in_(("step", "undo"))).order_by(step.c.position)
         return [step_of(row) for row in self.connection.execute(query)]
 
-    def claim_ready(self, now: int, lease_until: int, limit: int, run_id: str | None = None) -> list[Doorbell]:
+    def claim_ready(
+        self, now: int, lease_until: int, limit: int, run_id: str | None = None
+    ) -> tuple[list[Doorbell], bool]:
         due = (
-            select(step.c.task_id)
+            select(step.c.task_id, step.c.limited)
             .where(step.c.state == "ready", step.c.not_before <= now)
             .order_by(step.c.priority.desc(), step.c.created_at, step.c.position)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        if run_id is not None:
-            due = due.where(step.c.run_id == run_id)
-        chosen = list(self.connection.scalars(due))
-        if not chosen:
-            return []
-        taken = self.connection.execute(
-            update(step)
-            .where(step.c.task_id.in_(chosen), step.c.state == "ready")
-            .values(state="queued", token=step.c.token + 1, lease_until=lease_until)
-            .returning(step.c.task_id, step.c.token, step.c.queue, step.c.priority)
-        )
-        bells = {row.task_id: Doorbell(row.task_id, row.token, row.queue, row.priority) for row in taken}
-        return [bells[task_id] for task_id in chosen if task_id in bells]
+        if run_id is None:  # those with limits must not hide the others
+            due = due.where(step.c.limited.is_(False))
+        else:
+            began = select(run.c.run_id).where(run.c.parent_run == run_id)
+            due = due.where(or_(step.c.run_id == run_id, step.c.run_id.in_(began)))
+        found = self.connection.execute(due).all()
+        doorbells = self.hand_out([row.task_id for row in found if not row.limited], lease_until)
+        return doorbells, run_id is None or any(row.limited for row in found)
 
     def start_step(self, task_id: str, token: int, worker: str, now: int, lease_until: int) -> bool:
         return self._moved(
@@ -261,6 +263,7 @@ def _step_values(new: NewRun, item: NewStep, position: int, done: set[str], now:
         "created_at": now,
         "role": "step" if item.spec.undoes is None else "undo",
         "gated": item.spec.gated,
+        "limited": bool(item.limits) and item.spec.for_each is None,
         "progress": 0.0,
         "completed_at": None,
         "output": None,

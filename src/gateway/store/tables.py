@@ -20,16 +20,17 @@ from sqlalchemy import (
     false,
 )
 
-from gateway.store.flow_tables import signal
+from gateway.store.flow_tables import dead_letter, limiter, schedule, signal, step_limit, step_result
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_line", "budget", "budget_lease", "counter",
-    "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
-    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
-    "prompt_result", "response", "run", "signal", "step",
+    "dead_letter", "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
+    "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
+    "prompt_result", "response", "run", "schedule", "signal",
+    "step", "step_limit", "step_result",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
 
@@ -74,6 +75,11 @@ run = Table(
     Column("output_mapping", Text),  # how the result is made, JSON
     Column("not_before", BigInteger, nullable=False, server_default="0"),
     Column("origin", Text),  # the run, schedule or step it comes from, JSON
+    Column("parent_run", Text),  # of a run that is a step of another
+    Column("parent_task", Text),
+    Column("pins", Text),  # the versions of the workflows that its steps run, JSON
+    Index("run_by_parent", "parent_run"),
+    Index("run_by_parent_task", "parent_task"),
     Index("run_by_owner", "owner", "created_at"),
     Index("run_by_status", "status", "created_at"),
 )
@@ -106,6 +112,7 @@ step = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),
+    Column("limited", Boolean, nullable=False, server_default=false()),  # it has rows in step_limit
     Column("role", Text, nullable=False, server_default="step"),  # step | item | undo
     Column("parent", Text),  # of an item: the step's task id
     Column("item_index", Integer),

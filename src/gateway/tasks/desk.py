@@ -93,7 +93,7 @@ class Desk:
         self.task_types = task_types
         self._clock = clock
         #: Makes runs, and begins them.
-        self.maker = RunMaker(store, executor, catalogue, task_types, clock, check_webhook)
+        self.maker = RunMaker(store, reader.definition, executor, catalogue, task_types, clock, check_webhook)
 
     # -- handing in -------------------------------------------------------------------------------
 
@@ -254,6 +254,7 @@ class Desk:
         """Checks a definition and makes it the newest of its workflow."""
         caller.require("workflows:write")
         definition = parse_definition(raw, self.task_types, self._model_known)
+        self.maker.pins(definition)
         return definition_view(
             self._reader.define(definition, source="api", owner=caller.principal, now=self._clock.now())
         )

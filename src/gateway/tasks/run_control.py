@@ -98,6 +98,9 @@ class RunControl:
         for item in new:
             if item.reused is None:
                 self._maker.check_step(caller, item.spec)
+        new = tuple(
+            msgspec.structs.replace(item, limits=self._maker.limits(caller, run.workflow_id, item.spec)) for item in new
+        )
         made = self._maker.new_run(caller, given, request_id, run.kind, run.workflow_id, data)
         how = "what_if" if changed or given.configs else "retry"
         made = msgspec.structs.replace(
@@ -105,6 +108,7 @@ class RunControl:
             steps=new,
             definition_hash=run.definition_hash,
             output_mapping=run.output_mapping,
+            pins=run.pins,
             origin={"how": how, "run_id": run_id},
         )
         self._begin(caller, made, request_id)

@@ -11,8 +11,9 @@ from gateway.clock import SECOND, Clock
 from gateway.engine.claim import dispatch
 from gateway.engine.control import begin
 from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.nested import limits_of, names_for, pins_of
 from gateway.engine.ports import EngineStore, Executor
-from gateway.engine.rows import NewRun, NewStep
+from gateway.engine.rows import KeyedLimit, NewRun, NewStep
 from gateway.engine.step_definition import CONTROL, StepDefinition
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ValidationFailed
@@ -29,6 +30,7 @@ class RunMaker:
     def __init__(
         self,
         store: EngineStore,
+        newest: Callable[[str], KeptDefinition | None],
         executor: Executor,
         catalogue: Callable[[], Catalogue],
         task_types: Mapping[str, TaskTypeSpec],
@@ -36,6 +38,7 @@ class RunMaker:
         check_webhook: Callable[[str], object],
     ) -> None:
         self.store = store
+        self._newest = newest
         self.executor = executor
         self.catalogue = catalogue
         self.task_types = task_types
@@ -51,12 +54,42 @@ class RunMaker:
     def of_definition(self, caller: Caller, kept: KeptDefinition, given: RunSubmission, request_id: str) -> NewRun:
         """A run of a definition, whose steps this caller may do, with an input they can do with."""
         definition = kept.definition
-        for step in definition.steps:
-            self.check_step(caller, step)
+        pins = self.pins(definition, caller)
         self._check_input(definition, given.input)
         run = self.new_run(caller, given, request_id, "workflow", definition.workflow_id, given.input)
-        steps = tuple(NewStep(new_id("task"), step, self.queue_of(step)) for step in definition.steps)
-        return msgspec.structs.replace(run, steps=steps, definition_hash=kept.hash, output_mapping=definition.output)
+        steps = tuple(self.new_step(caller, definition.workflow_id, step) for step in definition.steps)
+        return msgspec.structs.replace(
+            run, steps=steps, definition_hash=kept.hash, output_mapping=definition.output, pins=pins or None
+        )
+
+    def pins(self, definition: WorkflowDefinition, caller: Caller | None = None) -> dict[str, str]:
+        """The versions of the workflows within it; with a ``caller`` who may do every step of all of them."""
+
+        def newest(workflow_id: str) -> tuple[WorkflowDefinition, str] | None:
+            kept = self._newest(workflow_id)
+            if kept is None:
+                return None
+            self._check_steps(kept.definition, caller)
+            return kept.definition, kept.hash
+
+        self._check_steps(definition, caller)
+        return pins_of(definition, newest)
+
+    def new_step(self, caller: Caller, workflow_id: str, step: StepDefinition) -> NewStep:
+        """A step that has nothing behind it, with its limits made out."""
+        return NewStep(new_id("task"), step, self.queue_of(step), limits=self.limits(caller, workflow_id, step))
+
+    def limits(self, caller: Caller, workflow_id: str, step: StepDefinition) -> tuple[KeyedLimit, ...]:
+        """See ``engine.nested.limits_of``."""
+        if not step.limits:
+            return ()
+        name = str((step.llm_config or {}).get("name", ""))
+        model = self.catalogue().models.get(name)
+        provider = None if model is None else model.provider
+        named = names_for(
+            step, tenant=caller.tenant, owner=caller.principal, workflow_id=workflow_id, provider=provider
+        )
+        return limits_of(step, named)
 
     def new_run(
         self, caller: Caller, given: Submission, request_id: str, kind: str, workflow_id: str, data: dict[str, Any]
@@ -99,6 +132,11 @@ class RunMaker:
         caller.require(spec.permission)
         if step.llm_config is not None:
             check_config(step.llm_config, spec, self.catalogue(), caller)
+
+    def _check_steps(self, definition: WorkflowDefinition, caller: Caller | None) -> None:
+        if caller is not None:
+            for step in definition.steps:
+                self.check_step(caller, step)
 
     def queue_of(self, step: StepDefinition) -> str:
         """Where a step is worked on."""

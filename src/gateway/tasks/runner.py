@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.clock import Clock
-from gateway.engine import advance, claim
+from gateway.engine import advance, children, claim
 from gateway.engine.gates import kept_error, source_of
 from gateway.engine.mapping import Item, resolve
 from gateway.engine.ports import EngineStore, Executor
@@ -200,6 +200,8 @@ class StepRunner:
             _log.warning("step %s ended here, but was another's by then; its result is dropped", task_id)
         if self._executor is not None and doorbells:
             self._executor.ring(doorbells)
+        if self._executor is not None and ended and run.parent_run is not None:
+            children.tell_ends(self._store, self._executor, self._clock.now())
 
 
 def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None]) -> None:

@@ -97,7 +97,7 @@ def _more(run: RunRow, step: StepRow) -> dict[str, Any]:
     if step.decision is not None:
         told["decision"] = step.decision
     if step.record is not None:
-        told |= {name: step.record[name] for name in ("skipped", "reused", "cached") if name in step.record}
+        told |= {name: step.record[name] for name in ("skipped", "reused", "cached", "run") if name in step.record}
     if run.kind == "task" and run.not_before:
         told["starts_at"] = rfc3339(run.not_before)
     return told
@@ -163,6 +163,8 @@ def _step_definition_view(step: StepDefinition) -> dict[str, Any]:
         "compensate": step.compensate,
         "approval": None if step.approval is None else _plain(step.approval),
         "signal": None if step.signal is None else _plain(step.signal),
+        "workflow": step.workflow,
+        "limits": [_plain(limit) for limit in step.limits] or None,
     }
     return view | {name: value for name, value in more.items() if value is not None}
 
