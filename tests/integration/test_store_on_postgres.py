@@ -11,6 +11,7 @@ from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
+from fixtures.nested_suite import NestedSuite
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
 from fixtures.shares_suite import SharesSuite
@@ -43,6 +44,10 @@ class TestEngineOnPostgres(EngineSuite):
 
 class TestFlowOnPostgres(FlowSuite):
     """What follows from the end of a step."""
+
+
+class TestNestedOnPostgres(NestedSuite):
+    """Runs within runs, and limits."""
 
 
 class TestPromptsOnPostgres(PromptSuite):

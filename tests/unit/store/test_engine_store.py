@@ -10,6 +10,7 @@ import pytest
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.money_kit import open_database
+from fixtures.nested_suite import NestedSuite
 from gateway.store.engine import Database
 
 
@@ -26,3 +27,7 @@ class TestEngineOnSqlite(EngineSuite):
 
 class TestFlowOnSqlite(FlowSuite):
     """What follows from the end of a step."""
+
+
+class TestNestedOnSqlite(NestedSuite):
+    """Runs within runs, and limits."""
