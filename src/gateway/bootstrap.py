@@ -72,6 +72,7 @@ from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
+from gateway.store.step_call_store import SqlStepCallStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.orchestrator import Orchestrator
 from gateway.tasks.runner import StepRunner
@@ -238,6 +239,8 @@ def make_runner(core: Core) -> StepRunner:
         core.prompts,
         lambda: core.catalogue.current,
         BatchTools(core.kept.batches, core.kept.files, BatchLines(serving.chat, serving.embed, serving.respond)),
+        SqlStepCallStore(core.database),
+        core.clock,
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
     return StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)

@@ -20,9 +20,16 @@ MAX_LOST = 5
 
 
 def complete(
-    tx: EngineTx, held: StepRow, output: dict[str, Any], now: int, *, record: dict[str, Any] | None = None
+    tx: EngineTx,
+    held: StepRow,
+    output: dict[str, Any],
+    now: int,
+    *,
+    record: dict[str, Any] | None = None,
+    keep: tuple[str, int] | None = None,
 ) -> bool:
-    """The step did its work; ``record`` tells how its result came to be."""
+    """The step did its work; ``record`` tells how its result came to be. ``keep``: equal steps may take it by
+    this key until then."""
     run = tx.lock_run(held.run_id)
     if run is None:
         return False
@@ -30,6 +37,8 @@ def complete(
     ended = tx.end_step(held.task_id, held.token, "completed", now, output=output, published=published, record=record)
     if not ended:
         return False
+    if keep is not None:
+        tx.keep_result(keep[0], output, held.task_id, keep[1], now)
     flow = Flow(tx, run, now)
     flow.completed(held, output)
     flow.close(held)
@@ -53,6 +62,8 @@ def fail(tx: EngineTx, held: StepRow, error: dict[str, Any], *, retryable: bool,
         return True
     if not tx.end_step(held.task_id, held.token, "failed", now, error=error):
         return False
+    if retryable and held.spec.on_failure is None and not _unwanted(run, held):
+        tx.bury(held.task_id, run.run_id, run.owner, str(code), now)
     flow.failed(held, error)
     flow.close(held)
     return True
@@ -104,6 +115,7 @@ def lost(tx: EngineTx, held: StepRow, now: int) -> bool:
         }
         if not tx.move(held, "failed", now, error=error, **void):
             return False
+        tx.bury(held.task_id, run.run_id, run.owner, "worker_lost", now)
         flow.failed(held, error)
     elif not tx.give_back(held.task_id, held.token, now, lost=held.state == "running", error=None):
         return False

@@ -124,3 +124,15 @@ class FlowTx(Protocol):
     def children_unwanted(self, limit: int) -> list[str]:
         """Runs that go on although the step they are done for has ended, or is to end."""
         ...
+
+    def kept_result(self, key: str, now: int) -> tuple[str, dict[str, Any]] | None:
+        """(task id, output) of an equal step whose result may still be taken."""
+        ...
+
+    def keep_result(self, key: str, output: dict[str, Any], task_id: str, until: int, now: int) -> None:
+        """Makes a result one that equal steps may take."""
+        ...
+
+    def bury(self, task_id: str, run_id: str, owner: str, code: str, now: int) -> None:
+        """Puts a step that failed for good after all its attempts where people find it."""
+        ...

@@ -151,6 +151,25 @@ class StepRow(Struct, frozen=True):
     limited: bool = False
 
 
+class KeptCall(Struct, frozen=True):
+    """One answered call: ``request`` is the hash of what was asked, ``number`` tells equal requests apart,
+    ``generation`` how many attempts had failed before. ``answer`` is the answer as JSON, empty for a predictive
+    model's, whose ``version`` says enough; ``notes`` is what the handler put into its record, JSON."""
+
+    task_id: str
+    generation: int
+    request: str
+    number: int
+    kind: str
+    model: str
+    provider: str
+    version: int | None
+    notes: str
+    entry_id: str | None
+    answer: str
+    at: int
+
+
 class Candidate(Struct, frozen=True):
     """A ready step with limits."""
 

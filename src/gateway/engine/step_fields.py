@@ -27,7 +27,7 @@ from gateway.security.access import roles_with
 MOST_ITEMS_AT_ONCE = 1000
 _YEAR = 366 * 86_400.0
 #: Designed and not built: refused by name, never ignored.
-_LATER = frozenset({"budget", "cache"})
+_LATER = frozenset({"budget"})
 _FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}

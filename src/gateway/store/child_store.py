@@ -29,7 +29,7 @@ class ChildQueries:
             .where(step.c.state == "gathering", run.c.status.in_(RUN_ENDED))
             .limit(limit)
         )
-        return [(row.parent_task, run_of(row)) for row in self.connection.execute(query)]
+        return [(row.parent_task, run_of(row, self.connection)) for row in self.connection.execute(query).all()]
 
     def children_unwanted(self, limit: int) -> list[str]:
         """Runs that go on although their step has ended, or is to end."""

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, and_, case, func, insert, select, update
 from gateway.engine.rows import NewItem, StepRow, Tally
 from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
-from gateway.store.codec import from_json, to_json, to_json_or_none
+from gateway.store.codec import to_json
+from gateway.store.large_values import fetch, keep
 from gateway.store.limit_store import LimitQueries
 from gateway.store.row_shapes import step_of
 from gateway.store.tables import edge, run, signal, step
@@ -28,7 +29,9 @@ class FlowQueries(LimitQueries):
 
     def move(self, held: StepRow, state: str, now: int, **values: Any) -> bool:
         check_step_move(held.state, state)
-        columns = {name: to_json_or_none(value) if name in _JSON else value for name, value in values.items()}
+        columns = {
+            name: keep(self.connection, value, now) if name in _JSON else value for name, value in values.items()
+        }
         token = step.c.token + 1 if held.state in ("queued", "running") else step.c.token
         if state in STEP_ENDED:
             columns.setdefault("completed_at", now)
@@ -92,7 +95,7 @@ class FlowQueries(LimitQueries):
         if not names:
             return []
         query = select(step).where(step.c.run_id == run_id, step.c.step_id.in_(names)).order_by(step.c.position)
-        return [step_of(row) for row in self.connection.execute(query)]
+        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
     def tally(self, run_id: str) -> Tally:
         query = (
@@ -169,7 +172,7 @@ class FlowQueries(LimitQueries):
                 "role": "item",
                 "parent": held.task_id,
                 "item_index": item.index,
-                "item": to_json(item.value),
+                "item": keep(self.connection, item.value, now) or "null",
                 "limited": bool(limits),
             }
             for item in items
@@ -179,7 +182,7 @@ class FlowQueries(LimitQueries):
 
     def items(self, task_id: str) -> list[StepRow]:
         query = select(step).where(step.c.parent == task_id).order_by(step.c.item_index)
-        return [step_of(row) for row in self.connection.execute(query)]
+        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
     def items_over(self, task_id: str, count: int, *, begin: int, total: int) -> int:
         if begin:
@@ -240,7 +243,7 @@ class FlowQueries(LimitQueries):
         if row is None:
             return None
         self.connection.execute(update(signal).where(signal.c.number == row.number).values(taken_by=task_id))
-        return {"payload": from_json(row.payload), "by": row.by, "at": row.at}
+        return {"payload": fetch(self.connection, row.payload), "by": row.by, "at": row.at}
 
     def parked_on_signal(self, run_id: str, name: str) -> StepRow | None:
         query = (select(step).where(step.c.run_id == run_id, step.c.role == "step", step.c.state == "parked")).order_by(

@@ -86,3 +86,21 @@ dead_letter = Table(
     Column("closed_as", Text),  # dismissed, or the run that does it again
     Index("dead_letter_by_owner", "owner", "closed_at", "at"),
 )
+
+#: What steps were answered by models, as each answer came; see ``tasks.step_calls``.
+step_call = Table(
+    "step_call",
+    metadata,
+    Column("task_id", Text, ForeignKey("step.task_id"), primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("request", Text, primary_key=True),  # SHA-256 of what was asked
+    Column("number", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),  # llm ml
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("version", Integer),
+    Column("notes", Text, nullable=False),
+    Column("entry_id", Text),
+    Column("answer", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)

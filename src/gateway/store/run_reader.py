@@ -41,7 +41,7 @@ class SqlRunReader:
             steps = connection.execute(
                 select(step).where(step.c.run_id == run_id, step.c.role != "item").order_by(step.c.position)
             )
-            return run_of(row), [step_of(item) for item in steps]
+            return run_of(row, connection), [step_of(item, connection) for item in steps.all()]
 
     def task(self, task_id: str) -> tuple[RunRow, StepRow] | None:
         """A step by its task id, and its run."""
@@ -50,7 +50,7 @@ class SqlRunReader:
             if found is None:
                 return None
             row = connection.execute(select(run).where(run.c.run_id == found.run_id)).one()
-            return run_of(row), step_of(found)
+            return run_of(row, connection), step_of(found, connection)
 
     def waiting_for_people(self, limit: int) -> list[tuple[RunRow, StepRow]]:
         """Steps that wait for an approval, longest first."""

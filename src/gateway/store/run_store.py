@@ -16,6 +16,8 @@ from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.engine import Database
 from gateway.store.event_store import insert_events
 from gateway.store.flow_store import FlowQueries
+from gateway.store.large_values import keep
+from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_of, step_of
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_store import insert_deliveries
@@ -39,7 +41,7 @@ class SqlEngineStore:
             yield SqlEngineTx(connection, self._webhook_url)
 
 
-class SqlEngineTx(FlowQueries, ChildQueries):
+class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries):
     """One transaction; see ``engine.ports.EngineTx``."""
 
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
@@ -56,7 +58,7 @@ class SqlEngineTx(FlowQueries, ChildQueries):
                 workflow_id=new.workflow_id,
                 definition_hash=new.definition_hash,
                 status="pending",
-                input=to_json(new.input),
+                input=keep(self.connection, new.input, now),
                 priority=new.priority,
                 owner=new.caller.principal,
                 caller=to_json(new.caller),
@@ -80,7 +82,9 @@ class SqlEngineTx(FlowQueries, ChildQueries):
             for name in item.spec.dependencies
         ]
         done = {item.spec.step_id for item in new.steps if item.reused is not None}
-        rows = [_step_values(new, item, position, done, now) for position, item in enumerate(new.steps)]
+        rows = [
+            _step_values(self.connection, new, item, position, done, now) for position, item in enumerate(new.steps)
+        ]
         self.connection.execute(insert(step), rows)
         if edges:
             self.connection.execute(insert(edge), edges)
@@ -88,11 +92,11 @@ class SqlEngineTx(FlowQueries, ChildQueries):
 
     def lock_run(self, run_id: str) -> RunRow | None:
         row = self.connection.execute(select(run).where(run.c.run_id == run_id).with_for_update()).one_or_none()
-        return None if row is None else run_of(row)
+        return None if row is None else run_of(row, self.connection)
 
     def run(self, run_id: str) -> RunRow | None:
         row = self.connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
-        return None if row is None else run_of(row)
+        return None if row is None else run_of(row, self.connection)
 
     def set_run(
         self,
@@ -108,7 +112,8 @@ class SqlEngineTx(FlowQueries, ChildQueries):
         if status not in ("pending", "paused"):
             values["started_at"] = func.coalesce(run.c.started_at, now)
         if status in RUN_ENDED:
-            values |= {"completed_at": now, "output": to_json_or_none(output), "error": to_json_or_none(error)}
+            values |= {"completed_at": now, "error": to_json_or_none(error)}
+            values["output"] = keep(self.connection, output, now)
         if progress is not None:
             values["progress"] = progress
         self.connection.execute(update(run).where(run.c.run_id == run_id).values(values))
@@ -121,11 +126,11 @@ class SqlEngineTx(FlowQueries, ChildQueries):
 
     def step(self, task_id: str) -> StepRow | None:
         row = self.connection.execute(select(step).where(step.c.task_id == task_id)).one_or_none()
-        return None if row is None else step_of(row)
+        return None if row is None else step_of(row, self.connection)
 
     def steps(self, run_id: str) -> list[StepRow]:
         query = select(step).where(step.c.run_id == run_id, step.c.role.in_(("step", "undo"))).order_by(step.c.position)
-        return [step_of(row) for row in self.connection.execute(query)]
+        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
     def claim_ready(
         self, now: int, lease_until: int, limit: int, run_id: str | None = None
@@ -162,8 +167,8 @@ class SqlEngineTx(FlowQueries, ChildQueries):
             },
         )
 
-    def save_input(self, task_id: str, token: int, data: dict[str, Any]) -> None:
-        self._moved(task_id, token, ("running",), {"input": to_json(data)})
+    def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None:
+        self._moved(task_id, token, ("running",), {"input": keep(self.connection, data, now)})
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
         return self._moved(task_id, token, ("running",), {"lease_until": lease_until})
@@ -187,8 +192,8 @@ class SqlEngineTx(FlowQueries, ChildQueries):
             "state": state,
             "completed_at": now,
             "lease_until": None,
-            "output": to_json_or_none(output),
-            "published": to_json_or_none(published),
+            "output": keep(self.connection, output, now),
+            "published": keep(self.connection, published, now),
             "error": to_json_or_none(error),
             "record": to_json_or_none(record),
         }
@@ -223,7 +228,7 @@ class SqlEngineTx(FlowQueries, ChildQueries):
 
     def expired_leases(self, now: int, limit: int) -> list[StepRow]:
         query = select(step).where(step.c.state.in_(("queued", "running")), step.c.lease_until < now).limit(limit)
-        return [step_of(row) for row in self.connection.execute(query)]
+        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
     # -- what others are told ---------------------------------------------------------------------
 
@@ -244,7 +249,9 @@ class SqlEngineTx(FlowQueries, ChildQueries):
         return done.first() is not None
 
 
-def _step_values(new: NewRun, item: NewStep, position: int, done: set[str], now: int) -> dict[str, Any]:
+def _step_values(
+    connection: Connection, new: NewRun, item: NewStep, position: int, done: set[str], now: int
+) -> dict[str, Any]:
     """The row of a new step; those before it that are ``done`` are not waited for."""
     waiting_on = sum(name not in done for name in item.spec.dependencies)
     free = not waiting_on and not item.spec.gated
@@ -275,8 +282,8 @@ def _step_values(new: NewRun, item: NewStep, position: int, done: set[str], now:
             "state": "completed",
             "progress": 1.0,
             "completed_at": now,
-            "output": to_json(item.reused.output),
-            "published": to_json(item.reused.published),
+            "output": keep(connection, item.reused.output, now),
+            "published": keep(connection, item.reused.published, now),
             "record": to_json({"reused": item.reused.task_id}),
         }
     return values

@@ -20,7 +20,7 @@ from sqlalchemy import (
     false,
 )
 
-from gateway.store.flow_tables import dead_letter, limiter, schedule, signal, step_limit, step_result
+from gateway.store.flow_tables import dead_letter, limiter, schedule, signal, step_call, step_limit, step_result
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
@@ -30,7 +30,7 @@ __all__ = [
     "dead_letter", "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
     "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
     "prompt_result", "response", "run", "schedule", "signal",
-    "step", "step_limit", "step_result",
+    "step", "step_call", "step_limit", "step_result",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.clock import Clock
 from gateway.engine.rows import RunRow, StepRow
 from gateway.models.artifacts import ArtifactStore
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
+from gateway.tasks.step_calls import CallStore, StepCalls
 from gateway.tasks.step_pulse import Pulse
 from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.context import ChatPort, PredictPort, PromptPort, StepContext
@@ -26,9 +28,15 @@ class ContextFactory:
     prompts: PromptPort
     catalogue: Callable[[], Catalogue]
     batch: BatchTools | None = None
+    calls: CallStore | None = None
+    clock: Clock | None = None
 
     def context(self, run: RunRow, step: StepRow, upstream: Mapping[str, dict[str, Any]], pulse: Pulse) -> StepContext:
         """The context of one attempt; its charges are unique to this token."""
+        chat: ChatPort = self.chat
+        predict: PredictPort = self.predict
+        if self.calls is not None and self.clock is not None:
+            chat = predict = StepCalls(run, step, self.chat, self.predict, self.calls, self.clock)
         return StepContext(
             task_id=step.task_id,
             run_id=run.run_id,
@@ -41,8 +49,8 @@ class ContextFactory:
             model_config=step.spec.llm_config,
             upstream=upstream,
             artifacts=self.artifacts,
-            chat=self.chat,
-            predict=self.predict,
+            chat=chat,
+            predict=predict,
             registry=self.registry,
             prompts=self.prompts,
             default_model=lambda task_type: self.catalogue().default_model(task_type),

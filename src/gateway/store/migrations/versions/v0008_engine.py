@@ -44,6 +44,26 @@ def upgrade() -> None:
     op.create_index("signal_by_run", "signal", ["run_id", "name", "taken_by"])
     _limits_and_results()
     _schedules_and_dead_letters()
+    _calls()
+
+
+def _calls() -> None:
+    op.create_table(
+        "step_call",
+        sa.Column("task_id", sa.Text(), sa.ForeignKey("step.task_id"), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer()),
+        sa.Column("notes", sa.Text(), nullable=False),
+        sa.Column("entry_id", sa.Text()),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("task_id", "generation", "request", "number"),
+    )
 
 
 def _limits_and_results() -> None:
