@@ -25,10 +25,14 @@ from gateway.serving.feedback import FeedbackService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.run_reader import SqlRunReader
+from gateway.store.schedule_store import SqlRunHistory, SqlScheduleStore
+from gateway.store.step_call_store import SqlStepCallStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.tasks.run_control import RunControl
+from gateway.tasks.run_history import RunHistory
+from gateway.tasks.schedules import Schedules
 from gateway.telemetry import logs
 
 
@@ -81,6 +85,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         core.clock,
         core.egress.check,
     )
+    control = RunControl(desk.maker, reader, core.audit)
 
     async def close() -> None:
         await serving.transport.close()
@@ -101,7 +106,9 @@ def make_services(core: Core, executor: Executor) -> Services:
         embed=serving.embed,
         predict=serving.predict,
         desk=desk,
-        control=RunControl(desk.maker, reader, core.audit),
+        control=control,
+        history=RunHistory(control, reader, SqlRunHistory(core.database), SqlStepCallStore(core.database)),
+        schedules=Schedules(desk.maker, SqlScheduleStore(core.database), reader, core.clock),
         registry=core.registry,
         prompts=core.prompts,
         learner=core.learner,

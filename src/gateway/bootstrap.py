@@ -70,12 +70,16 @@ from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.run_reader import SqlRunReader
 from gateway.store.run_store import SqlEngineStore
+from gateway.store.schedule_store import SqlScheduleStore
 from gateway.store.schema import is_current
 from gateway.store.step_call_store import SqlStepCallStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.orchestrator import Orchestrator
+from gateway.tasks.run_making import RunMaker
 from gateway.tasks.runner import StepRunner
+from gateway.tasks.schedules import Schedules
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
@@ -287,7 +291,16 @@ def make_sender(core: Core) -> Send:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    return Orchestrator(core.engine, executor, (core.recover_calls, core.kept.sweep), deliverer, core.clock)
+    sweeps = (core.recover_calls, core.kept.sweep, make_schedules(core, executor).sweep)
+    return Orchestrator(core.engine, executor, sweeps, deliverer, core.clock)
+
+
+def make_schedules(core: Core, executor: Executor) -> Schedules:
+    """Begins runs at their times."""
+    reader, check = SqlRunReader(core.database), core.egress.check
+    newest, catalogue = reader.definition, lambda: core.catalogue.current
+    maker = RunMaker(core.engine, newest, executor, catalogue, core.task_types, core.clock, check)
+    return Schedules(maker, SqlScheduleStore(core.database), reader, core.clock)
 
 
 # -- processes ------------------------------------------------------------------------------------

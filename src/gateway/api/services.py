@@ -32,6 +32,8 @@ from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.run_control import RunControl
+from gateway.tasks.run_history import RunHistory
+from gateway.tasks.schedules import Schedules
 from gateway.telemetry.metrics import Metrics
 
 
@@ -52,6 +54,8 @@ class Services:
     predict: PredictService
     desk: Desk
     control: RunControl
+    history: RunHistory
+    schedules: Schedules
     registry: ModelRegistry
     prompts: PromptService
     learner: Learner

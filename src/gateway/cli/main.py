@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "config": ("config", "make_app", "Check the configuration files."),
     "workflows": ("workflows", "make_app", "Run and watch workflows."),
     "runs": ("runs", "make_app", "Pause, approve, signal and repeat runs."),
+    "schedules": ("schedules", "make_app", "Run workflows at set times, or for times that are past."),
+    "dead-letters": ("dead_letters", "make_app", "Steps that failed for good: look, do again, let be."),
     "tasks": ("tasks", "make_app", "Watch and cancel tasks."),
     "models": ("models", "make_app", "Models, versions, promotion and rollback."),
     "route": ("route", "make_app", "Which deployment answers for a model, and why."),

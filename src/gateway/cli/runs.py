@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
+from gateway.cli.exits import FOLLOWED_FAILED
+from gateway.cli.follow import follow_run
 from gateway.cli.workflows import runs as listing
 from gateway.errors import ValidationFailed
 from gateway.money import plain
@@ -108,12 +110,33 @@ def signal(
     console().print("a step waited for it" if told["heard"] else "kept until a step waits for it")
 
 
+def lineage(run_id: Id, url: Url = None, key: Key = None) -> None:
+    """Everything a run's numbers depend on, as JSON: versions, hashes, models, prompts, entries of the ledger."""
+    show(connect(url, key).get(f"/runs/{segment(run_id)}/lineage"))
+
+
+def replay(run_id: Id, url: Url = None, key: Key = None, as_json: Json = False) -> None:
+    """Do a run's work again with the answers that language models gave then; the exit status tells if it differs."""
+    client = connect(url, key)
+    begun = client.post(f"/runs/{segment(run_id)}/replay")
+    follow_run(client, begun["run_id"], quiet=as_json)
+    found = client.get(f"/runs/{segment(begun['run_id'])}/lineage")
+    if as_json:
+        show(found)
+    elif found["equal"]:
+        console().print(f"[green]✓[/] {begun['run_id']} came out equal")
+    else:
+        console().print(f"[red]✗[/] these steps differ: {', '.join(found['differing_steps'])}")
+    if not found["equal"]:
+        raise typer.Exit(FOLLOWED_FAILED)
+
+
 def make_app() -> typer.Typer:
     """This group of commands."""
     app = typer.Typer(no_args_is_help=True)
     app.command("list")(listing)
     app.command("show")(run)
-    for command in (pause, resume, cancel, retry, approvals, approve, refuse, signal):
+    for command in (pause, resume, cancel, retry, approvals, approve, refuse, signal, lineage, replay):
         app.command()(command)
     return app
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import Candidate, Doorbell, KeyedLimit, Limiter, NewItem, RunRow, StepRow, Tally
+from gateway.engine.schedules import Schedule
 from gateway.engine.step_definition import StepDefinition
 
 
@@ -135,4 +136,10 @@ class FlowTx(Protocol):
 
     def bury(self, task_id: str, run_id: str, owner: str, code: str, now: int) -> None:
         """Puts a step that failed for good after all its attempts where people find it."""
+        ...
+
+    def advance_schedule(
+        self, seen: Schedule, next_at: int, *, last_at: int | None, run_id: str | None, note: str
+    ) -> bool:
+        """Moves a schedule on, if nobody else has and it is still active."""
         ...

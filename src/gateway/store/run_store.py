@@ -19,6 +19,7 @@ from gateway.store.flow_store import FlowQueries
 from gateway.store.large_values import keep
 from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_of, step_of
+from gateway.store.schedule_store import ScheduleQueries
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_store import insert_deliveries
 
@@ -41,7 +42,7 @@ class SqlEngineStore:
             yield SqlEngineTx(connection, self._webhook_url)
 
 
-class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries):
+class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     """One transaction; see ``engine.ports.EngineTx``."""
 
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:

@@ -31,6 +31,12 @@ class SqlStepCallStore:
             rows = connection.execute(query).all()
             return [_call_of(row, fetch_text(connection, row.answer)) for row in rows]
 
+    def of_run(self, run_id: str) -> list[KeptCall]:
+        """The answers of all steps of a run, without what was answered."""
+        query = select(step_call).join(step, step.c.task_id == step_call.c.task_id).where(step.c.run_id == run_id)
+        with self._database.read() as connection:
+            return [_call_of(row, "") for row in connection.execute(query.order_by(step_call.c.at))]
+
     def task_of(self, run_id: str, step_id: str) -> str | None:
         """The task id of that step (or item) of that run."""
         query = select(step.c.task_id).where(step.c.run_id == run_id, step.c.step_id == step_id)

@@ -13,7 +13,7 @@ from gateway.engine.claim import dispatch
 from gateway.engine.control import Decision, may_decide
 from gateway.engine.ports import EngineTx
 from gateway.engine.rerun import begun_again
-from gateway.engine.rows import NewRun, RunRow, StepRow
+from gateway.engine.rows import NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_LIVE
 from gateway.errors import Conflict, NotFound, PermissionDenied
 from gateway.security.access import Caller
@@ -95,28 +95,37 @@ class RunControl:
         data = {**run.input, **given.input}
         changed = [name for name in given.input if name not in run.input or run.input[name] != given.input[name]]
         new = begun_again(steps, from_steps=given.from_steps, changed_inputs=changed, configs=given.configs)
-        for item in new:
+        how = "what_if" if changed or given.configs else "retry"
+        given = msgspec.structs.replace(given, input=data)
+        return self.begin_from(caller, run, new, given, request_id, how)
+
+    def begin_from(
+        self, caller: Caller, run: RunRow, steps: tuple[NewStep, ...], given: Rerun, request_id: str, how: str
+    ) -> str:
+        """Begins a run that comes from another (``how``), on that one's definition; its id."""
+        caller.require("workflows:run")
+        for item in steps:
             if item.reused is None:
                 self._maker.check_step(caller, item.spec)
-        new = tuple(
-            msgspec.structs.replace(item, limits=self._maker.limits(caller, run.workflow_id, item.spec)) for item in new
-        )
-        made = self._maker.new_run(caller, given, request_id, run.kind, run.workflow_id, data)
-        how = "what_if" if changed or given.configs else "retry"
+        made = self._maker.new_run(caller, given, request_id, run.kind, run.workflow_id, {**run.input, **given.input})
         made = msgspec.structs.replace(
             made,
-            steps=new,
+            steps=tuple(
+                msgspec.structs.replace(item, limits=self._maker.limits(caller, run.workflow_id, item.spec))
+                for item in steps
+            ),
             definition_hash=run.definition_hash,
             output_mapping=run.output_mapping,
             pins=run.pins,
-            origin={"how": how, "run_id": run_id},
+            origin={"how": how, "run_id": run.run_id},
         )
-        self._begin(caller, made, request_id)
+        self._maker.begin(made)
+        self._record(caller, f"run.{how}", f"run:{made.run_id}", request_id, dict(made.origin or {}))
         return made.run_id
 
-    def _begin(self, caller: Caller, made: NewRun, request_id: str) -> None:
-        self._maker.begin(made)
-        self._record(caller, "run.again", f"run:{made.run_id}", request_id, dict(made.origin or {}))
+    def now(self) -> int:
+        """The time, in microseconds."""
+        return self._maker.clock.now()
 
     def _act(self, run_id: str, act: Callable[[EngineTx, int], Any]) -> Any:
         now = self._maker.clock.now()
