@@ -14,7 +14,8 @@ from gateway import __version__
 
 if TYPE_CHECKING:
     from gateway.cli.main import main
-    from gateway.engine.definition import StepDefinition, WorkflowDefinition, parse_definition
+    from gateway.engine.definition import WorkflowDefinition, parse_definition
+    from gateway.engine.step_definition import StepDefinition
     from gateway.errors import BudgetExceeded, GatewayError, NotFound, RateLimited, UpstreamError, ValidationFailed
     from gateway.ledger.cost_tracker import CostTracker, Ledger
     from gateway.ledger.pricing import card_for_llm, card_for_ml, cost_llm, cost_ml, worst_case
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 #: Each room, and the public names that live there.
 _NAMES: dict[str, tuple[str, ...]] = {
     "gateway.cli.main": ("main",),
-    "gateway.engine.definition": ("StepDefinition", "WorkflowDefinition", "parse_definition"),
+    "gateway.engine.definition": ("WorkflowDefinition", "parse_definition"),
+    "gateway.engine.step_definition": ("StepDefinition",),
     "gateway.errors": (
         "BudgetExceeded",
         "GatewayError",
@@ -53,9 +55,9 @@ _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 __all__ = [  # noqa: RUF022 - the order of the rooms above
     "__version__",
     "main",
-    "StepDefinition",
     "WorkflowDefinition",
     "parse_definition",
+    "StepDefinition",
     "BudgetExceeded",
     "GatewayError",
     "NotFound",

@@ -38,12 +38,17 @@ from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.rating_store import SqlRatingStore
 from gateway.store.rerate_store import SqlRerateStore
-from gateway.store.run_history import SqlRunHistory
+from gateway.store.run_costs import SqlRunCosts
 from gateway.store.run_reader import SqlRunReader
+from gateway.store.schedule_store import SqlRunHistory, SqlScheduleStore
+from gateway.store.step_call_store import SqlStepCallStore
 from gateway.store.usage_store import SqlUsageStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
+from gateway.tasks.run_control import RunControl
+from gateway.tasks.run_history import RunHistory
+from gateway.tasks.schedules import Schedules
 from gateway.telemetry import logs
 from gateway.work_process import make_orchestrator, make_runner, webhook_secret
 from gateway.workflows.task_types import installed_workflows
@@ -84,6 +89,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         core.clock,
         core.egress.check,
     )
+    control = RunControl(desk.maker, reader, core.audit)
 
     usage = UsageService(SqlUsageStore(core.database), core.clock, core.calls.flush, core.ledger.record_usage)
 
@@ -102,7 +108,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         ledger=core.ledger,
         usage=usage,
         estimates=RunEstimates(
-            SqlRunHistory(core.database),
+            SqlRunCosts(core.database),
             lambda: core.catalogue.current,
             core.task_types,
             TokenService(core.tokenizers),
@@ -120,6 +126,9 @@ def make_services(core: Core, executor: Executor) -> Services:
             lambda: core.catalogue.current, SqlRerateStore(core.database), core.audit, core.clock, core.calls.flush
         ),
         desk=desk,
+        control=control,
+        history=RunHistory(control, reader, SqlRunHistory(core.database), SqlStepCallStore(core.database)),
+        schedules=Schedules(desk.maker, SqlScheduleStore(core.database), reader, core.clock),
         registry=core.registry,
         prompts=core.prompts,
         learner=core.learner,

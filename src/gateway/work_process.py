@@ -27,10 +27,15 @@ from gateway.security.secret_files import secret_for
 from gateway.serving.batch_courier import BatchCourier
 from gateway.serving.batch_settling import BatchSettling
 from gateway.settings import Settings
-from gateway.store.run_history import SqlRunHistory
+from gateway.store.run_costs import SqlRunCosts
+from gateway.store.run_reader import SqlRunReader
+from gateway.store.schedule_store import SqlScheduleStore
 from gateway.store.spend_watch import SpendWatch
+from gateway.store.step_call_store import SqlStepCallStore
 from gateway.tasks.orchestrator import Orchestrator
+from gateway.tasks.run_making import RunMaker
 from gateway.tasks.runner import StepRunner
+from gateway.tasks.schedules import Schedules
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
@@ -90,6 +95,8 @@ def make_runner(core: Core) -> StepRunner:
             core.ledger,
             core.settings.batch_poll,
         ),
+        SqlStepCallStore(core.database),
+        core.clock,
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
     runner = StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
@@ -121,10 +128,24 @@ def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     return Orchestrator(
         core.engine,
         executor,
-        (core.recover_calls, core.kept.sweep, SqlRunHistory(core.database).end_budgets, *_watch(core)),
+        (
+            core.recover_calls,
+            core.kept.sweep,
+            make_schedules(core, executor).sweep,
+            SqlRunCosts(core.database).end_budgets,
+            *_watch(core),
+        ),
         deliverer,
         core.clock,
     )
+
+
+def make_schedules(core: Core, executor: Executor) -> Schedules:
+    """Begins runs at their times."""
+    reader, check = SqlRunReader(core.database), core.egress.check
+    newest, catalogue = reader.definition, lambda: core.catalogue.current
+    maker = RunMaker(core.engine, newest, executor, catalogue, core.task_types, core.clock, check)
+    return Schedules(maker, SqlScheduleStore(core.database), reader, core.clock)
 
 
 def _watch(core: Core) -> list[Callable[[], object]]:

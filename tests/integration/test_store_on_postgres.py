@@ -9,9 +9,11 @@ import pytest
 from fixtures.batch_money_suite import BatchMoneySuite
 from fixtures.caps_suite import CapsSuite
 from fixtures.engine_suite import EngineSuite
+from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
+from fixtures.nested_suite import NestedSuite
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
 from fixtures.shares_suite import SharesSuite
@@ -53,6 +55,14 @@ class TestUsageOnPostgres(UsageSuite):
 
 class TestEngineOnPostgres(EngineSuite):
     """Runs, steps, events, webhooks."""
+
+
+class TestFlowOnPostgres(FlowSuite):
+    """What follows from the end of a step."""
+
+
+class TestNestedOnPostgres(NestedSuite):
+    """Runs within runs, and limits."""
 
 
 class TestPromptsOnPostgres(PromptSuite):

@@ -36,6 +36,9 @@ from gateway.store.response_store import SqlResponseStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
+from gateway.tasks.run_control import RunControl
+from gateway.tasks.run_history import RunHistory
+from gateway.tasks.schedules import Schedules
 from gateway.telemetry.metrics import Metrics
 
 
@@ -60,6 +63,9 @@ class Services:
     prices: PriceDesk
     rerating: Rerating
     desk: Desk
+    control: RunControl
+    history: RunHistory
+    schedules: Schedules
     registry: ModelRegistry
     prompts: PromptService
     learner: Learner

@@ -24,6 +24,7 @@ _ENDS = ("workflow_completed", "workflow_failed", "workflow_cancelled")
 _MARKS = {
     "pending": Text("·", "dim"),
     "running": Text("▸", "bold cyan"),
+    "waiting": Text("?", "bold yellow"),
     "completed": Text("✓", "bold green"),
     "failed": Text("✗", "bold red"),
     "cancelled": Text("–", "yellow"),
@@ -65,6 +66,12 @@ class RunBoard:
         if step is not None:
             if kind == "task_started":
                 step.status, step.began, step.progress = "running", time.monotonic(), 0.0
+            elif kind == "task_waiting":
+                step.status, step.note = "waiting", f"waits for {event.get('signal') or event.get('waits_for')}"
+            elif kind == "task_skipped":
+                step.status, step.note = "skipped", str(event.get("reason") or "")
+            elif kind == "task_overdue":
+                step.note = "past its soft timeout"
             elif kind == "workflow_progress" and step.status == "running":
                 step.progress, step.note = float(event.get("step_progress", 0)), str(event.get("note") or "")
             elif kind in ("task_completed", "task_failed", "task_cancelled"):

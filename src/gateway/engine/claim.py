@@ -5,8 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.clock import SECOND
+from gateway.engine.limits import admit
 from gateway.engine.ports import EngineTx
 from gateway.engine.rows import Doorbell, RunRow, StepRow
+from gateway.engine.states import check_run_move
 from gateway.events.event import EventDraft
 
 #: A doorbell not answered in this time is rung again.
@@ -25,7 +27,11 @@ class Started(Struct, frozen=True):
 
 def dispatch(tx: EngineTx, now: int, *, limit: int = 100, run_id: str | None = None) -> list[Doorbell]:
     """Takes ready steps for ringing; ring after the commit."""
-    return tx.claim_ready(now, now + QUEUE_LEASE, limit, run_id)
+    doorbells, limited = tx.claim_ready(now, now + QUEUE_LEASE, limit, run_id)
+    if limited:
+        admitted = admit(tx, tx.limited_ready(now, limit, run_id), now)
+        doorbells += tx.hand_out(admitted, now + QUEUE_LEASE)
+    return doorbells
 
 
 def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Started | None:
@@ -34,12 +40,15 @@ def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Star
     if found is None or found.token != token or found.state != "queued":
         return None
     run = tx.lock_run(found.run_id)
-    if run is None or run.status not in ("pending", "running") or run.cancel_requested:
+    if run is None or run.status not in ("pending", "running"):
+        return None
+    if run.cancel_requested and found.role != "undo":
         return None
     if not tx.start_step(task_id, token, worker, now, now + RUN_LEASE):
         return None
     drafts = []
     if run.status == "pending":
+        check_run_move(run.status, "running")
         tx.set_run(run.run_id, "running", now)
         if run.kind == "workflow":
             drafts.append(EventDraft("workflow_started", run.owner, run.run_id, None, {"workflow_id": run.workflow_id}))
@@ -63,7 +72,7 @@ def heartbeat(tx: EngineTx, step: StepRow, now: int) -> str:
     """Extends the lease. ``fenced``: stop, the step is not yours; ``cancel``: stop, it is unwanted; ``go``."""
     if not tx.extend_lease(step.task_id, step.token, now + RUN_LEASE):
         return "fenced"
-    return "cancel" if tx.cancel_requested(step.run_id) else "go"
+    return "cancel" if tx.unwanted(step) else "go"
 
 
 def progress(tx: EngineTx, run: RunRow, step: StepRow, fraction: float, note: str, now: int) -> bool:
@@ -73,7 +82,7 @@ def progress(tx: EngineTx, run: RunRow, step: StepRow, fraction: float, note: st
     if run.kind == "task":
         draft = EventDraft("task_progress", run.owner, run.run_id, step.task_id, {"progress": fraction, "note": note})
     else:
-        done = run_progress(tx.steps(run.run_id))
+        done = tx.tally(run.run_id).progress
         payload = {
             "workflow_id": run.workflow_id,
             "progress": done,
@@ -86,10 +95,7 @@ def progress(tx: EngineTx, run: RunRow, step: StepRow, fraction: float, note: st
     return True
 
 
-def run_progress(steps: list[StepRow]) -> float:
-    """The share of a run that is done: ended steps whole, running ones by what they told."""
-    if not steps:
-        return 1.0
-    ended = ("completed", "failed", "cancelled", "skipped")
-    done = sum(1.0 if step.state in ended else step.progress if step.state == "running" else 0.0 for step in steps)
-    return round(done / len(steps), 4)
+def overdue(tx: EngineTx, run: RunRow, step: StepRow, now: int) -> None:
+    """Tells followers that a running step has passed its soft timeout."""
+    payload = {"step_id": step.step_id, "task_type": step.task_type, "soft_timeout": step.spec.soft_timeout}
+    tx.add_events([EventDraft("task_overdue", run.owner, run.run_id, step.task_id, payload)], now)

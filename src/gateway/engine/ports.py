@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from gateway.engine.flow_ports import FlowTx
 from gateway.engine.rows import Doorbell, NewRun, RunRow, StepRow
 from gateway.events.event import EventDraft
 
 
-class EngineTx(Protocol):
+class EngineTx(FlowTx, Protocol):
     """One transaction. Every method is one named query; none commits."""
 
     def insert_run(self, run: NewRun, now: int) -> None: ...
@@ -29,18 +30,22 @@ class EngineTx(Protocol):
     def step(self, task_id: str) -> StepRow | None: ...
 
     def steps(self, run_id: str) -> list[StepRow]:
-        """All steps of a run, in the order of the definition."""
+        """All steps of a run, in the order of the definition; without the items of those that have some."""
         ...
 
-    def claim_ready(self, now: int, lease_until: int, limit: int, run_id: str | None = None) -> list[Doorbell]:
-        """Hands out ready steps that are due, most urgent first: state queued, token + 1."""
+    def claim_ready(
+        self, now: int, lease_until: int, limit: int, run_id: str | None = None
+    ) -> tuple[list[Doorbell], bool]:
+        """Hands out ready steps that are due, most urgent first: state queued, token + 1. With a ``run_id`` those
+        of that run and of the runs its steps began. Those with limits are not handed out; whether there may be
+        some."""
         ...
 
     def start_step(self, task_id: str, token: int, worker: str, now: int, lease_until: int) -> bool:
         """queued → running for the holder of the token; attempts + 1. False: fenced."""
         ...
 
-    def save_input(self, task_id: str, token: int, data: dict[str, Any]) -> None: ...
+    def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None: ...
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
         """False: fenced (another holder, or ended)."""
@@ -60,6 +65,7 @@ class EngineTx(Protocol):
         output: dict[str, Any] | None = None,
         published: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
+        record: dict[str, Any] | None = None,
     ) -> bool:
         """running → completed, failed or cancelled for the holder of the token. False: fenced."""
         ...
@@ -78,18 +84,6 @@ class EngineTx(Protocol):
         its attempt. False: fenced."""
         ...
 
-    def fail_lost(self, task_id: str, token: int, now: int, error: dict[str, Any]) -> bool:
-        """queued or running → failed, where the holder is gone for good. False: fenced."""
-        ...
-
-    def release_dependents(self, run_id: str, step_id: str) -> int:
-        """One dependency fewer for those who wait on the step; the free ones become ready. Their count."""
-        ...
-
-    def end_unstarted(self, run_id: str, state: str, now: int) -> list[str]:
-        """Every waiting, ready or queued step of the run → skipped or cancelled; their task ids."""
-        ...
-
     def set_run(
         self,
         run_id: str,
@@ -101,9 +95,9 @@ class EngineTx(Protocol):
         error: dict[str, Any] | None = None,
     ) -> None: ...
 
-    def request_cancel(self, run_id: str) -> None: ...
-
-    def cancel_requested(self, run_id: str) -> bool: ...
+    def unwanted(self, held: StepRow) -> bool:
+        """Whether whoever works on the step should stop."""
+        ...
 
     def expired_leases(self, now: int, limit: int) -> list[StepRow]: ...
 

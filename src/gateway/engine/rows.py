@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from gateway.engine.definition import StepDefinition
+from gateway.engine.step_definition import StepDefinition
 from gateway.security.access import Caller
 
 
@@ -26,6 +26,34 @@ class NewRun(Struct, frozen=True):
     webhook_url: str | None = None
     deadline: int | None = None
     config_epoch: str = ""
+    #: How the run's result is made (``WorkflowDefinition.output``).
+    output_mapping: dict[str, Any] | None = None
+    #: Before this moment nothing of it begins.
+    not_before: int = 0
+    #: Where it comes from: ``{"run_id": …, "how": "retry"}`` and the like.
+    origin: dict[str, Any] | None = None
+    #: The run and the step that this run is done for.
+    parent_run: str | None = None
+    parent_task: str | None = None
+    #: The versions (hashes) of the workflows that steps of it run, and steps of those, by workflow id.
+    pins: dict[str, str] | None = None
+
+
+class KeyedLimit(Struct, frozen=True):
+    """A limit with its key made out, such as ``model:gpt-4``; ``per`` in microseconds."""
+
+    key: str
+    concurrency: int | None
+    rate: int | None
+    per: int
+
+
+class Reused(Struct, frozen=True):
+    """What an earlier run's step gave, taken over instead of doing the step again."""
+
+    task_id: str
+    output: dict[str, Any]
+    published: dict[str, Any]
 
 
 class NewStep(Struct, frozen=True):
@@ -34,6 +62,17 @@ class NewStep(Struct, frozen=True):
     task_id: str
     spec: StepDefinition
     queue: str
+    reused: Reused | None = None
+    limits: tuple[KeyedLimit, ...] = ()
+
+
+class NewItem(Struct, frozen=True):
+    """One item of a list that a step is done for."""
+
+    task_id: str
+    index: int
+    value: Any
+    ready: bool
 
 
 class RunRow(Struct, frozen=True):
@@ -60,6 +99,12 @@ class RunRow(Struct, frozen=True):
     created_at: int
     started_at: int | None
     completed_at: int | None
+    output_mapping: dict[str, Any] | None = None
+    not_before: int = 0
+    origin: dict[str, Any] | None = None
+    parent_run: str | None = None
+    parent_task: str | None = None
+    pins: dict[str, str] | None = None
 
 
 class StepRow(Struct, frozen=True):
@@ -90,6 +135,64 @@ class StepRow(Struct, frozen=True):
     created_at: int
     started_at: int | None
     completed_at: int | None
+    #: ``step``; ``item`` of the step ``parent``; ``undo``: it runs only where the run ends badly.
+    role: str = "step"
+    parent: str | None = None
+    item_index: int | None = None
+    item: Any = None
+    #: More is to be asked than that its dependencies have completed.
+    gated: bool = False
+    #: When a step that is parked has waited long enough.
+    wake_at: int | None = None
+    #: What a person said to it.
+    decision: dict[str, Any] | None = None
+    #: How the result came to be: taken over from where, made with which versions.
+    record: dict[str, Any] | None = None
+    limited: bool = False
+
+
+class KeptCall(Struct, frozen=True):
+    """One answered call: ``request`` is the hash of what was asked, ``number`` tells equal requests apart,
+    ``generation`` how many attempts had failed before. ``answer`` is the answer as JSON, empty for a predictive
+    model's, whose ``version`` says enough; ``notes`` is what the handler put into its record, JSON."""
+
+    task_id: str
+    generation: int
+    request: str
+    number: int
+    kind: str
+    model: str
+    provider: str
+    version: int | None
+    notes: str
+    entry_id: str | None
+    answer: str
+    at: int
+
+
+class Candidate(Struct, frozen=True):
+    """A ready step with limits."""
+
+    task_id: str
+    limits: tuple[KeyedLimit, ...]
+
+
+class Limiter(Struct):
+    """How a key stands: steps handed out or running, and when by its rate the next may begin."""
+
+    active: int
+    next_at: int
+
+
+class Tally(Struct, frozen=True):
+    """The steps of a run in numbers (items are counted in their steps)."""
+
+    total: int
+    open: int
+    cancelled: int
+    progress: float
+    undo_waiting: int
+    undo_busy: int
 
 
 class Doorbell(Struct, frozen=True):

@@ -20,6 +20,7 @@ PERMISSIONS: dict[str, str] = {
     "workflows:read": "see workflow definitions and own runs",
     "workflows:run": "start and cancel own runs",
     "workflows:write": "define workflows",
+    "runs:approve": "approve or refuse steps of runs that wait for a person",
     "models:read": "see models, versions and metrics",
     "models:write": "train, register, promote and roll back models",
     "prompts:read": "see and use prompt templates",
@@ -43,7 +44,7 @@ _CALL = _VIEW | {"llm:execute", "ml:execute", "tasks:write", "workflows:run", "w
 ROLES: dict[str, frozenset[str]] = {
     "viewer": _VIEW,
     "developer": _CALL | {"prompts:write"},
-    "analyst": _CALL | {"workflows:write", "prompts:write", "prompts:promote", "models:write"},
+    "analyst": _CALL | {"workflows:write", "prompts:write", "prompts:promote", "models:write", "runs:approve"},
     "operator": _VIEW
     | {
         "usage:read_all",
@@ -55,7 +56,7 @@ ROLES: dict[str, frozenset[str]] = {
         "audit:read",
         "runs:read_all",
     }
-    | {"webhooks:write", "tasks:write", "workflows:run"},
+    | {"webhooks:write", "tasks:write", "workflows:run", "runs:approve"},
     "admin": frozenset(PERMISSIONS),
 }
 

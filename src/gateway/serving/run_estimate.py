@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.clock import Clock
-from gateway.engine.definition import StepDefinition, WorkflowDefinition
+from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.step_definition import StepDefinition
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import GatewayError
 from gateway.governance.policy import output_tokens_bound
@@ -16,14 +17,14 @@ from gateway.models.llm_models import Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.serving.tokens import TokenService
-from gateway.store.run_history import KeptStep
+from gateway.store.run_costs import KeptStep
 
 #: Turns of a chat and what stands around them, in tokens: a bound.
 _AROUND = 200
 
 
 class History(Protocol):
-    """Completed runs; see ``store.run_history``."""
+    """Completed runs; see ``store.run_costs``."""
 
     def completed(self, workflow_id: str, limit: int) -> tuple[list[str], list[KeptStep]]: ...
 

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select
 
 from gateway.events.event import Event, EventDraft
-from gateway.store.codec import from_json, to_json
 from gateway.store.engine import Database, next_value
+from gateway.store.large_values import fetch, keep
 from gateway.store.tables import event
 from gateway.store.webhook_store import insert_notices
 
@@ -30,7 +30,7 @@ def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int
                 "run_id": draft.run_id,
                 "task_id": draft.task_id,
                 "owner": draft.owner,
-                "payload": to_json(draft.payload),
+                "payload": keep(connection, draft.payload, now),
                 "created_at": now,
             }
             for number, draft in enumerate(drafts, last - len(drafts) + 1)
@@ -85,7 +85,7 @@ class SqlEventStore:
         if types:
             query = query.where(event.c.type.in_(types))
         with self._database.read() as connection:
-            return [_event_of(row) for row in connection.execute(query)]
+            return [_event_of(row, connection) for row in connection.execute(query).all()]
 
     def latest(self) -> int:
         """The newest id, 0 where there is none."""
@@ -93,5 +93,5 @@ class SqlEventStore:
             return connection.scalar(select(func.max(event.c.id))) or 0
 
 
-def _event_of(row: Row[Any]) -> Event:
-    return Event(row.id, row.type, row.owner, row.run_id, row.task_id, from_json(row.payload), row.created_at)
+def _event_of(row: Row[Any], connection: Connection) -> Event:
+    return Event(row.id, row.type, row.owner, row.run_id, row.task_id, fetch(connection, row.payload), row.created_at)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow, StepRow
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
-from gateway.store.run_store import run_of, step_of
+from gateway.store.row_shapes import run_of, step_of
 from gateway.store.tables import definition, edge, entry, run, step
 
 
@@ -38,8 +38,10 @@ class SqlRunReader:
             row = connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
             if row is None:
                 return None
-            steps = connection.execute(select(step).where(step.c.run_id == run_id).order_by(step.c.position))
-            return run_of(row), [step_of(item) for item in steps]
+            steps = connection.execute(
+                select(step).where(step.c.run_id == run_id, step.c.role != "item").order_by(step.c.position)
+            )
+            return run_of(row, connection), [step_of(item, connection) for item in steps.all()]
 
     def task(self, task_id: str) -> tuple[RunRow, StepRow] | None:
         """A step by its task id, and its run."""
@@ -48,7 +50,16 @@ class SqlRunReader:
             if found is None:
                 return None
             row = connection.execute(select(run).where(run.c.run_id == found.run_id)).one()
-            return run_of(row), step_of(found)
+            return run_of(row, connection), step_of(found, connection)
+
+    def waiting_for_people(self, limit: int) -> list[tuple[RunRow, StepRow]]:
+        """Steps that wait for an approval, longest first."""
+        query = select(step).where(step.c.state == "parked").order_by(step.c.started_at).limit(limit)
+        with self._database.read() as connection:
+            found = [item for row in connection.execute(query) if (item := step_of(row)).spec.signal is None]
+            rows = connection.execute(select(run).where(run.c.run_id.in_({item.run_id for item in found})))
+            by_id = {row.run_id: run_of(row) for row in rows}
+        return [(by_id[item.run_id], item) for item in found]
 
     def runs(
         self, owner: str | None, *, kind: str | None, status: str | None, workflow_id: str | None, before: str | None,
@@ -138,6 +149,8 @@ class SqlRunReader:
         digest = given.hash()
         table = definition
         with self._database.begin() as connection:
+            if source == "config" and (same := _unchanged(connection, given)) is not None:
+                return same
             added = connection.execute(
                 insert_into(connection, table)
                 .values(
@@ -185,6 +198,19 @@ class SqlRunReader:
             rows = connection.execute(select(definition).order_by(definition.c.created_at))
             newest = {row.workflow_id: row for row in rows}
         return [_definition_of(newest[name]) for name in sorted(newest)]
+
+
+def _unchanged(connection: Connection, given: WorkflowDefinition) -> KeptDefinition | None:
+    """What the file said last, where it says the same now: compared by what is said, since a newer version of
+    the gateway may write (and so name) it otherwise."""
+    row = connection.execute(
+        select(definition)
+        .where(definition.c.workflow_id == given.workflow_id, definition.c.source == "config")
+        .order_by(definition.c.created_at.desc())
+        .limit(1)
+    ).one_or_none()
+    kept = None if row is None else _definition_of(row)
+    return kept if kept is not None and kept.definition == given else None
 
 
 def _definition_of(row: Row[Any]) -> KeptDefinition:

@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, Row, case, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
-from gateway.engine.definition import StepDefinition
-from gateway.engine.rows import Doorbell, NewRun, RunRow, StepRow
-from gateway.engine.states import RUN_ENDED
+from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
+from gateway.engine.states import RUN_ENDED, RUN_LIVE
 from gateway.events.event import EventDraft
-from gateway.security.access import Caller
-from gateway.store.codec import from_json, to_json, to_json_or_none
+from gateway.store.child_store import ChildQueries
+from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.engine import Database
 from gateway.store.event_store import insert_events
+from gateway.store.flow_store import FlowQueries
+from gateway.store.large_values import keep
+from gateway.store.result_store import ResultQueries
+from gateway.store.row_shapes import run_of, step_of
+from gateway.store.schedule_store import ScheduleQueries
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_store import insert_deliveries
-
-_LIVE = ("pending", "running")
-_UNSTARTED = ("waiting", "ready", "queued")
 
 
 class SqlEngineStore:
@@ -42,7 +42,7 @@ class SqlEngineStore:
             yield SqlEngineTx(connection, self._webhook_url)
 
 
-class SqlEngineTx:
+class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     """One transaction; see ``engine.ports.EngineTx``."""
 
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
@@ -59,7 +59,7 @@ class SqlEngineTx:
                 workflow_id=new.workflow_id,
                 definition_hash=new.definition_hash,
                 status="pending",
-                input=to_json(new.input),
+                input=keep(self.connection, new.input, now),
                 priority=new.priority,
                 owner=new.caller.principal,
                 caller=to_json(new.caller),
@@ -69,6 +69,12 @@ class SqlEngineTx:
                 deadline=new.deadline,
                 config_epoch=new.config_epoch,
                 created_at=now,
+                output_mapping=to_json_or_none(new.output_mapping),
+                not_before=new.not_before,
+                origin=to_json_or_none(new.origin),
+                parent_run=new.parent_run,
+                parent_task=new.parent_task,
+                pins=to_json_or_none(new.pins),
             )
         )
         edges = [
@@ -76,35 +82,22 @@ class SqlEngineTx:
             for item in new.steps
             for name in item.spec.dependencies
         ]
-        self.connection.execute(
-            insert(step),
-            [
-                {
-                    "task_id": item.task_id,
-                    "run_id": new.run_id,
-                    "step_id": item.spec.step_id,
-                    "position": position,
-                    "task_type": item.spec.task_type,
-                    "spec": to_json(item.spec),
-                    "queue": item.queue,
-                    "priority": new.priority,
-                    "state": "waiting" if item.spec.dependencies else "ready",
-                    "waiting_on": len(item.spec.dependencies),
-                    "created_at": now,
-                }
-                for position, item in enumerate(new.steps)
-            ],
-        )
+        done = {item.spec.step_id for item in new.steps if item.reused is not None}
+        rows = [
+            _step_values(self.connection, new, item, position, done, now) for position, item in enumerate(new.steps)
+        ]
+        self.connection.execute(insert(step), rows)
         if edges:
             self.connection.execute(insert(edge), edges)
+        self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
 
     def lock_run(self, run_id: str) -> RunRow | None:
         row = self.connection.execute(select(run).where(run.c.run_id == run_id).with_for_update()).one_or_none()
-        return None if row is None else run_of(row)
+        return None if row is None else run_of(row, self.connection)
 
     def run(self, run_id: str) -> RunRow | None:
         row = self.connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
-        return None if row is None else run_of(row)
+        return None if row is None else run_of(row, self.connection)
 
     def set_run(
         self,
@@ -117,57 +110,47 @@ class SqlEngineTx:
         error: dict[str, Any] | None = None,
     ) -> None:
         values: dict[str, Any] = {"status": status}
-        if status != "pending":
+        if status not in ("pending", "paused"):
             values["started_at"] = func.coalesce(run.c.started_at, now)
         if status in RUN_ENDED:
-            values |= {"completed_at": now, "output": to_json_or_none(output), "error": to_json_or_none(error)}
+            values |= {"completed_at": now, "error": to_json_or_none(error)}
+            values["output"] = keep(self.connection, output, now)
         if progress is not None:
             values["progress"] = progress
         self.connection.execute(update(run).where(run.c.run_id == run_id).values(values))
 
-    def request_cancel(self, run_id: str) -> None:
-        self.connection.execute(update(run).where(run.c.run_id == run_id).values(cancel_requested=True))
-
-    def cancel_requested(self, run_id: str) -> bool:
-        query = select(run.c.cancel_requested, run.c.status).where(run.c.run_id == run_id)
-        row = self.connection.execute(query).one_or_none()
-        return row is None or bool(row.cancel_requested) or row.status not in _LIVE
-
     def overdue_runs(self, now: int, limit: int) -> list[str]:
-        query = select(run.c.run_id).where(run.c.status.in_(_LIVE), run.c.deadline < now).limit(limit)
+        query = select(run.c.run_id).where(run.c.status.in_(RUN_LIVE), run.c.deadline < now).limit(limit)
         return list(self.connection.scalars(query))
 
     # -- steps ------------------------------------------------------------------------------------
 
     def step(self, task_id: str) -> StepRow | None:
         row = self.connection.execute(select(step).where(step.c.task_id == task_id)).one_or_none()
-        return None if row is None else step_of(row)
+        return None if row is None else step_of(row, self.connection)
 
     def steps(self, run_id: str) -> list[StepRow]:
-        query = select(step).where(step.c.run_id == run_id).order_by(step.c.position)
-        return [step_of(row) for row in self.connection.execute(query)]
+        query = select(step).where(step.c.run_id == run_id, step.c.role.in_(("step", "undo"))).order_by(step.c.position)
+        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
-    def claim_ready(self, now: int, lease_until: int, limit: int, run_id: str | None = None) -> list[Doorbell]:
+    def claim_ready(
+        self, now: int, lease_until: int, limit: int, run_id: str | None = None
+    ) -> tuple[list[Doorbell], bool]:
         due = (
-            select(step.c.task_id)
+            select(step.c.task_id, step.c.limited)
             .where(step.c.state == "ready", step.c.not_before <= now)
             .order_by(step.c.priority.desc(), step.c.created_at, step.c.position)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        if run_id is not None:
-            due = due.where(step.c.run_id == run_id)
-        chosen = list(self.connection.scalars(due))
-        if not chosen:
-            return []
-        taken = self.connection.execute(
-            update(step)
-            .where(step.c.task_id.in_(chosen), step.c.state == "ready")
-            .values(state="queued", token=step.c.token + 1, lease_until=lease_until)
-            .returning(step.c.task_id, step.c.token, step.c.queue, step.c.priority)
-        )
-        bells = {row.task_id: Doorbell(row.task_id, row.token, row.queue, row.priority) for row in taken}
-        return [bells[task_id] for task_id in chosen if task_id in bells]
+        if run_id is None:  # those with limits must not hide the others
+            due = due.where(step.c.limited.is_(False))
+        else:
+            began = select(run.c.run_id).where(run.c.parent_run == run_id)
+            due = due.where(or_(step.c.run_id == run_id, step.c.run_id.in_(began)))
+        found = self.connection.execute(due).all()
+        doorbells = self.hand_out([row.task_id for row in found if not row.limited], lease_until)
+        return doorbells, run_id is None or any(row.limited for row in found)
 
     def start_step(self, task_id: str, token: int, worker: str, now: int, lease_until: int) -> bool:
         return self._moved(
@@ -185,8 +168,8 @@ class SqlEngineTx:
             },
         )
 
-    def save_input(self, task_id: str, token: int, data: dict[str, Any]) -> None:
-        self._moved(task_id, token, ("running",), {"input": to_json(data)})
+    def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None:
+        self._moved(task_id, token, ("running",), {"input": keep(self.connection, data, now)})
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
         return self._moved(task_id, token, ("running",), {"lease_until": lease_until})
@@ -204,14 +187,16 @@ class SqlEngineTx:
         output: dict[str, Any] | None = None,
         published: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
+        record: dict[str, Any] | None = None,
     ) -> bool:
         values: dict[str, Any] = {
             "state": state,
             "completed_at": now,
             "lease_until": None,
-            "output": to_json_or_none(output),
-            "published": to_json_or_none(published),
+            "output": keep(self.connection, output, now),
+            "published": keep(self.connection, published, now),
             "error": to_json_or_none(error),
+            "record": to_json_or_none(record),
         }
         if state == "completed":
             values["progress"] = 1.0
@@ -242,36 +227,9 @@ class SqlEngineTx:
             values["error"] = to_json(error)
         return self._moved(task_id, token, ("queued", "running"), values)
 
-    def fail_lost(self, task_id: str, token: int, now: int, error: dict[str, Any]) -> bool:
-        state = "cancelled" if error.get("code") == "cancelled" else "failed"
-        values = {"state": state, "completed_at": now, "lease_until": None, "error": to_json(error)}
-        return self._moved(task_id, token, ("queued", "running"), {**values, "token": step.c.token + 1})
-
-    def release_dependents(self, run_id: str, step_id: str) -> int:
-        waiting = select(edge.c.step_id).where(edge.c.run_id == run_id, edge.c.depends_on == step_id)
-        freed = self.connection.execute(
-            update(step)
-            .where(step.c.run_id == run_id, step.c.step_id.in_(waiting), step.c.state == "waiting")
-            .values(
-                waiting_on=step.c.waiting_on - 1,
-                state=case((step.c.waiting_on <= 1, "ready"), else_="waiting"),
-            )
-            .returning(step.c.state)
-        )
-        return sum(state == "ready" for state in freed.scalars())
-
-    def end_unstarted(self, run_id: str, state: str, now: int) -> list[str]:
-        ended = self.connection.execute(
-            update(step)
-            .where(step.c.run_id == run_id, step.c.state.in_(_UNSTARTED))
-            .values(state=state, completed_at=now, lease_until=None, token=step.c.token + 1)
-            .returning(step.c.task_id)
-        )
-        return list(ended.scalars())
-
     def expired_leases(self, now: int, limit: int) -> list[StepRow]:
         query = select(step).where(step.c.state.in_(("queued", "running")), step.c.lease_until < now).limit(limit)
-        return [step_of(row) for row in self.connection.execute(query)]
+        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
     # -- what others are told ---------------------------------------------------------------------
 
@@ -292,19 +250,41 @@ class SqlEngineTx:
         return done.first() is not None
 
 
-def run_of(row: Row[Any]) -> RunRow:
-    """A row of the table ``run``."""
-    values = dict(row._mapping)
-    for name in ("input", "output", "error", "metadata"):
-        values[name] = from_json(values[name])
-    values["caller"] = msgspec.json.decode(values["caller"], type=Caller)
-    return RunRow(**values)
-
-
-def step_of(row: Row[Any]) -> StepRow:
-    """A row of the table ``step``."""
-    values = dict(row._mapping)
-    for name in ("input", "output", "published", "error"):
-        values[name] = from_json(values[name])
-    values["spec"] = msgspec.json.decode(values["spec"], type=StepDefinition)
-    return StepRow(**values)
+def _step_values(
+    connection: Connection, new: NewRun, item: NewStep, position: int, done: set[str], now: int
+) -> dict[str, Any]:
+    """The row of a new step; those before it that are ``done`` are not waited for."""
+    waiting_on = sum(name not in done for name in item.spec.dependencies)
+    free = not waiting_on and not item.spec.gated
+    values: dict[str, Any] = {
+        "task_id": item.task_id,
+        "run_id": new.run_id,
+        "step_id": item.spec.step_id,
+        "position": position,
+        "task_type": item.spec.task_type,
+        "spec": to_json(item.spec),
+        "queue": item.queue,
+        "priority": new.priority,
+        "state": "ready" if free else "waiting",
+        "waiting_on": waiting_on,
+        "not_before": new.not_before,
+        "created_at": now,
+        "role": "step" if item.spec.undoes is None else "undo",
+        "gated": item.spec.gated,
+        "limited": bool(item.limits) and item.spec.for_each is None,
+        "progress": 0.0,
+        "completed_at": None,
+        "output": None,
+        "published": None,
+        "record": None,
+    }
+    if item.reused is not None:
+        values |= {
+            "state": "completed",
+            "progress": 1.0,
+            "completed_at": now,
+            "output": keep(connection, item.reused.output, now),
+            "published": keep(connection, item.reused.published, now),
+            "record": to_json({"reused": item.reused.task_id}),
+        }
+    return values

@@ -17,9 +17,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
+from gateway.store.flow_tables import dead_letter, limiter, schedule, signal, step_call, step_limit, step_result
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
@@ -28,10 +30,10 @@ from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_savi
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
-    "budget_lease", "counter", "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
-    "journal_mark", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
-    "prompt_result", "response", "run", "saving", "spend_anomaly", "step",
-    "usage_day", "usage_hour", "usage_saving", "usage_series",
+    "budget_lease", "counter", "dead_letter", "definition", "edge", "entry", "event", "file", "file_part",
+    "idempotency", "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt",
+    "prompt_label_move", "prompt_result", "response", "run", "saving", "schedule", "signal", "spend_anomaly",
+    "step", "step_call", "step_limit", "step_result", "usage_day", "usage_hour", "usage_saving", "usage_series",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
 # -- engine ---------------------------------------------------------------------------------------
@@ -55,7 +57,7 @@ run = Table(
     Column("kind", Text, nullable=False),  # task (a run of one step) | workflow
     Column("workflow_id", Text, nullable=False),
     Column("definition_hash", Text, ForeignKey("definition.hash")),
-    Column("status", Text, nullable=False),  # pending running completed failed cancelled
+    Column("status", Text, nullable=False),  # pending running paused completed failed cancelled
     Column("input", Text, nullable=False),
     Column("output", Text),
     Column("error", Text),
@@ -72,6 +74,14 @@ run = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),
+    Column("output_mapping", Text),  # how the result is made, JSON
+    Column("not_before", BigInteger, nullable=False, server_default="0"),
+    Column("origin", Text),  # the run, schedule or step it comes from, JSON
+    Column("parent_run", Text),  # of a run that is a step of another
+    Column("parent_task", Text),
+    Column("pins", Text),  # the versions of the workflows that its steps run, JSON
+    Index("run_by_parent", "parent_run"),
+    Index("run_by_parent_task", "parent_task"),
     Index("run_by_owner", "owner", "created_at"),
     Index("run_by_status", "status", "created_at"),
 )
@@ -87,7 +97,7 @@ step = Table(
     Column("spec", Text, nullable=False),  # StepDefinition, JSON
     Column("queue", Text, nullable=False),
     Column("priority", Integer, nullable=False, default=5),
-    Column("state", Text, nullable=False),  # waiting ready queued running completed failed cancelled skipped
+    Column("state", Text, nullable=False),  # waiting ready held queued running parked gathering + ended ones
     Column("waiting_on", Integer, nullable=False, default=0),  # unfinished dependencies
     Column("token", BigInteger, nullable=False, default=0),  # the fence: grows with every hand-out
     Column("lease_until", BigInteger),
@@ -104,7 +114,18 @@ step = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("completed_at", BigInteger),
+    Column("limited", Boolean, nullable=False, server_default=false()),  # it has rows in step_limit
+    Column("role", Text, nullable=False, server_default="step"),  # step | item | undo
+    Column("parent", Text),  # of an item: the step's task id
+    Column("item_index", Integer),
+    Column("item", Text),  # the value it is done for, JSON
+    Column("gated", Boolean, nullable=False, server_default=false()),  # more is asked than that it waits for nothing
+    Column("wake_at", BigInteger),
+    Column("decision", Text),  # of an approval, JSON
+    Column("record", Text),  # how the result came to be, JSON
     UniqueConstraint("run_id", "step_id"),
+    Index("step_by_parent", "parent", "state", "item_index"),
+    Index("step_by_run", "run_id", "role", "state"),
     Index("step_by_state", "state", "priority", "not_before"),
     Index("step_by_lease", "state", "lease_until"),
 )

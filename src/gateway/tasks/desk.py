@@ -11,12 +11,11 @@ from typing import Any, Protocol, get_args
 
 import msgspec
 
-from gateway.clock import SECOND, Clock
+from gateway.clock import Clock
 from gateway.engine.advance import cancel_run
-from gateway.engine.claim import dispatch
-from gateway.engine.definition import RetryPolicy, StepDefinition, WorkflowDefinition, parse_definition
+from gateway.engine.definition import WorkflowDefinition, parse_definition
 from gateway.engine.ports import EngineStore, Executor
-from gateway.engine.rows import NewRun, NewStep, RunRow, StepRow
+from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RunState
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import Conflict, NotFound, ValidationFailed
@@ -25,7 +24,8 @@ from gateway.ids import new_id
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.store.run_reader import KeptDefinition
-from gateway.tasks.submission import RunSubmission, TaskSubmission, check_config
+from gateway.tasks.run_making import RunMaker
+from gateway.tasks.submission import RunSubmission, TaskSubmission
 from gateway.tasks.views import STATES_OF_STATUS, definition_view, run_view, task_view
 
 
@@ -89,11 +89,11 @@ class Desk:
         self._store = store
         self._reader = reader
         self._events = events
-        self._executor = executor
         self._catalogue = catalogue
         self.task_types = task_types
         self._clock = clock
-        self._check_webhook = check_webhook
+        #: Makes runs, and begins them.
+        self.maker = RunMaker(store, reader.definition, executor, catalogue, task_types, clock, check_webhook)
 
     # -- handing in -------------------------------------------------------------------------------
 
@@ -106,15 +106,7 @@ class Desk:
         if task_id is not None and self._reader.task(task_id) is not None:
             return self.task(caller, task_id)
         task_id = task_id or new_id("task")
-        step = StepDefinition(
-            step_id="task",
-            task_type=given.spec.name,
-            llm_config=given.llm_config,
-            retry=RetryPolicy(),
-            timeout=given.timeout,
-        )
-        run = self._new_run(caller, given, request_id, "task", given.spec.name, None, given.input_data)
-        self._begin(run, (NewStep(task_id, step, given.spec.queue),))
+        self.maker.begin(self.maker.of_task(caller, given, request_id, task_id))
         return self.task(caller, task_id)
 
     def start_run(
@@ -125,18 +117,9 @@ class Desk:
         if run_id is not None and self._reader.run(run_id) is not None:
             return self.run(caller, run_id)
         kept = self._kept(workflow_id)
-        for step in kept.definition.steps:
-            spec = self.task_types[step.task_type]
-            caller.require(spec.permission)
-            if step.llm_config is not None:
-                check_config(step.llm_config, spec, self._catalogue(), caller)
-        self._check_input(kept.definition, given.input)
-        run = self._new_run(caller, given, request_id, "workflow", workflow_id, kept.hash, given.input)
+        run = self.maker.of_definition(caller, kept, given, request_id)
         run = run if run_id is None else msgspec.structs.replace(run, run_id=run_id)
-        steps = tuple(
-            NewStep(new_id("task"), step, self.task_types[step.task_type].queue) for step in kept.definition.steps
-        )
-        self._begin(run, steps)
+        self.maker.begin(run)
         return self.run(caller, run.run_id)
 
     # -- asking -----------------------------------------------------------------------------------
@@ -271,6 +254,7 @@ class Desk:
         """Checks a definition and makes it the newest of its workflow."""
         caller.require("workflows:write")
         definition = parse_definition(raw, self.task_types, self._model_known)
+        self.maker.pins(definition)
         return definition_view(
             self._reader.define(definition, source="api", owner=caller.principal, now=self._clock.now())
         )
@@ -298,42 +282,6 @@ class Desk:
 
     # -- parts ------------------------------------------------------------------------------------
 
-    def _new_run(
-        self,
-        caller: Caller,
-        given: TaskSubmission | RunSubmission,
-        request_id: str,
-        kind: str,
-        workflow_id: str,
-        definition_hash: str | None,
-        data: dict[str, Any],
-    ) -> NewRun:
-        if given.webhook_url:
-            self._check_webhook(given.webhook_url)
-        now = self._clock.now()
-        return NewRun(
-            run_id=new_id("run"),
-            kind=kind,
-            workflow_id=workflow_id,
-            definition_hash=definition_hash,
-            input=data,
-            caller=caller,
-            request_id=request_id,
-            steps=(),
-            priority=given.priority,
-            metadata=given.metadata,
-            webhook_url=given.webhook_url,
-            deadline=None if given.timeout is None else now + int(given.timeout * SECOND),
-            config_epoch=self._catalogue().epoch,
-        )
-
-    def _begin(self, run: NewRun, steps: tuple[NewStep, ...]) -> None:
-        now = self._clock.now()
-        with self._store.begin() as tx:
-            tx.insert_run(_with_steps(run, steps), now)
-            doorbells = dispatch(tx, now, run_id=run.run_id)
-        self._executor.ring(doorbells)
-
     def _cancel(self, run: RunRow) -> None:
         with self._store.begin() as tx:
             cancelled = cancel_run(tx, run.run_id, None, self._clock.now())
@@ -360,27 +308,9 @@ class Desk:
             raise NotFound("no workflow of that id is defined", mend="GET /workflows lists them", param="workflow_id")
         return kept
 
-    def _check_input(self, definition: WorkflowDefinition, data: Mapping[str, Any]) -> None:
-        """Every input that a step cannot do without must be there."""
-        for step in definition.steps:
-            for name in self.task_types[step.task_type].required:
-                reference = step.input_mapping.get(name)
-                if isinstance(reference, str) and reference.startswith("input."):
-                    wanted = reference.split(".")[1]
-                    if wanted not in data:
-                        raise ValidationFailed(
-                            f"input.{wanted} is missing",
-                            mend=f"the step {step.step_id!r} needs it as {name!r}",
-                            param=f"input.{wanted}",
-                        )
-
     def _model_known(self, name: str) -> bool:
         return name in self._catalogue().models
 
     @staticmethod
     def _owner(caller: Caller) -> str | None:
         return None if caller.may("runs:read_all") else caller.principal
-
-
-def _with_steps(run: NewRun, steps: tuple[NewStep, ...]) -> NewRun:
-    return NewRun(**{name: getattr(run, name) for name in run.__struct_fields__ if name != "steps"}, steps=steps)

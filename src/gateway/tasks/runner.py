@@ -14,23 +14,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import msgspec
-
 from gateway.clock import Clock
-from gateway.engine import advance, claim
-from gateway.engine.mapping import StepOutput, resolve
+from gateway.engine import advance, children, claim
+from gateway.engine.gates import kept_error
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.engine.waiting import StepWaits
-from gateway.errors import GatewayError, StepCancelled, StepFailed, StepTimeout, Unavailable, ValidationFailed
+from gateway.errors import GatewayError, StepCancelled, StepTimeout, Unavailable
 from gateway.tasks.budget_pause import pause_of
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
-from gateway.workflows.task_types import load_handler
+from gateway.tasks.step_work import Done, StepWork
 
 _log = logging.getLogger(__name__)
-LARGEST_OUTPUT = 4 * 1024 * 1024
 #: How long the end of a step is tried while the database does not answer, in seconds.
 _FINISH_SECONDS = 12.0
 
@@ -62,8 +59,7 @@ class StepRunner:
     ) -> None:
         self._calls = calls
         self._store = store
-        self._contexts = contexts
-        self._task_types = task_types
+        self._work = StepWork(store, contexts, task_types, clock)
         self._clock = clock
         self._worker = worker
         self._executor: Executor | None = None
@@ -90,8 +86,10 @@ class StepRunner:
         work = asyncio.run_coroutine_threadsafe(self._attempt(run, step, pulse), self._loop)
         end: Callable[[Any, int], bool] | None
         try:
-            output = work.result()
-            end = lambda tx, now: advance.complete(tx, step, output, now)  # noqa: E731
+            done = work.result()
+            end = lambda tx, now: advance.complete(  # noqa: E731
+                tx, step, done.output, now, record=done.record, keep=done.keep
+            )
         except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
             end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
         except StepWaits as pause:
@@ -131,9 +129,9 @@ class StepRunner:
             self._loop.run_until_complete(asyncio.wait(left))
         self._loop.close()
 
-    async def _attempt(self, run: RunRow, step: StepRow, pulse: Pulse) -> dict[str, Any]:
+    async def _attempt(self, run: RunRow, step: StepRow, pulse: Pulse) -> Done:
         beat = asyncio.create_task(pulse.beat())
-        work = asyncio.create_task(self._work(run, step, pulse))
+        work = asyncio.create_task(self._work.do(run, step, pulse))
         try:
             async with asyncio.timeout(step.spec.timeout):
                 await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
@@ -150,49 +148,6 @@ class StepRunner:
             for task in (beat, work):
                 task.cancel()
             await asyncio.gather(beat, work, return_exceptions=True)  # their outcome is known, or not wanted
-
-    async def _work(self, run: RunRow, step: StepRow, pulse: Pulse) -> dict[str, Any]:
-        spec = self._task_types.get(step.task_type)
-        if spec is None:
-            raise StepFailed(
-                f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it"
-            )
-        data, upstream = await asyncio.to_thread(self._input, run, step)
-        context = self._contexts.context(run, step, upstream, pulse)
-        handler = spec.function or load_handler(spec.handler)
-        output = await handler(context, data)
-        if not isinstance(output, dict):
-            raise StepFailed(f"the handler of {step.task_type} returned no object")
-        try:
-            size = len(msgspec.json.encode(output))
-        except (TypeError, ValueError) as error:
-            raise StepFailed(f"the output of {step.task_type} is not JSON: {str(error)[:200]}") from None
-        if size > LARGEST_OUTPUT:
-            raise StepFailed(
-                f"the output has {size} bytes, {LARGEST_OUTPUT} are kept", mend="store large values as artifacts"
-            )
-        return output
-
-    def _input(self, run: RunRow, step: StepRow) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """What the step reads, and the outputs of all it comes after, nearest last."""
-        with self._store.read() as tx:
-            steps = {item.step_id: item for item in tx.steps(run.run_id)}
-        if run.kind == "task":
-            return run.input, {}
-        before: dict[str, None] = {}
-        _ancestors(step.step_id, steps, before)
-        outputs = {
-            name: StepOutput(steps[name].output or {}, steps[name].published or {})
-            for name in before
-            if steps[name].state == "completed"
-        }
-        data = resolve(step.spec.input_mapping, run.input, outputs)
-        for name in self._task_types[step.task_type].required:
-            if data.get(name) is None:
-                raise ValidationFailed(f"the input {name!r} of step {step.step_id!r} is missing", param=name)
-        with self._store.begin() as tx:
-            tx.save_input(step.task_id, step.token, data)
-        return data, {name: outputs[name].output for name in before if name in outputs}
 
     def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool]) -> None:
         deadline = time.monotonic() + _FINISH_SECONDS
@@ -213,26 +168,14 @@ class StepRunner:
             _log.warning("step %s ended here, but was another's by then; its result is dropped", task_id)
         if self._executor is not None and doorbells:
             self._executor.ring(doorbells)
-
-
-def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None]) -> None:
-    for name in steps[step_id].spec.dependencies:
-        if name not in found:
-            _ancestors(name, steps, found)
-            found[name] = None
+        if self._executor is not None and ended and run.parent_run is not None:
+            children.tell_ends(self._store, self._executor, self._clock.now())
 
 
 def _problem(error: Exception) -> tuple[dict[str, Any], bool]:
     """The error as the step keeps it, and whether another attempt may mend it."""
     if isinstance(error, GatewayError):
-        kept: dict[str, Any] = {"code": error.code, "message": error.message, "mend": error.mend}
-        if error.param is not None:
-            kept["param"] = error.param
-        if error.retry_after is not None:
-            kept["retry_after"] = error.retry_after
-        if error.details:
-            kept["details"] = error.details
-        return kept, error.retryable
+        return kept_error(error), error.retryable
     return {
         "code": "step_failed",
         "message": f"the step raised {type(error).__name__}",

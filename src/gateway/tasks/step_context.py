@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.clock import Clock
 from gateway.engine.rows import RunRow, StepRow
 from gateway.models.artifacts import ArtifactStore
 from gateway.models.run_budget import degrades_to
 from gateway.models.tags import kept_tags
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
+from gateway.tasks.step_calls import CallStore, StepCalls
 from gateway.tasks.step_pulse import Pulse
 from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.context import ChatPort, PredictPort, PromptPort, StepContext
@@ -29,9 +31,15 @@ class ContextFactory:
     prompts: PromptPort
     catalogue: Callable[[], Catalogue]
     batch: BatchTools | None = None
+    calls: CallStore | None = None
+    clock: Clock | None = None
 
     def context(self, run: RunRow, step: StepRow, upstream: Mapping[str, dict[str, Any]], pulse: Pulse) -> StepContext:
         """The context of one attempt; its charges are unique to this token."""
+        chat: ChatPort = degrading(self.chat, degrades_to(run.metadata))
+        predict: PredictPort = self.predict
+        if self.calls is not None and self.clock is not None:
+            chat = predict = StepCalls(run, step, chat, predict, self.calls, self.clock)
         return StepContext(
             task_id=step.task_id,
             run_id=run.run_id,
@@ -44,8 +52,8 @@ class ContextFactory:
             model_config=step.spec.llm_config,
             upstream=upstream,
             artifacts=self.artifacts,
-            chat=degrading(self.chat, degrades_to(run.metadata)),
-            predict=self.predict,
+            chat=chat,
+            predict=predict,
             registry=self.registry,
             prompts=self.prompts,
             default_model=lambda task_type: self.catalogue().default_model(task_type),
@@ -53,4 +61,5 @@ class ContextFactory:
             tags=kept_tags(run.metadata),
             report=pulse.report,
             is_cancelled=pulse.is_cancelled,
+            is_overdue=pulse.is_overdue,
         )

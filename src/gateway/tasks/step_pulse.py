@@ -29,6 +29,8 @@ class Pulse:
         self._news: tuple[float, str] | None = None
         self.fenced = False
         self.unwanted = False
+        #: The step has passed its soft timeout.
+        self.overdue = False
 
     def report(self, fraction: float, note: str) -> None:
         """The newest progress; told at the next tick."""
@@ -47,6 +49,8 @@ class Pulse:
         """Returns when the step must stop."""
         next_beat = time.monotonic() + claim.HEARTBEAT_SECONDS
         next_progress = 0.0
+        soft = self._step.spec.soft_timeout
+        late = None if soft is None else time.monotonic() + soft
         while not self.is_cancelled():
             await asyncio.sleep(_TICK)
             now = time.monotonic()
@@ -55,6 +59,9 @@ class Pulse:
                     news, self._news = self._news, None
                     await asyncio.to_thread(self._tell, *news)
                     next_progress = time.monotonic() + _PROGRESS_SECONDS
+                if late is not None and now >= late:
+                    self.overdue, late = True, None
+                    await asyncio.to_thread(self._tell_overdue)
                 if now >= next_beat:
                     await asyncio.to_thread(self._keep)
                     next_beat = time.monotonic() + claim.HEARTBEAT_SECONDS
@@ -66,6 +73,14 @@ class Pulse:
         with self._store.begin() as tx:
             if not claim.progress(tx, self._run, self._step, fraction, note, self._clock.now()):
                 self.fenced = True
+
+    def _tell_overdue(self) -> None:
+        with self._store.begin() as tx:
+            claim.overdue(tx, self._run, self._step, self._clock.now())
+
+    def is_overdue(self) -> bool:
+        """Whether the step has passed its soft timeout and had better come to an end."""
+        return self.overdue
 
     def _keep(self) -> None:
         with self._store.begin() as tx:

@@ -1,4 +1,4 @@
-"""What may be submitted: task bodies and run bodies, read strictly, refused with the path of what is wrong."""
+"""What may be submitted: tasks, runs, runs begun again; read strictly, refused with the path of what is wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from gateway.engine.definition import check_model_config, timeout_seconds
+from gateway.clock import from_rfc3339
+from gateway.engine.checks import seconds_at
+from gateway.engine.step_fields import check_model_config
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, ValidationFailed
 from gateway.governance.validators import check_llm_parameters, refuse_unknown, text_field
@@ -16,31 +18,45 @@ from gateway.models.tags import tags_of_metadata
 from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue
 from gateway.security.access import Caller
 
-_TASK_FIELDS = ("task_type", "model_config", "input_data", "priority", "webhook_url", "metadata", "timeout")
-_RUN_FIELDS = ("input", "priority", "webhook_url", "metadata", "timeout")
+_TASK_FIELDS = ("task_type", "model_config", "input_data", "priority", "webhook_url", "metadata", "timeout",
+                "start_at", "delay")  # fmt: skip
+_RUN_FIELDS = ("input", "priority", "webhook_url", "metadata", "timeout", "start_at", "delay")
+_RERUN_FIELDS = (*_RUN_FIELDS, "from_step", "model_config")
+_LONGEST_DELAY = 366 * 86_400.0
 _LARGEST_METADATA = 16_384
 
 
-class TaskSubmission(Struct, frozen=True):
-    """A checked ``POST /tasks`` body. ``priority`` 1 to 10, ten first; ``timeout`` in seconds."""
+class Submission(Struct, frozen=True, kw_only=True):
+    """What tasks and runs have in common. ``priority`` 1 to 10, ten first; ``timeout`` in seconds;
+    ``not_before`` in microseconds since 1970, or a ``delay`` in seconds."""
+
+    priority: int = 5
+    webhook_url: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+    not_before: int | None = None
+    delay: float = 0.0
+
+
+class TaskSubmission(Submission, frozen=True):
+    """A checked ``POST /tasks`` body."""
 
     spec: TaskTypeSpec
     input_data: dict[str, Any]
     llm_config: dict[str, Any] | None = None
-    priority: int = 5
-    webhook_url: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    timeout: float | None = None
 
 
-class RunSubmission(Struct, frozen=True):
+class RunSubmission(Submission, frozen=True):
     """A checked ``POST /workflows/{id}/runs`` body."""
 
     input: dict[str, Any]
-    priority: int = 5
-    webhook_url: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    timeout: float | None = None
+
+
+class Rerun(RunSubmission, frozen=True, kw_only=True):
+    """A checked ``POST /runs/{id}/retry`` body: what is to be otherwise. ``configs`` are by step id."""
+
+    from_steps: tuple[str, ...] = ()
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catalogue, caller: Caller) -> TaskSubmission:
@@ -68,7 +84,7 @@ def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catal
     config = raw.get("model_config")
     if config is not None:
         check_config(config, spec, catalogue, caller)
-    return TaskSubmission(spec, data, config, **_common(raw))
+    return TaskSubmission(spec=spec, input_data=data, llm_config=config, **_common(raw))
 
 
 def read_run(raw: Any) -> RunSubmission:
@@ -76,7 +92,23 @@ def read_run(raw: Any) -> RunSubmission:
     _object(raw, "")
     refuse_unknown(raw, _RUN_FIELDS, "")
     _object(raw.get("input", {}), "input")
-    return RunSubmission(raw.get("input", {}), **_common(raw))
+    return RunSubmission(input=raw.get("input", {}), **_common(raw))
+
+
+def read_rerun(raw: Any) -> Rerun:
+    """How a run is to be begun again."""
+    _object(raw, "")
+    refuse_unknown(raw, _RERUN_FIELDS, "")
+    _object(raw.get("input", {}), "input")
+    steps = raw.get("from_step", [])
+    steps = [steps] if isinstance(steps, str) else steps
+    if not isinstance(steps, list) or not all(isinstance(name, str) for name in steps):
+        raise ValidationFailed("from_step: the id of a step, or a list of such", param="from_step")
+    configs = raw.get("model_config", {})
+    _object(configs, "model_config")
+    for name, config in configs.items():
+        _object(config, f"model_config.{str(name)[:64]}")
+    return Rerun(input=raw.get("input", {}), from_steps=tuple(steps), configs=configs, **_common(raw))
 
 
 def check_config(config: Any, spec: TaskTypeSpec, catalogue: Catalogue, caller: Caller) -> None:
@@ -111,7 +143,7 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
         raise ValidationFailed(f"metadata: at most {_LARGEST_METADATA} bytes of JSON", param="metadata")
     tags_of_metadata(metadata)
     try:
-        timeout = timeout_seconds(raw.get("timeout"), "timeout")
+        timeout = seconds_at(raw.get("timeout"), "timeout")
     except DefinitionInvalid as error:
         raise ValidationFailed(error.message, mend=error.mend, param="timeout") from None
     return {
@@ -119,7 +151,28 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
         "webhook_url": text_field(raw, "webhook_url") or None,
         "metadata": metadata,
         "timeout": timeout,
+        **_start(raw),
     }
+
+
+def _start(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """``start_at`` (a time) or ``delay`` (seconds)."""
+    moment, delay = raw.get("start_at"), raw.get("delay")
+    if moment is not None and delay is not None:
+        raise ValidationFailed("start_at and delay say the same thing", mend="give one of them", param="delay")
+    if delay is not None:
+        good = isinstance(delay, (int, float)) and not isinstance(delay, bool) and 0 <= delay <= _LONGEST_DELAY
+        if not good:
+            raise ValidationFailed(f"delay: seconds from 0 to {_LONGEST_DELAY:.0f}", param="delay")
+        return {"delay": float(delay)}
+    if moment is None:
+        return {}
+    try:
+        return {"not_before": from_rfc3339(moment)}
+    except (ValueError, TypeError, OverflowError):
+        raise ValidationFailed(
+            "start_at: a time with its zone", mend="such as 2026-01-31T06:00:00Z", param="start_at"
+        ) from None
 
 
 def _object(value: Any, path: str) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from gateway.clock import rfc3339
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.states import STATUS_OF_STEP
+from gateway.engine.step_definition import StepDefinition
 from gateway.events.event import Event
 from gateway.money import usd
 from gateway.store.run_reader import KeptDefinition
@@ -39,6 +43,7 @@ def task_view(run: RunRow, step: StepRow, cost: int, *, whole: bool = True) -> d
         "started_at": _time(step.started_at),
         "completed_at": _time(step.completed_at),
         "depends_on": list(step.spec.dependencies),
+        **_more(run, step),
     }
     if run.kind == "task":
         view |= {"priority": run.priority, "metadata": run.metadata}
@@ -55,6 +60,7 @@ def run_view(run: RunRow, steps: list[StepRow] | None, costs: dict[str, int], co
         "status": run.status,
         "progress": run.progress,
         "output": run.output,
+        "partial": run.status in ("failed", "cancelled") and run.output is not None,
         "error": run.error,
         "cost": usd(cost),
         "priority": run.priority,
@@ -64,6 +70,8 @@ def run_view(run: RunRow, steps: list[StepRow] | None, costs: dict[str, int], co
         "request_id": run.request_id,
         "owner": run.owner,
         "cancel_requested": run.cancel_requested,
+        "origin": run.origin,
+        "starts_at": rfc3339(run.not_before) if run.not_before else None,
         "created_at": rfc3339(run.created_at),
         "started_at": _time(run.started_at),
         "completed_at": _time(run.completed_at),
@@ -73,6 +81,26 @@ def run_view(run: RunRow, steps: list[StepRow] | None, costs: dict[str, int], co
     else:
         view["steps"] = [task_view(run, step, costs.get(step.task_id, 0)) for step in steps]
     return view
+
+
+def _more(run: RunRow, step: StepRow) -> dict[str, Any]:
+    """What only some steps have to tell."""
+    told: dict[str, Any] = {}
+    if step.role == "item":
+        told |= {"item_of": step.parent, "item_index": step.item_index}
+    elif step.role == "undo":
+        told["undoes"] = step.spec.undoes
+    if step.spec.for_each is not None and step.input is not None:
+        told["items"] = step.input.get("items")
+    if step.state == "parked":
+        told["waits_for"] = "approval" if step.spec.signal is None else f"signal {step.spec.signal.name}"
+    if step.decision is not None:
+        told["decision"] = step.decision
+    if step.record is not None:
+        told |= {name: step.record[name] for name in ("skipped", "reused", "cached", "run") if name in step.record}
+    if run.kind == "task" and run.not_before:
+        told["starts_at"] = rfc3339(run.not_before)
+    return told
 
 
 def event_view(event: Event) -> dict[str, Any]:
@@ -99,25 +127,47 @@ def definition_view(kept: KeptDefinition) -> dict[str, Any]:
         "owner": kept.owner,
         "created_at": rfc3339(kept.created_at),
         "inputs": list(definition.inputs),
-        "steps": [
-            {
-                "step_id": step.step_id,
-                "task_type": step.task_type,
-                "input_mapping": step.input_mapping,
-                "output_mapping": step.output_mapping,
-                "dependencies": list(step.dependencies),
-                "model_config": step.llm_config,
-                "retry": {
-                    "max_attempts": step.retry.max_attempts,
-                    "backoff": step.retry.backoff,
-                    "on": list(step.retry.on),
-                },
-                "timeout": step.timeout,
-            }
-            for step in definition.steps
-        ],
+        "output": definition.output,
+        "steps": [_step_definition_view(step) for step in definition.steps],
     }
 
 
 def _time(micros: int | None) -> str | None:
     return None if micros is None else rfc3339(micros)
+
+
+def _step_definition_view(step: StepDefinition) -> dict[str, Any]:
+    retry = step.retry
+    view: dict[str, Any] = {
+        "step_id": step.step_id,
+        "task_type": step.task_type,
+        "input_mapping": step.input_mapping,
+        "output_mapping": step.output_mapping,
+        "dependencies": list(step.dependencies),
+        "model_config": step.llm_config,
+        "retry": {
+            "max_attempts": retry.max_attempts,
+            "backoff": retry.backoff,
+            "max_backoff": retry.max_backoff,
+            "on": list(retry.on),
+            "not_on": list(retry.not_on),
+        },
+        "timeout": step.timeout,
+    }
+    more = {
+        "soft_timeout": step.soft_timeout,
+        "when": step.when,
+        "join": step.join if step.join != "all" else None,
+        "for_each": None if step.for_each is None else _plain(step.for_each, over="in"),
+        "on_failure": None if step.on_failure is None else list(step.on_failure) or "continue",
+        "compensate": step.compensate,
+        "approval": None if step.approval is None else _plain(step.approval),
+        "signal": None if step.signal is None else _plain(step.signal),
+        "workflow": step.workflow,
+        "limits": [_plain(limit) for limit in step.limits] or None,
+    }
+    return view | {name: value for name, value in more.items() if value is not None}
+
+
+def _plain(value: Struct, **renamed: str) -> dict[str, Any]:
+    return {renamed.get(name, name): given for name, given in msgspec.structs.asdict(value).items()}

@@ -75,6 +75,8 @@ class StepContext:
     tags: str = ""
     report: Callable[[float, str], None] = field(default=lambda _fraction, _note: None)
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
+    #: Whether the step's soft timeout has passed: time to come to an end with what there is.
+    is_overdue: Callable[[], bool] = field(default=lambda: False)
 
     def call(self, number: int = 0, notes: Mapping[str, Any] | None = None) -> CallContext:
         """The circumstances of this attempt's model call ``number``; each number is charged once.

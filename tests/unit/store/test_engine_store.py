@@ -8,13 +8,26 @@ from pathlib import Path
 import pytest
 
 from fixtures.engine_suite import EngineSuite
+from fixtures.flow_suite import FlowSuite
 from fixtures.money_kit import open_database
+from fixtures.nested_suite import NestedSuite
 from gateway.store.engine import Database
 
 
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(f"sqlite:///{tmp_path / 'gateway.db'}")
+    yield database
+    database.close()
+
+
 class TestEngineOnSqlite(EngineSuite):
-    @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[Database]:
-        database = open_database(f"sqlite:///{tmp_path / 'gateway.db'}")
-        yield database
-        database.close()
+    """Claims, leases, fences, events."""
+
+
+class TestFlowOnSqlite(FlowSuite):
+    """What follows from the end of a step."""
+
+
+class TestNestedOnSqlite(NestedSuite):
+    """Runs within runs, and limits."""

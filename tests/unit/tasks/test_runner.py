@@ -17,7 +17,7 @@ from gateway.clock import SECOND
 from gateway.engine.claim import RUN_LEASE
 from gateway.engine.recovery import sweep
 from gateway.errors import UpstreamOverloaded, ValidationFailed
-from gateway.tasks import runner as runner_module
+from gateway.tasks import step_work
 from gateway.tasks.inline import InlineExecutor
 from gateway.tasks.runner import StepRunner
 from gateway.tasks.step_context import ContextFactory
@@ -44,7 +44,7 @@ class Works:
 @pytest.fixture
 def works(monkeypatch: pytest.MonkeyPatch) -> Works:
     made = Works()
-    monkeypatch.setattr(runner_module, "load_handler", lambda _name: made)
+    monkeypatch.setattr(step_work, "load_handler", lambda _name: made)
     return made
 
 

@@ -1,4 +1,4 @@
-"""``/workflows`` and ``/runs``: define, start, ask, call off, follow."""
+"""``/workflows`` and ``/runs``: define, start, ask, call off, follow. ``run_acts`` has what else is done to a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from gateway.api.http.run_budget import budget_of, within_budget
 from gateway.api.http.waiting import until_ended, wanted_wait
 from gateway.api.once import name_of
 from gateway.engine.states import RUN_ENDED
-from gateway.errors import NotBuilt
 from gateway.tasks.submission import read_run
 
 _RUN_BODY = {"type": "object", "properties": {"input": {"type": "object"}, "budget": {"type": "object"}}}
@@ -84,10 +83,6 @@ async def follow(call: Call) -> Response:
     return await event_stream(call, run_id=call.path("run_id"))
 
 
-async def not_built(call: Call) -> Response:
-    raise NotBuilt("retrying from a step and approving a step are not built yet", mend="start the run again")
-
-
 def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add(
@@ -117,5 +112,3 @@ def add(doors: Doors) -> None:
     doors.add("GET", "/runs/{run_id}/events", "workflows:read", follow, summary="Follow a run (server-sent events)")
     doors.add("POST", "/runs/{run_id}/cancel", "workflows:run", cancel, summary="Cancel a run")
     doors.add("DELETE", "/runs/{run_id}", "workflows:run", cancel, summary="Cancel a run")
-    doors.add("POST", "/runs/{run_id}/retry", "workflows:run", not_built, summary="Not built yet")
-    doors.add("POST", "/runs/{run_id}/approve", "workflows:run", not_built, summary="Not built yet")

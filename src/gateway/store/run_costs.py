@@ -30,7 +30,7 @@ class KeptStep(Struct, frozen=True):
     input: Mapping[str, Any]
 
 
-class SqlRunHistory:
+class SqlRunCosts:
     """See ``serving.run_estimate.History``."""
 
     def __init__(self, database: Database) -> None:

@@ -1,0 +1,51 @@
+"""Runs that are done as a step of another: what their end means to it, and its end to them.
+
+Each is told the other's end in a transaction of its own, so that no two runs are locked at once; whatever a
+crash left untold the sweep finds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.engine.advance import cancel_run
+from gateway.engine.claim import dispatch
+from gateway.engine.flow import Flow
+from gateway.engine.ports import EngineStore, EngineTx, Executor
+from gateway.engine.rows import RunRow
+
+
+def tell_ends(store: EngineStore, executor: Executor, now: int, *, limit: int = 200) -> int:
+    """Tells steps that their run has ended, and runs that nobody waits for them; how many were told."""
+    with store.read() as tx:
+        ended = tx.children_ended(limit)
+        unwanted = tx.children_unwanted(limit)
+    told = 0
+    for task_id, child in ended:
+        with store.begin() as tx:
+            told += child_over(tx, task_id, child, now)
+            doorbells = dispatch(tx, now, run_id=child.parent_run)
+        executor.ring(doorbells)
+    for run_id in unwanted:
+        with store.begin() as tx:
+            told += cancel_run(tx, run_id, None, now)
+    return told
+
+
+def child_over(tx: EngineTx, task_id: str, child: RunRow, now: int) -> bool:
+    """The step ends as its run did. False: it has ended already."""
+    run = tx.lock_run(child.parent_run or "")
+    step = tx.step(task_id)
+    if run is None or step is None or step.state != "gathering":
+        return False
+    flow = Flow(tx, run, now)
+    if child.status == "completed":
+        output: dict[str, Any] = {**(child.output or {}), "run_id": child.run_id}
+        flow.end_waiting(step, "completed", {"output": output})
+    elif child.status == "cancelled" and run.cancel_requested:
+        flow.end_waiting(step, "cancelled", {"output": None})
+    else:
+        failed = {"code": "run_cancelled", "message": "the run of this step was cancelled", "mend": "start it again"}
+        flow.end_waiting(step, "failed", {"error": {**(child.error or failed), "run_id": child.run_id}})
+    flow.close(step)
+    return True

@@ -1,0 +1,102 @@
+"""A run that is begun as a step of another run, and which version of which workflow it may run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
+from gateway.engine.step_definition import StepDefinition
+from gateway.errors import DefinitionInvalid, NotFound
+from gateway.ids import new_id
+
+#: Workflows within workflows.
+DEEPEST = 8
+
+
+def pins_of(
+    definition: WorkflowDefinition, newest: Callable[[str], tuple[WorkflowDefinition, str] | None]
+) -> dict[str, str]:
+    """The newest version (hash) of every workflow that a run of this one may come to run, by workflow id.
+    ``NotFound`` for one that is not there; ``DefinitionInvalid`` for a workflow within itself."""
+    pins: dict[str, str] = {}
+    _follow(definition, (definition.workflow_id,), newest, pins)
+    return pins
+
+
+def limits_of(step: StepDefinition, named: dict[str, str]) -> tuple[KeyedLimit, ...]:
+    """The step's limits with their keys made out: ``named`` says what ``model``, ``tenant`` and so on are here. A
+    limit by what the step has not (a model, say) binds it not."""
+    found = []
+    for limit in step.limits:
+        value = named.get(limit.key)
+        if value is None and limit.key in ("model", "provider", "tenant", "owner", "workflow"):
+            continue
+        key = f"name:{limit.key}" if value is None else f"{limit.key}:{value}"
+        found.append(KeyedLimit(key, limit.concurrency, limit.rate, int(limit.per * 1_000_000)))
+    return tuple({one.key: one for one in found}.values())
+
+
+def names_for(
+    step: StepDefinition, *, tenant: str, owner: str, workflow_id: str, provider: str | None
+) -> dict[str, str]:
+    """What the keys of limits stand for, for ``limits_of``."""
+    named = {"tenant": tenant, "owner": owner, "workflow": workflow_id}
+    model = (step.llm_config or {}).get("name")
+    if model is not None:
+        named["model"] = str(model)
+    if provider is not None:
+        named["provider"] = provider
+    return named
+
+
+def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version: str, data: dict[str, Any]) -> NewRun:
+    """The run that is done as ``step`` of ``run``."""
+    caller, new = run.caller, []
+    for spec in definition.steps:
+        provider = (spec.llm_config or {}).get("provider")
+        named = names_for(
+            spec, tenant=caller.tenant, owner=run.owner, workflow_id=definition.workflow_id, provider=provider
+        )
+        new.append(NewStep(new_id("task"), spec, spec.queue, limits=limits_of(spec, named)))
+    return NewRun(
+        run_id=new_id("run"),
+        kind="workflow",
+        workflow_id=definition.workflow_id,
+        definition_hash=version,
+        input=data,
+        caller=caller,
+        request_id=run.request_id,
+        steps=tuple(new),
+        priority=step.priority,
+        config_epoch=run.config_epoch,
+        output_mapping=definition.output,
+        not_before=step.not_before,
+        origin={"how": "step", "run_id": run.run_id, "step_id": step.step_id},
+        parent_run=run.run_id,
+        parent_task=step.task_id,
+        pins=run.pins,
+    )
+
+
+def _follow(
+    definition: WorkflowDefinition,
+    path: tuple[str, ...],
+    newest: Callable[[str], tuple[WorkflowDefinition, str] | None],
+    pins: dict[str, str],
+) -> None:
+    for at, step in enumerate(definition.steps):
+        if step.workflow is None:
+            continue
+        place = f"steps[{at}].workflow"
+        if step.workflow in path or len(path) > DEEPEST:
+            circle = " → ".join([*path, step.workflow])
+            raise DefinitionInvalid(f"{place}: workflows within each other: {circle}", param=place)
+        found = newest(step.workflow)
+        if found is None:
+            raise NotFound(
+                f"{place}: there is no workflow {step.workflow!r}", mend="GET /workflows lists them", param=place
+            )
+        pins[step.workflow] = found[1]
+        _follow(found[0], (*path, step.workflow), newest, pins)

@@ -1,0 +1,45 @@
+"""Runs that are steps of others, in SQL: see ``engine.children``."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, or_, select
+
+from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.rows import RunRow
+from gateway.engine.states import RUN_ENDED, RUN_LIVE
+from gateway.store.row_shapes import run_of
+from gateway.store.tables import definition, run, step
+
+
+class ChildQueries:
+    """The part of ``EngineTx`` that knows of runs within runs."""
+
+    connection: Connection
+
+    def definition(self, version: str) -> WorkflowDefinition | None:
+        """The definition of that hash."""
+        body = self.connection.scalar(select(definition.c.body).where(definition.c.hash == version))
+        return None if body is None else WorkflowDefinition.decode(body)
+
+    def children_ended(self, limit: int) -> list[tuple[str, RunRow]]:
+        """Steps that wait for a run which has ended."""
+        query = (
+            select(run)
+            .join(step, step.c.task_id == run.c.parent_task)
+            .where(step.c.state == "gathering", run.c.status.in_(RUN_ENDED))
+            .limit(limit)
+        )
+        return [(row.parent_task, run_of(row, self.connection)) for row in self.connection.execute(query).all()]
+
+    def children_unwanted(self, limit: int) -> list[str]:
+        """Runs that go on although their step has ended, or is to end."""
+        parent = run.alias("parent")
+        query = (
+            select(run.c.run_id)
+            .join(step, step.c.task_id == run.c.parent_task)
+            .join(parent, parent.c.run_id == run.c.parent_run)
+            .where(run.c.parent_run.is_not(None), run.c.status.in_(RUN_LIVE), run.c.cancel_requested.is_(False))
+            .where(or_(step.c.state != "gathering", parent.c.cancel_requested.is_(True)))
+            .limit(limit)
+        )
+        return list(self.connection.scalars(query))

@@ -1,0 +1,167 @@
+"""How a run is made of what was handed in, whoever hands it in; and how it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.clock import SECOND, Clock
+from gateway.engine.claim import dispatch
+from gateway.engine.control import begin
+from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.nested import limits_of, names_for, pins_of
+from gateway.engine.ports import EngineStore, Executor
+from gateway.engine.rows import KeyedLimit, NewRun, NewStep
+from gateway.engine.step_definition import CONTROL, StepDefinition
+from gateway.engine.task_types import TaskTypeSpec
+from gateway.errors import ValidationFailed
+from gateway.ids import new_id
+from gateway.registry.catalogue import Catalogue
+from gateway.security.access import Caller
+from gateway.store.run_reader import KeptDefinition
+from gateway.tasks.submission import RunSubmission, Submission, TaskSubmission, check_config
+
+
+class RunMaker:
+    """One a process; thread safe. ``check_webhook`` refuses an address that may not be called."""
+
+    def __init__(
+        self,
+        store: EngineStore,
+        newest: Callable[[str], KeptDefinition | None],
+        executor: Executor,
+        catalogue: Callable[[], Catalogue],
+        task_types: Mapping[str, TaskTypeSpec],
+        clock: Clock,
+        check_webhook: Callable[[str], object],
+    ) -> None:
+        self.store = store
+        self._newest = newest
+        self.executor = executor
+        self.catalogue = catalogue
+        self.task_types = task_types
+        self.clock = clock
+        self._check_webhook = check_webhook
+
+    def of_task(self, caller: Caller, given: TaskSubmission, request_id: str, task_id: str) -> NewRun:
+        """A run of one step."""
+        step = StepDefinition("task", given.spec.name, llm_config=given.llm_config, timeout=given.timeout)
+        run = self.new_run(caller, given, request_id, "task", given.spec.name, given.input_data)
+        return msgspec.structs.replace(run, steps=(NewStep(task_id, step, given.spec.queue),))
+
+    def of_definition(self, caller: Caller, kept: KeptDefinition, given: RunSubmission, request_id: str) -> NewRun:
+        """A run of a definition, whose steps this caller may do, with an input they can do with."""
+        definition = kept.definition
+        pins = self.pins(definition, caller)
+        self._check_input(definition, given.input)
+        run = self.new_run(caller, given, request_id, "workflow", definition.workflow_id, given.input)
+        steps = tuple(self.new_step(caller, definition.workflow_id, step) for step in definition.steps)
+        return msgspec.structs.replace(
+            run, steps=steps, definition_hash=kept.hash, output_mapping=definition.output, pins=pins or None
+        )
+
+    def pins(self, definition: WorkflowDefinition, caller: Caller | None = None) -> dict[str, str]:
+        """The versions of the workflows within it; with a ``caller`` who may do every step of all of them."""
+
+        def newest(workflow_id: str) -> tuple[WorkflowDefinition, str] | None:
+            kept = self._newest(workflow_id)
+            if kept is None:
+                return None
+            self._check_steps(kept.definition, caller)
+            return kept.definition, kept.hash
+
+        self._check_steps(definition, caller)
+        return pins_of(definition, newest)
+
+    def new_step(self, caller: Caller, workflow_id: str, step: StepDefinition) -> NewStep:
+        """A step that has nothing behind it, with its limits made out."""
+        return NewStep(new_id("task"), step, self.queue_of(step), limits=self.limits(caller, workflow_id, step))
+
+    def limits(self, caller: Caller, workflow_id: str, step: StepDefinition) -> tuple[KeyedLimit, ...]:
+        """See ``engine.nested.limits_of``."""
+        if not step.limits:
+            return ()
+        name = str((step.llm_config or {}).get("name", ""))
+        model = self.catalogue().models.get(name)
+        provider = None if model is None else model.provider
+        named = names_for(
+            step, tenant=caller.tenant, owner=caller.principal, workflow_id=workflow_id, provider=provider
+        )
+        return limits_of(step, named)
+
+    def new_run(
+        self, caller: Caller, given: Submission, request_id: str, kind: str, workflow_id: str, data: dict[str, Any]
+    ) -> NewRun:
+        """A run that has no steps yet."""
+        if given.webhook_url:
+            self._check_webhook(given.webhook_url)
+        now = self.clock.now()
+        later = now + int(given.delay * SECOND) if given.delay else given.not_before or 0
+        return NewRun(
+            run_id=new_id("run"),
+            kind=kind,
+            workflow_id=workflow_id,
+            definition_hash=None,
+            input=data,
+            caller=caller,
+            request_id=request_id,
+            steps=(),
+            priority=given.priority,
+            metadata=given.metadata,
+            webhook_url=given.webhook_url,
+            deadline=None if given.timeout is None else max(later, now) + int(given.timeout * SECOND),
+            config_epoch=self.catalogue().epoch,
+            not_before=later,
+        )
+
+    def begin(self, run: NewRun) -> None:
+        """On disk with its first events; then the doorbells."""
+        now = self.clock.now()
+        with self.store.begin() as tx:
+            begin(tx, run, now)
+            doorbells = dispatch(tx, now, run_id=run.run_id)
+        self.executor.ring(doorbells)
+
+    def check_step(self, caller: Caller, step: StepDefinition) -> None:
+        """``PermissionDenied`` or ``ValidationFailed`` for a step that this caller cannot have done."""
+        if step.task_type in CONTROL:
+            return
+        spec = self.task_types[step.task_type]
+        caller.require(spec.permission)
+        if step.llm_config is not None:
+            check_config(step.llm_config, spec, self.catalogue(), caller)
+
+    def _check_steps(self, definition: WorkflowDefinition, caller: Caller | None) -> None:
+        if caller is not None:
+            for step in definition.steps:
+                self.check_step(caller, step)
+
+    def queue_of(self, step: StepDefinition) -> str:
+        """Where a step is worked on."""
+        return "cpu" if step.task_type in CONTROL else self.task_types[step.task_type].queue
+
+    def _check_input(self, definition: WorkflowDefinition, data: Mapping[str, Any]) -> None:
+        """Every input that a step cannot do without must be there."""
+        for step in definition.steps:
+            required = () if step.task_type in CONTROL else self.task_types[step.task_type].required
+            for name in required if step.when is None else ():
+                reference = step.input_mapping.get(name)
+                if isinstance(reference, str) and reference.startswith("input."):
+                    _require(data, reference.split(".")[1], f"the step {step.step_id!r} needs it as {name!r}")
+            over = None if step.for_each is None else step.for_each.over
+            if isinstance(over, str) and over.startswith("input."):
+                wanted = over.split(".")[1]
+                _require(data, wanted, f"the step {step.step_id!r} is done for each item of it")
+                if over.count(".") == 1 and not isinstance(data[wanted], list):
+                    raise ValidationFailed(
+                        f"input.{wanted} is no list",
+                        mend=f"the step {step.step_id!r} is done for each item of it",
+                        param=f"input.{wanted}",
+                    )
+
+
+def _require(data: Mapping[str, Any], wanted: str, why: str) -> None:
+    if wanted not in data:
+        raise ValidationFailed(f"input.{wanted} is missing", mend=why, param=f"input.{wanted}")

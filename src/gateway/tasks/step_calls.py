@@ -1,0 +1,138 @@
+"""What a step asked of models and what it was answered: kept as each answer comes.
+
+An attempt that goes on where another was cut off (its worker died, or it waited) is given the answers that
+came before, in the order in which they were asked: nothing is paid twice. One that follows a failure asks anew: the
+answer may have been what failed. A replay of a run is given those of the run it repeats, and asks no provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from typing import Protocol
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.engine.rows import KeptCall, RunRow, StepRow
+from gateway.errors import StepFailed
+from gateway.models.call import CallContext
+from gateway.models.llm_models import Chat
+from gateway.security.access import Caller
+from gateway.serving.answer import ChatAnswer
+from gateway.serving.predict import PredictAnswer, PredictRequest
+from gateway.workflows.context import ChatPort, PredictPort
+
+_ANSWER = msgspec.json.Decoder(ChatAnswer)
+
+
+class CallStore(Protocol):
+    """Where answered calls are kept; see ``store.step_call_store``."""
+
+    def add(self, call: KeptCall) -> None: ...
+
+    def of_task(self, task_id: str) -> list[KeptCall]: ...
+
+    def task_of(self, run_id: str, step_id: str) -> str | None:
+        """The task id of that step (or item) of that run."""
+        ...
+
+
+class StepCalls:
+    """The calls of one attempt; it is a ``ChatPort`` and a ``PredictPort``."""
+
+    def __init__(
+        self, run: RunRow, step: StepRow, chat: ChatPort, predict: PredictPort, store: CallStore, clock: Clock
+    ) -> None:
+        self._step = step
+        self._chat = chat
+        self._predict = predict
+        self._store = store
+        self._clock = clock
+        origin = run.origin or {}
+        self._replayed: str | None = str(origin["run_id"]) if origin.get("how") == "replay" else None
+        self._generation = step.attempts - 1 - step.lost
+        self._kept: dict[tuple[str, int], KeptCall] | None = None
+        self._asked: Counter[str] = Counter()
+
+    async def complete(
+        self, caller: Caller, chat: Chat, call: CallContext, *, provider: str | None = None
+    ) -> ChatAnswer:
+        """The answer that was kept, else the model's."""
+        key, kept = await self._before(hash_of("llm", chat, provider))
+        if kept is not None:
+            return _ANSWER.decode(kept.answer)
+        if self._replayed is not None:
+            raise StepFailed(
+                f"step {self._step.step_id!r} asks what the replayed run did not ask",
+                mend="its inputs or its code differ; begin the run again instead: POST /runs/ID/retry",
+            )
+        answer = await self._chat.complete(caller, chat, call, provider=provider)
+        body, notes = msgspec.json.encode(answer).decode(), msgspec.json.encode(call.notes).decode()
+        meta = answer.meta
+        await self._keep(key, "llm", meta.model, meta.provider, None, notes, meta.entry_id, body)
+        return answer
+
+    async def predict(
+        self, caller: Caller, request: PredictRequest, call: CallContext, *, provider: str | None = None
+    ) -> PredictAnswer:
+        """The model's answer; in a replay that of the version that answered then."""
+        key, kept = await self._before(hash_of("ml", request, provider))
+        if kept is not None:
+            request = msgspec.structs.replace(request, version=kept.version, alias=None)
+        answer = await self._predict.predict(caller, request, call, provider=provider)
+        if kept is None:
+            meta = answer.meta
+            await self._keep(key, "ml", answer.model, meta.provider, answer.version, "{}", meta.entry_id, "")
+        return answer
+
+    async def _before(self, request: str) -> tuple[tuple[str, int], KeptCall | None]:
+        if self._kept is None:
+            self._kept = await asyncio.to_thread(self._read)
+        key = (request, self._asked[request])
+        self._asked[request] += 1
+        return key, self._kept.get(key)
+
+    def _read(self) -> dict[tuple[str, int], KeptCall]:
+        if self._replayed is not None:
+            task_id = self._store.task_of(self._replayed, self._step.step_id)
+            calls = self._store.of_task(task_id or "")
+            last = max((call.generation for call in calls), default=0)
+            return {(call.request, call.number): call for call in calls if call.generation == last}
+        if self._step.token <= 1:  # nobody has worked on it before
+            return {}
+        calls = self._store.of_task(self._step.task_id)
+        return {(call.request, call.number): call for call in calls if call.generation == self._generation}
+
+    async def _keep(
+        self,
+        key: tuple[str, int],
+        kind: str,
+        model: str,
+        provider: str,
+        version: int | None,
+        notes: str,
+        entry_id: str | None,
+        answer: str,
+    ) -> None:
+        kept = KeptCall(
+            task_id=self._step.task_id,
+            generation=self._generation,
+            request=key[0],
+            number=key[1],
+            kind=kind,
+            model=model,
+            provider=provider,
+            version=version,
+            notes=notes,
+            entry_id=entry_id,
+            answer=answer,
+            at=self._clock.now(),
+        )
+        await asyncio.to_thread(self._store.add, kept)
+
+
+def hash_of(*what: object) -> str:
+    """SHA-256 of what is asked, as canonical JSON."""
+    return hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()

@@ -1,0 +1,152 @@
+"""The work of one attempt: what the step reads, its handler, what is kept of it; or an equal step's result."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.clock import SECOND, Clock
+from gateway.engine.gates import source_of
+from gateway.engine.mapping import Item, resolve
+from gateway.engine.ports import EngineStore
+from gateway.engine.rows import RunRow, StepRow
+from gateway.engine.task_types import TaskTypeSpec
+from gateway.errors import StepFailed, ValidationFailed
+from gateway.tasks.step_calls import hash_of
+from gateway.tasks.step_context import ContextFactory
+from gateway.tasks.step_pulse import Pulse
+from gateway.workflows.task_types import load_handler
+
+#: Bytes of JSON that a step may give; those beyond 64 KB are kept as artifacts.
+LARGEST_OUTPUT = 4 * 1024 * 1024
+#: Libraries whose versions decide numbers.
+_LIBRARIES = ("gnanam-ai-gateway", "numpy", "scipy", "scikit-learn", "lightgbm", "pyarrow")
+
+
+class Done(Struct, frozen=True):
+    """What an attempt gave. ``record`` tells how it came to be; ``keep`` is the key under which equal steps may
+    take it, and until when."""
+
+    output: dict[str, Any]
+    record: dict[str, Any]
+    keep: tuple[str, int] | None = None
+
+
+class StepWork:
+    """One a process."""
+
+    def __init__(
+        self,
+        store: EngineStore,
+        contexts: ContextFactory,
+        task_types: Mapping[str, TaskTypeSpec],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._contexts = contexts
+        self._task_types = task_types
+        self._clock = clock
+        self._versions = _versions()
+
+    async def do(self, run: RunRow, step: StepRow, pulse: Pulse) -> Done:
+        """Raises whatever the handler raises, and ``StepFailed`` for what cannot be kept."""
+        spec = self._task_types.get(step.task_type)
+        if spec is None:
+            raise StepFailed(
+                f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it"
+            )
+        data, upstream = await asyncio.to_thread(self._input, run, step, spec)
+        record = {"versions": self._versions, "input": hash_of(data)}
+        key = self._key(run, step, spec, data, upstream)
+        replays = (run.origin or {}).get("how") == "replay"
+        if key is not None and not replays:
+            kept = await asyncio.to_thread(self._kept, key)
+            if kept is not None:
+                return Done(kept[1], {**record, "output": hash_of(kept[1]), "cached": kept[0]})
+        context = self._contexts.context(run, step, upstream, pulse)
+        handler = spec.function or load_handler(spec.handler)
+        output = await handler(context, data)
+        _check(step, output)
+        until = None if key is None else self._clock.now() + int((step.spec.cache_ttl or 0) * SECOND)
+        keep = None if key is None or until is None or replays else (key, until)
+        return Done(output, {**record, "output": hash_of(output)}, keep)
+
+    def _input(
+        self, run: RunRow, step: StepRow, spec: TaskTypeSpec
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """What the step reads, and the outputs of all it comes after, nearest last."""
+        if run.kind == "task":
+            return run.input, {}
+        with self._store.read() as tx:
+            steps = {item.step_id: item for item in tx.steps(run.run_id)}
+        before: dict[str, None] = {}
+        _ancestors(step.spec.step_id, steps, before)
+        source = source_of(run, [steps[name] for name in before])
+        item = Item(step.item, step.item_index or 0) if step.role == "item" else None
+        data = resolve(step.spec.input_mapping, run.input, source.steps, item)
+        for name in spec.required:
+            if data.get(name) is None:
+                raise ValidationFailed(f"the input {name!r} of step {step.step_id!r} is missing", param=name)
+        with self._store.begin() as tx:
+            tx.save_input(step.task_id, step.token, data, self._clock.now())
+        done = (name for name in before if steps[name].state == "completed")
+        return data, {name: steps[name].output or {} for name in done}
+
+    def _key(
+        self, run: RunRow, step: StepRow, spec: TaskTypeSpec, data: dict[str, Any], upstream: Mapping[str, Any]
+    ) -> str | None:
+        """What makes two steps equal: what they do, by which model of which version, with what, for whom."""
+        if step.spec.cache_ttl is None:
+            return None
+        config = step.spec.llm_config or {}
+        version = None
+        if spec.model_kind == "ml":
+            name = config.get("name") or self._contexts.catalogue().default_model(spec.name)
+            if name:
+                found = self._contexts.registry.resolve(str(name), config.get("version"), config.get("alias"))
+                version = found.version
+        catalogue = self._contexts.catalogue().epoch
+        return hash_of(
+            spec.name, spec.handler, config, version, catalogue, data, upstream, run.caller.tenant, self._versions
+        )
+
+    def _kept(self, key: str) -> tuple[str, dict[str, Any]] | None:
+        with self._store.read() as tx:
+            return tx.kept_result(key, self._clock.now())
+
+
+def _check(step: StepRow, output: Any) -> None:
+    """``StepFailed`` for an output that cannot be kept."""
+    if not isinstance(output, dict):
+        raise StepFailed(f"the handler of {step.task_type} returned no object")
+    try:
+        size = len(msgspec.json.encode(output))
+    except (TypeError, ValueError) as error:
+        raise StepFailed(f"the output of {step.task_type} is not JSON: {str(error)[:200]}") from None
+    if size > LARGEST_OUTPUT:
+        raise StepFailed(
+            f"the output has {size} bytes, {LARGEST_OUTPUT} are kept", mend="store large values as artifacts"
+        )
+
+
+def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None]) -> None:
+    for name in steps[step_id].spec.dependencies:
+        if name not in found:
+            _ancestors(name, steps, found)
+            found[name] = None
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # run from a checkout, or built without it
+            continue
+    return found
