@@ -197,7 +197,8 @@ class HttpModel:
             while not ended:
                 for raw in await self._events(response, frames, progress):
                     if isinstance(raw, Delta):
-                        progress.note(raw)
+                        if progress.note(raw):
+                            response.hurry(_LAST_WORDS)
                         yield raw
                         continue
                     if raw.get("error") and not raw.get("choices"):

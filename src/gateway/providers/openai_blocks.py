@@ -1,8 +1,8 @@
 """Events of OpenAI's dialect that can go on as they came: read for what the ledger needs, not rewritten.
 
-Most events of a stream say a few characters and nothing else. Those that arrive together are one piece,
-with their bytes (``Native.lines``); only the model's name in them becomes the caller's. An event that is
-anything more (a tool call, an end, usage, a field that we do not know) is read in the ordinary way.
+Most events of a stream say a few characters, or why it ends, and nothing else. Those that arrive together are
+one piece, with their bytes (``Native.lines``); only the model's name in them becomes the caller's. An event that
+is anything more (a tool call, a field that we do not know) is read in the ordinary way.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from gateway.models.llm_models import Delta, Native
 from gateway.providers.framing import SseFrames
+from gateway.providers.openai_wire import decode_usage, finish_of
 
 
 class _Said(Struct, forbid_unknown_fields=True):
@@ -28,7 +29,7 @@ class _Said(Struct, forbid_unknown_fields=True):
 class _Choice(Struct):
     delta: _Said
     index: int = 0
-    finish_reason: None = None
+    finish_reason: str | None = None
 
 
 class _Event(Struct):
@@ -41,7 +42,16 @@ class _Event(Struct):
     error: None = None
 
 
+class _Used(Struct):
+    id: str
+    model: str
+    choices: tuple[()]
+    usage: dict[str, Any]
+    error: None = None
+
+
 _EVENT = msgspec.json.Decoder(_Event)
+_USED = msgspec.json.Decoder(_Used)
 
 
 class OpenAIFrames(SseFrames):
@@ -58,6 +68,7 @@ class OpenAIFrames(SseFrames):
             return super().feed(chunk)
         events = chunk[:-2].split(b"\n\n")
         said: list[str] = []
+        finish = ""
         first: _Event | None = None
         for event in events:
             if event[:7] != b"data: {" or b"\n" in event:
@@ -71,6 +82,9 @@ class OpenAIFrames(SseFrames):
             elif read.model != first.model or read.choices[0].index != first.choices[0].index:
                 break
             said.append(read.choices[0].delta.content or "")
+            if read.choices[0].finish_reason:
+                finish = read.choices[0].finish_reason
+                break
         if first is None:
             return super().feed(chunk)
         taken = len(said)
@@ -81,11 +95,18 @@ class OpenAIFrames(SseFrames):
         piece = Delta(
             choice=first.choices[0].index,
             text="".join(said),
+            finish=finish_of(finish) if finish else None,
+            raw_finish=finish,
             id=first.id,
             model=first.model,
             native=Native("openai", None, lines),
         )
-        return [piece] if own is chunk else [piece, *super().feed(chunk[len(own) :])]
+        if own is chunk:
+            return [piece]
+        used = _used(events[taken]) if finish else None
+        if used is None:
+            return [piece, *super().feed(chunk[len(own) :])]
+        return [piece, used, *super().feed(chunk[len(own) + len(events[taken]) + 2 :])]
 
     def _renamed(self, lines: bytes, answering: str, count: int) -> bytes | None:
         """The lines with the caller's name for the model; ``None`` where it is not once in each."""
@@ -101,6 +122,18 @@ class OpenAIFrames(SseFrames):
                 return None
             old = spaced
         return lines.replace(old, new)
+
+
+def _used(event: bytes) -> Delta | None:
+    """The usage that an event tells, where it tells nothing else."""
+    if event[:7] != b"data: {" or b"\n" in event:
+        return None
+    try:
+        read = _USED.decode(event[6:])
+        usage = decode_usage(read.usage)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return Delta(usage=usage, id=read.id, model=read.model, native=Native("openai", None))
 
 
 def name_field(model: str) -> bytes:

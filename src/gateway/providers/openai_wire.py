@@ -164,6 +164,11 @@ def decode_usage(raw: Any) -> Usage:
     )
 
 
+def finish_of(reason: str) -> FinishReason:
+    """What OpenAI's word for the end of a choice means; a word that nobody knows is an end all the same."""
+    return _FINISH.get(reason, "stop")
+
+
 def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
     """The pieces in one streamed chunk."""
     deltas: list[Delta] = []
@@ -175,9 +180,7 @@ def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
             _pieces(delta, index, name, model, deltas)
         finish = choice.get("finish_reason")
         if finish:
-            deltas.append(
-                Delta(choice=index, finish=_FINISH.get(finish, "stop"), raw_finish=finish, id=name, model=model)
-            )
+            deltas.append(Delta(choice=index, finish=finish_of(finish), raw_finish=finish, id=name, model=model))
     if isinstance(raw.get("usage"), dict):
         deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
     return deltas

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 import pytest
+from prometheus_client import Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from fixtures.money_kit import ManualClock
@@ -85,6 +86,23 @@ def test_metrics_speak_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["gateway_queue_depth['llm']"] == 3
     assert found["gateway_build_info['1.2.3']"] == 1
     assert found["gateway_budget_alerts_total['team']"] == 1
+
+
+def test_what_is_counted_together_is_what_would_be_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    metrics, plain = Metrics("1"), Histogram("h", "of the same", buckets=(0.005, 0.01, 120), registry=None)
+    times = [0.0, 0.005, 0.0050001, 0.01, 119.0, 120.0, 500.0]
+    for seconds in times:
+        metrics.request("POST", "/v1/chat/completions", 200, seconds)
+        plain.observe(seconds)
+        if seconds == 0.01:
+            metrics.fold()  # what is folded is not folded again
+    found = samples(metrics)
+    for one in next(iter(plain.collect())).samples:
+        if one.name != "h_created":
+            labels = sorted([*one.labels.values(), "/v1/chat/completions"])
+            assert found[f"{one.name.replace('h_', 'gateway_request_seconds_', 1)}{labels}"] == pytest.approx(one.value)
+    assert samples(metrics) == found
 
 
 NO_PROMPTS = cast(PromptResults, None)  # nothing here is told of a prompt
