@@ -16,6 +16,7 @@ import uvicorn
 
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
+from gateway.api.server import server_config
 from gateway.api.services import Services
 from gateway.bootstrap import (
     Core,
@@ -28,12 +29,15 @@ from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.ledger.usage import UsageService
 from gateway.serving.feedback import FeedbackService
+from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
 from gateway.serving.run_estimate import RunEstimates
 from gateway.serving.saving_report import SavingService
 from gateway.serving.tokens import TokenService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.rating_store import SqlRatingStore
+from gateway.store.rerate_store import SqlRerateStore
 from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
 from gateway.store.usage_store import SqlUsageStore
@@ -51,21 +55,7 @@ def run(core: Core, descriptor: int) -> None:
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
     services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
-    config = uvicorn.Config(
-        make_app(services, pages()),
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=65_536,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        date_header=True,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
-    )
+    config = server_config(make_app(services, pages()))
     logs.start_line("api")
     # What is made by now lives as long as the process: the collector need not look at it again and again,
     # nor at what a request makes and drops before it has answered.
@@ -101,6 +91,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         await serving.transport.close()
         await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.prompts.results.flush)
+        await asyncio.to_thread(core.metrics.fold)
         await asyncio.to_thread(core.database.close)
 
     return Services(
@@ -124,6 +115,10 @@ def make_services(core: Core, executor: Executor) -> Services:
         chat=serving.chat,
         embed=serving.embed,
         predict=serving.predict,
+        prices=PriceDesk(lambda: core.catalogue.current, core.ledger, core.clock),
+        rerating=Rerating(
+            lambda: core.catalogue.current, SqlRerateStore(core.database), core.audit, core.clock, core.calls.flush
+        ),
         desk=desk,
         registry=core.registry,
         prompts=core.prompts,

@@ -21,6 +21,7 @@ from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.stated_prices import check_stated
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -141,14 +142,16 @@ def make_core(settings: Settings) -> Core:
     logs.set_up(settings.log_level, settings.log_format)
     clock = SystemClock()
     database = Database(settings.database_url)
-    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_workflows)
+    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_catalogue)
+    check_prices(catalogue.current)
     artifacts = SqlArtifactStore(database, clock)
-    events = SqlEventStore(database)
+    events = SqlEventStore(database, default_url=settings.webhook_url)
     metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
-    daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
+    tracked = settings.cost_tracking_enabled
+    daily = None if threshold is None or not tracked else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
-    observer = CallObserver(metrics, events.add, clock, prompt_results)
+    observer = CallObserver(metrics, events.notify, clock, prompt_results)
     witness = _witness(settings)
     store = CallStore(
         database,
@@ -159,7 +162,7 @@ def make_core(settings: Settings) -> Core:
         witness,
         strict=settings.journal_sync == "strict",
     )
-    calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+    calls = CallLedger(store.start, clock, budgets_enabled=tracked)
 
     def catch_up() -> None:
         """What calls have cost is in the ledger, those of dead processes of this machine included."""
@@ -170,7 +173,7 @@ def make_core(settings: Settings) -> Core:
     ledger = Ledger(
         SqlLedgerStore(database),
         clock,
-        budgets_enabled=settings.cost_tracking_enabled,
+        budgets_enabled=tracked,
         daily_threshold=daily,
         catch_up=calls.flush,
     )
@@ -196,14 +199,7 @@ def make_core(settings: Settings) -> Core:
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
-        batch_money=SqlBatchMoney(
-            database,
-            clock,
-            witness,
-            budgets=settings.cost_tracking_enabled,
-            threshold=daily,
-            alerted=observer.alerts,
-        ),
+        batch_money=SqlBatchMoney(database, clock, witness, tracked, daily, observer.alerts),
         observer=observer,
         egress=EgressClient(
             EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev, allowed_hosts=settings.webhook_hosts)
@@ -263,6 +259,18 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
             core.learner.exchange()
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
+
+
+def check_catalogue(catalogue: Catalogue) -> None:
+    """A ``GatewayError`` for a configuration that must not come into force."""
+    check_workflows(catalogue)
+    check_prices(catalogue)
+
+
+def check_prices(catalogue: Catalogue) -> None:
+    """``ConfigurationInvalid`` for a price in models.yaml that nobody could charge by."""
+    for spec in catalogue.models.values():
+        check_stated(spec.name, spec.price)
 
 
 def check_workflows(catalogue: Catalogue) -> None:

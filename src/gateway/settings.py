@@ -52,6 +52,8 @@ class Settings:
     metrics_interval: int
     cost_alert_threshold: Decimal | None
     cost_tracking_enabled: bool
+    cost_anomaly_factor: Decimal | None
+    cost_anomaly_minimum: Decimal | None
     journal_sync: Literal["window", "strict"]
     log_level: str
     log_format: Literal["json", "text"]
@@ -111,6 +113,10 @@ class Settings:
             cost_alert_threshold=_usd("COST_ALERT_THRESHOLD", text("cost_alert_threshold", "COST_ALERT_THRESHOLD")),
             cost_tracking_enabled=_boolean(
                 "COST_TRACKING_ENABLED", text("cost_tracking_enabled", "COST_TRACKING_ENABLED", "true")
+            ),
+            cost_anomaly_factor=_usd("COST_ANOMALY_FACTOR", text("cost_anomaly_factor", "COST_ANOMALY_FACTOR", "3")),
+            cost_anomaly_minimum=_usd(
+                "COST_ANOMALY_MINIMUM", text("cost_anomaly_minimum", "COST_ANOMALY_MINIMUM", "1")
             ),
             journal_sync=_choice(
                 "GATEWAY_JOURNAL_SYNC", text("journal_sync", "GATEWAY_JOURNAL_SYNC", "window"), ("window", "strict")

@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from gateway.bootstrap import Core, await_schema, make_core, make_serving, watch
 from gateway.clock import Clock
 from gateway.engine.ports import Executor
 from gateway.ids import new_id
+from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
 from gateway.providers.egress_client import EgressClient
 from gateway.providers.local_llm import LocalServerNote
@@ -26,6 +28,7 @@ from gateway.serving.batch_courier import BatchCourier
 from gateway.serving.batch_settling import BatchSettling
 from gateway.settings import Settings
 from gateway.store.run_history import SqlRunHistory
+from gateway.store.spend_watch import SpendWatch
 from gateway.tasks.orchestrator import Orchestrator
 from gateway.tasks.runner import StepRunner
 from gateway.tasks.step_context import ContextFactory
@@ -118,10 +121,19 @@ def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     return Orchestrator(
         core.engine,
         executor,
-        (core.recover_calls, core.kept.sweep, SqlRunHistory(core.database).end_budgets),
+        (core.recover_calls, core.kept.sweep, SqlRunHistory(core.database).end_budgets, *_watch(core)),
         deliverer,
         core.clock,
     )
+
+
+def _watch(core: Core) -> list[Callable[[], object]]:
+    """Looks for unusual spending, unless that is switched off."""
+    factor, minimum = core.settings.cost_anomaly_factor, core.settings.cost_anomaly_minimum or Decimal(0)
+    if not factor or not core.settings.cost_tracking_enabled:
+        return []
+    told = core.observer.anomaly
+    return [SpendWatch(core.database, core.clock, told, factor=factor, minimum=units(minimum)).sweep]
 
 
 def make_deliverer(core: Core, clock: Clock) -> WebhookDeliverer:

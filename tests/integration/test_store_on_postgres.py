@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.batch_money_suite import BatchMoneySuite
+from fixtures.caps_suite import CapsSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
@@ -32,6 +33,10 @@ class TestLedgerOnPostgres(LedgerSuite):
 
 class TestSharesOnPostgres(SharesSuite):
     """Budgets between processes."""
+
+
+class TestCapsOnPostgres(CapsSuite):
+    """Windows of budgets, and what happens at their caps."""
 
 
 class TestBatchMoneyOnPostgres(BatchMoneySuite):

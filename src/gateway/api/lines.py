@@ -9,7 +9,6 @@ from gateway.api.errors import openai_error
 from gateway.api.responses_door import ResponsesService
 from gateway.api.wire import embeddings, openai, responses
 from gateway.errors import GatewayError, NotSupported
-from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Reply
 from gateway.security.access import Caller
@@ -30,7 +29,7 @@ class BatchLines:
         if endpoint == "/v1/chat/completions":
             request = openai.decode(dict(body))
             answer = await self._chat.complete(caller, request.chat, call)
-            return openai.encode_reply(answer.reply, request.chat.model, new_id("chatcmpl"))
+            return openai.encode_reply(answer.reply, request.chat.model)
         if endpoint == "/v1/responses":
             asked = await self._respond.asked(caller, body)
             return (await self._respond.complete(caller, asked, call))[0]
@@ -53,7 +52,7 @@ class BatchLines:
         """The body of the door's answer to a request of ``chat`` that was asked elsewhere."""
         if endpoint == "/v1/responses":
             return await self._respond.told(caller, await self._respond.asked(caller, body), reply)
-        return openai.encode_reply(reply, str(body["model"]), new_id("chatcmpl"))
+        return openai.encode_reply(reply, str(body["model"]))
 
     @staticmethod
     def refusal(error: GatewayError, request_id: str) -> dict[str, Any]:

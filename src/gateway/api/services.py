@@ -25,6 +25,8 @@ from gateway.serving.feedback import FeedbackService
 from gateway.serving.learner import Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
+from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
 from gateway.serving.run_estimate import RunEstimates
 from gateway.serving.saving_report import SavingService
 from gateway.settings import Settings
@@ -55,6 +57,8 @@ class Services:
     chat: ChatService
     embed: EmbedService
     predict: PredictService
+    prices: PriceDesk
+    rerating: Rerating
     desk: Desk
     registry: ModelRegistry
     prompts: PromptService

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tokens": ("tokens", "make_app", "Count tokens, and see what could be saved."),
     "prompts": ("prompts", "make_app", "Prompt templates."),
     "keys": ("keys", "make_app", "API keys."),
+    "prices": ("prices", "make_app", "What models ask."),
     "budgets": ("budgets", "make_app", "Spending limits."),
     "usage": ("usage", "make_app", "What was used and what it cost."),
     "invoices": ("invoices", "make_app", "What each team is billed, and what providers bill."),

@@ -94,7 +94,8 @@ def _mean(rated: Rated) -> tuple[float, float]:
 
 def _average(sums: Mapping[str, int]) -> Usage:
     names = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
-    return Usage(**{name: sums[name] // sums["calls"] for name in names}, basis="counted")
+    counts: dict[str, Any] = {name: sums[name] // sums["calls"] for name in names}
+    return Usage(**counts, basis="counted")
 
 
 def _cheaper(row: UsageSum, share: float, scores: Mapping[tuple[str, str, str], Rated], price: Price) -> list[Advice]:

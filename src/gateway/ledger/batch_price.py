@@ -15,29 +15,31 @@ from msgspec.structs import replace
 
 from gateway.errors import ConfigurationInvalid, PriceUnknown
 from gateway.ledger.price_book import book_card
-from gateway.ledger.price_card import BATCH_FIELDS, PriceCard, Rates, Tier
+from gateway.ledger.price_card import BATCH_FIELDS, BATCH_MARK, PriceCard, Rates, Tier
 from gateway.ledger.pricing import card_for_llm
+from gateway.ledger.stated_prices import Stated, price_in_force
 
 _RATES = Rates.__struct_fields__
 
 
 def batch_cards(
-    model_name: str, provider_type: str, upstream_model: str, override: Mapping[str, Any] | None, at: int
+    model_name: str, provider_type: str, upstream_model: str, stated: Stated, at: int, *, known: int | None = None
 ) -> tuple[PriceCard, PriceCard] | None:
-    """The prices of one request in a batch, and of the same request alone, at the time ``at`` (microseconds).
+    """The prices of one request in a batch, and of the same request alone, at the time ``at``, as known at
+    ``known`` (microseconds; the same, if left out).
 
     ``None`` where either is unknown, or where the time that a call takes is charged, which a batch does not
     tell. ``ConfigurationInvalid`` for a bad ``price``.
     """
     try:
-        full = card_for_llm(model_name, provider_type, upstream_model, override, at)
+        full = card_for_llm(model_name, provider_type, upstream_model, stated, at, known=known)
     except PriceUnknown:
         return None
     if full.per_second:
         return None
-    said = BATCH_FIELDS & (override or {}).keys()
-    if said:
-        return _stated(model_name, override or {}, full), full
+    written = price_in_force(model_name, stated, at, known) or {}
+    if BATCH_FIELDS & written.keys():
+        return _stated(model_name, written, full), full
     if full.name.startswith("models.yaml"):
         return None
     card = book_card(provider_type, upstream_model or model_name, at, batch=True)
@@ -45,7 +47,7 @@ def batch_cards(
 
 
 def _stated(model_name: str, override: Mapping[str, Any], full: PriceCard) -> PriceCard:
-    name = f"{full.name} batch"
+    name = f"{full.name}{BATCH_MARK}"
     if "batch_discount" in override:
         if len(BATCH_FIELDS & override.keys()) > 1:
             raise _bad(model_name, "says batch_discount and batch prices: one of them is expected")

@@ -98,7 +98,8 @@ class ModelSpec(Struct, frozen=True):
     upstream_model: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
     alias: str | None = None
-    price: dict[str, Any] | None = None
+    #: Price cards of its own, or ``none``; see ``ledger.stated_prices``.
+    price: dict[str, Any] | tuple[dict[str, Any], ...] | str | None = None
     context_window: int | None = None
     max_output_tokens: int | None = None
     fallbacks: tuple[str, ...] = ()

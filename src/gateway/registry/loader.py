@@ -26,6 +26,7 @@ from gateway.registry.catalogue import (
 )
 from gateway.registry.guard_rows import guards_of, with_reach
 from gateway.registry.optimise_rows import read_optimise
+from gateway.registry.price_rows import read_price
 from gateway.registry.selection_rows import check_fallbacks, read_capabilities, read_quality, read_weights, with_auto
 from gateway.registry.semantic_rows import read_semantic_cache
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
@@ -200,7 +201,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             upstream_model=_text(document, (*path, "upstream_model"), raw.get("upstream_model", "")),
             parameters=_object(document, (*path, "parameters"), raw.get("parameters", {}), None),
             alias=raw.get("alias"),
-            price=None if raw.get("price") is None else _object(document, (*path, "price"), raw["price"], None),
+            price=read_price(document, (*path, "price"), raw.get("price")),
             context_window=_optional(document, (*path, "context_window"), raw.get("context_window")),
             max_output_tokens=_optional(document, (*path, "max_output_tokens"), raw.get("max_output_tokens")),
             fallbacks=fallbacks,

@@ -85,7 +85,7 @@ class BatchSettling:
     def _give_up(self, ask: Ask, message: str, batch_id: str | None) -> None:
         note = {**ask.terms.notes, "batch": {"way": "provider", "batch": batch_id}}
         ended = unresolved(opened_of(ask), new_id("entry"), self._clock.now(), note)
-        if self._money.end(ask, ended, error=_problem("no_result", message, 0)):
+        if self._money.end(ask, ended, error=_problem("no_result", message, 0), full_cost=ask.amount):  # nothing saved
             self._tell(ask, "unresolved", ask.amount, None)
 
     def _tell(self, ask: Ask, outcome: str, cost: int, usage: Usage | None) -> None:

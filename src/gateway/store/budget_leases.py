@@ -14,14 +14,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
 from gateway.clock import SECOND
-from gateway.ledger.budgets import THRESHOLD_SCOPE, Budget, Spending, refusal
+from gateway.errors import BudgetExceeded
+from gateway.events.event import EventDraft
+from gateway.ledger.budget import THRESHOLD_SCOPE, Budget, Spending, child_id, child_of, refusal
 from gateway.ledger.entry import BudgetAlert
-from gateway.store.budget_store import VERSION, budget_of, lock_bound, lock_budgets, write_spendings
+from gateway.money import usd
+from gateway.store.budget_store import VERSION, budget_of, lock_bound, lock_budgets, values_of, write_spendings
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
+from gateway.store.event_store import tell
 from gateway.store.tables import budget, budget_lease, counter
 
 #: A share is at most this part of what is left, beyond what is needed now …
@@ -58,23 +62,55 @@ class SqlBudgetLeases:
             return connection.scalar(select(counter.c.value).where(counter.c.name == VERSION)) or 0
 
     def active(self) -> list[Budget]:
-        query = select(budget).where(budget.c.active, budget.c.scope != THRESHOLD_SCOPE)
+        shown = (budget.c.active, budget.c.scope != THRESHOLD_SCOPE, budget.c.parent.is_(None))
+        query = select(budget).where(*shown)
         with self._database.read() as connection:
             return [budget_of(row) for row in connection.execute(query)]
 
     def grow(self, budget_id: str, amount: int, free: int, now: int, expires_at: int) -> int | None:
         """Adds at least ``amount - free`` units to the share, of which ``free`` are not in use, and returns how
-        many; ``None`` where the budget is no longer in force. ``BudgetExceeded`` where it has not so much left."""
+        many; ``None`` where the budget is no longer in force. ``BudgetExceeded`` where it has not so much left;
+        where more may be approved, its owner is asked for it."""
+        try:
+            return self._grow(budget_id, amount, free, now, expires_at)
+        except BudgetExceeded as refused:
+            if refused.details["at_cap"] == "approve":
+                self._ask(budget_id, amount, now)
+            raise
+
+    def _grow(self, budget_id: str, amount: int, free: int, now: int, expires_at: int) -> int | None:
         with self._database.begin() as connection:
-            stands = lock_budgets(connection, [budget_id])[budget_id].budget.as_of(now)
-            if not stands.active:
+            found = lock_budgets(connection, [budget_id]) or _of_run(connection, budget_id, now)
+            if budget_id not in found or not found[budget_id].budget.active:
                 return None
-            left, needed = stands.limit - stands.spent - stands.reserved, amount - free
+            stands = found[budget_id].budget.as_of(now)
+            left, needed = stands.cap - stands.spent - stands.reserved, amount - free
             if left < needed:
-                raise refusal(replace(stands, reserved=stands.reserved - free), amount)
+                raise refusal(replace(stands, reserved=stands.reserved - free), amount, now)
             given = max(needed, min(left // _PART_OF_LEFT, needed * _TIMES_NEEDED))
             _add_to_share(connection, self._holder, budget_id, given, expires_at)
         return given
+
+    def _ask(self, budget_id: str, amount: int, now: int) -> None:
+        """Asks for more, once a window."""
+        with self._database.begin() as connection:
+            spending = lock_budgets(connection, [budget_id])[budget_id]
+            stands = spending.budget.as_of(now)
+            if stands.asked:
+                return
+            if stands.window_start != spending.budget.window_start:
+                spending.alerted = ()
+            spending.budget = replace(stands, asked=amount)
+            write_spendings(connection, [spending])
+            payload = {
+                "budget_id": budget_id,
+                "scope": stands.scope,
+                "subject": stands.subject,
+                "limit_usd": usd(stands.cap),
+                "spent_usd": usd(stands.spent),
+                "asked_usd": usd(amount),
+            }
+            tell(connection, EventDraft("budget_approval_needed", stands.created_by, payload=payload), now)
 
     def elsewhere(self, budget_id: str) -> int:
         """What other processes have set aside; what batches at providers have does not come back for hours."""
@@ -100,6 +136,30 @@ class SqlBudgetLeases:
         return leased
 
 
+def _of_run(connection: Connection, budget_id: str, now: int) -> dict[str, Spending]:
+    """The budget of one run, made where its run charges to it first."""
+    return lock_budgets(connection, [budget_id]) if _make_of_run(connection, budget_id, now) else {}
+
+
+def _make_of_run(connection: Connection, budget_id: str, now: int) -> bool:
+    template_id, _, run_id = budget_id.partition(":")
+    row = connection.execute(select(budget).where(budget.c.budget_id == template_id)).one_or_none()
+    if row is None or not row.active or not run_id:
+        return False
+    made = child_of(budget_of(row), run_id, now)
+    connection.execute(insert_into(connection, budget).values(values_of(made)).on_conflict_do_nothing())
+    return True
+
+
+def _of_each_run(connection: Connection, subjects: Sequence[tuple[str, str]], now: int) -> None:
+    """Makes what is not there yet of the run's own budgets."""
+    run_id = dict(subjects).get("run")
+    bound = tuple_(budget.c.scope, budget.c.subject).in_(subjects)
+    each = select(budget.c.budget_id).where(bound, budget.c.active, budget.c.window == "run")
+    for template_id in connection.scalars(each).all() if run_id else ():
+        _make_of_run(connection, child_id(template_id, run_id or ""), now)
+
+
 def batch_holder(owner: str) -> str:
     """In whose name money is set aside for the requests of a batch of ours, or a task, at a provider."""
     return BATCH + owner
@@ -110,11 +170,12 @@ def set_aside(
 ) -> tuple[str, ...]:
     """Adds exactly ``amount`` to the holder's share of every budget in force of the subjects; their ids.
     ``BudgetExceeded`` where one has not so much left."""
+    _of_each_run(connection, subjects, now)
     bound = [spending.budget.as_of(now) for spending in lock_bound(connection, subjects).values()]
     in_force = [stands for stands in bound if stands.active]
     for stands in in_force:
-        if stands.limit - stands.spent - stands.reserved < amount:
-            raise refusal(stands, amount)
+        if stands.cap - stands.spent - stands.reserved < amount:
+            raise refusal(stands, amount, now)
     for stands in in_force:
         _add_to_share(connection, holder, stands.budget_id, amount, expires_at)
     return tuple(stands.budget_id for stands in in_force)

@@ -17,6 +17,7 @@ from gateway.clock import SECOND
 from gateway.ledger.entry import BudgetAlert, Entry
 from gateway.ledger.intents import Done, Released
 from gateway.ledger.savings import Saving, savings_of_note
+from gateway.ledger.windows import QUARTER
 from gateway.money import plain_usd
 from gateway.security.audit import AuditDraft, AuditRecord, draft_of
 from gateway.store.audit_store import append_records
@@ -154,7 +155,7 @@ def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:
 
 
 def _spent(batch: Sequence[Done]) -> list[Spent]:
-    """What each budget paid, day by day: no window ends within one."""
+    """What each budget paid, by quarters of an hour: no window ends within one."""
     sums: dict[tuple[str, int], tuple[int, int]] = {}
     last: dict[tuple[str, int], Entry] = {}
     for item in batch:
@@ -163,13 +164,13 @@ def _spent(batch: Sequence[Done]) -> list[Spent]:
             continue
         covered = min(made.cost, item.opened.amount)
         for budget_id in item.opened.budgets:
-            key = budget_id, made.at // _DAY
+            key = budget_id, made.at // QUARTER
             before = sums.get(key, (0, 0))
             sums[key] = before[0] + made.cost, before[1] + covered
             last[key] = made
     return [
-        Spent(budget_id, last[budget_id, day].at, *sums[budget_id, day], last[budget_id, day].principal)
-        for budget_id, day in sums
+        Spent(budget_id, last[budget_id, quarter].at, *sums[budget_id, quarter], last[budget_id, quarter].principal)
+        for budget_id, quarter in sums
     ]
 
 

@@ -44,7 +44,6 @@ class SqlBatchMoney:
         database: Database,
         clock: Clock,
         witness: Witness,
-        *,
         budgets: bool,
         threshold: int | None,
         alerted: Callable[[str, tuple[BudgetAlert, ...]], None],

@@ -73,6 +73,7 @@ class SqlRunHistory:
 
 
 def _kept(row: Any, of: Any) -> KeptStep:
-    usage = Usage(**{name: int(getattr(row, name)) for name in _COUNTS[:-1]}, basis="counted")
+    counts: dict[str, Any] = {name: int(getattr(row, name)) for name in _COUNTS[:-1]}
+    usage = Usage(**counts, basis="counted")
     given = msgspec.json.decode(of.input, type=dict[str, Any]) if of.input else {}
     return KeptStep(row.run_id, of.step_id, row.model, int(row.calls), usage, int(row.cost), given)

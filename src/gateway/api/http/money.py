@@ -9,13 +9,18 @@ from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.clock import rfc3339
+from gateway.governance.validators import refuse_unknown
 from gateway.ledger.budgets import Budget
 from gateway.money import usd
 
 
 async def budgets(call: Call) -> Response:
     found = await asyncio.to_thread(
-        call.services.budgets.list, call.caller, scope=call.query("scope"), subject=call.query("subject")
+        call.services.budgets.list,
+        call.caller,
+        scope=call.query("scope"),
+        subject=call.query("subject"),
+        parent=call.query("parent"),
     )
     return json_response({"budgets": [budget_view(item) for item in found]})
 
@@ -36,6 +41,23 @@ async def end_budget(call: Call) -> Response:
     return json_response(budget_view(ended))
 
 
+async def approve(call: Call) -> Response:
+    """Lets this window spend more."""
+    body = await call.body()
+    refuse_unknown(body, ("amount_usd",), "")
+    service, budget_id = call.services.budgets, call.path("budget_id")
+    return json_response(
+        budget_view(await asyncio.to_thread(service.approve, call.caller, budget_id, body.get("amount_usd")))
+    )
+
+
+async def deny(call: Call) -> Response:
+    """Says no to what was asked for beyond the budget."""
+    return json_response(
+        budget_view(await asyncio.to_thread(call.services.budgets.deny, call.caller, call.path("budget_id")))
+    )
+
+
 def budget_view(budget: Budget) -> dict[str, Any]:
     """A budget as people see it; amounts in USD."""
     return {
@@ -47,7 +69,13 @@ def budget_view(budget: Budget) -> dict[str, Any]:
         "spent_usd": usd(budget.spent),
         "reserved_usd": usd(budget.reserved),
         "resets_at": None if budget.resets_at is None else rfc3339(budget.resets_at),
+        "time_zone": budget.time_zone or "UTC",
         "alert_shares": list(budget.alert_shares),
+        "at_cap": budget.at_cap,
+        "degrade_to": list(budget.degrade_to),
+        "extra_usd": usd(budget.extra),
+        "asked_usd": usd(budget.asked) if budget.asked > 0 else None,
+        "parent": budget.parent,
         "active": budget.active,
         "created_by": budget.created_by,
         "created_at": rfc3339(budget.created_at),
@@ -61,4 +89,8 @@ def add(doors: Doors) -> None:
         "POST", "/budgets", "budgets:write", create_budget, summary="Set a budget", body={"type": "object"}, status=201
     )
     doors.add("GET", "/budgets/{budget_id}", "budgets:read", show_budget, summary="A budget")
+    more = {"type": "object", "required": ["amount_usd"], "properties": {"amount_usd": {"type": "string"}}}
+    place = "/budgets/{budget_id}"
+    doors.add("POST", f"{place}/approve", "budgets:write", approve, summary="Let a window spend more", body=more)
+    doors.add("POST", f"{place}/deny", "budgets:write", deny, summary="Deny what was asked for beyond a budget")
     doors.add("DELETE", "/budgets/{budget_id}", "budgets:write", end_budget, summary="End a budget")

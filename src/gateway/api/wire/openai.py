@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from gateway.api.wire.fields import image, number, text, whole
+from gateway.api.wire.fields import image, number_value, text_value, whole_value
 from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
+from gateway.ids import new_id
 from gateway.models.call_signatures import extra_content, signature_in, signatures_of
 from gateway.models.llm_models import (
     Chat,
@@ -22,6 +24,7 @@ from gateway.models.llm_models import (
     Part,
     Reply,
     ResponseFormat,
+    Role,
     TextPart,
     ThinkingPart,
     Tool,
@@ -37,12 +40,6 @@ _FINISH: dict[FinishReason, str] = {
     "tool_use": "tool_calls",
     "content_filter": "content_filter",
 }
-#: Fields that become part of the neutral chat.
-_READ = frozenset(
-    {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "n"}
-    | {"presence_penalty", "frequency_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
-    | {"reasoning_effort", "user", "stream", "stream_options"}
-)
 #: Fields that only an OpenAI-style provider understands: carried there, reported elsewhere, …
 _EXTRA = frozenset(
     {"logprobs", "top_logprobs", "logit_bias", "metadata", "store", "service_tier", "prediction", "modalities"}
@@ -52,6 +49,7 @@ _EXTRA = frozenset(
 #: … but for those, and those parts of a turn, that the answer depends on: refused elsewhere.
 _NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "moderation")
 _NATIVE_PARTS = ("input_audio", "file")
+_PLAIN_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
 class OpenAIRequest(msgspec.Struct, frozen=True):
@@ -62,47 +60,50 @@ class OpenAIRequest(msgspec.Struct, frozen=True):
     include_usage: bool
 
 
-def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> OpenAIRequest:
+def decode(
+    body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({}), *, relay: bool = False
+) -> OpenAIRequest:
     """``ValidationFailed`` names the field. Fields that nobody knows are refused by name. ``headers`` are the
-    request's, by their names in lower case."""
-    for name in body:
-        if name not in _READ and name not in _EXTRA:
+    request's, by their names in lower case; ``relay`` see ``Chat.relay``."""
+    said: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in body.items():
+        read = _READERS.get(name)
+        if read is not None:
+            if value is not None:
+                said[name] = read(value, name)
+        elif name not in _EXTRA:
             raise ValidationFailed(
                 f"{name[:100]}: no such parameter", mend="see the chat completions API", param=name[:100]
             )
-    stop = body.get("stop")
-    options = body.get("stream_options") or {}
-    messages = _messages(body.get("messages"))
+        elif value is not None:
+            extra[name] = value
+    messages, plain = _messages(body.get("messages"))
+    said["messages"] = messages
+    if not said.get("model"):
+        raise ValidationFailed("model: a text is expected", param="model")
+    stream, options = said.pop("stream", False), said.pop("stream_options", None)
+    if "max_completion_tokens" in said:
+        said["max_tokens"] = said.pop("max_completion_tokens")
+    if "tool_choice" in said or "parallel_tool_calls" in said:
+        said["tool_choice"] = _tool_choice(body)
+        said.pop("parallel_tool_calls", None)
     chat = Chat(
-        model=text(body, "model", required=True),
-        messages=messages,
-        max_tokens=whole(body, "max_completion_tokens", 1, 10**7) or whole(body, "max_tokens", 1, 10**7),
-        temperature=number(body, "temperature", 0, 2),
-        top_p=number(body, "top_p", 0, 1),
-        stop=() if stop is None else (stop,) if isinstance(stop, str) else _texts(stop, "stop"),
-        seed=whole(body, "seed", -(2**63), 2**63 - 1),
-        n=whole(body, "n", 1, 16) or 1,
-        presence_penalty=number(body, "presence_penalty", -2, 2),
-        frequency_penalty=number(body, "frequency_penalty", -2, 2),
-        tools=_tools(body.get("tools")),
-        tool_choice=_tool_choice(body),
-        response_format=_response_format(body.get("response_format")),
-        reasoning_effort=text(body, "reasoning_effort"),
-        user=text(body, "user"),
         dialect="openai",
-        extra={name: value for name, value in body.items() if name in _EXTRA and value is not None},
+        extra=extra,
         native=dict(body),
-        native_only=_native_only(body),
-        unmapped=(("messages.name",) if any("name" in turn for turn in body["messages"]) else ())
-        + signatures_of(messages),
+        native_only=() if plain and not extra else _native_only(body),
+        unmapped=() if plain else _unmapped(body, messages),
         headers=of_openai(headers),
+        relay=relay,
+        **said,
     )
-    stream = body.get("stream") or False
-    if not isinstance(stream, bool):
-        raise ValidationFailed("stream: true or false is expected", param="stream")
-    if not isinstance(options, dict):
-        raise ValidationFailed("stream_options: an object is expected", param="stream_options")
-    return OpenAIRequest(chat, stream, bool(options.get("include_usage")))
+    return OpenAIRequest(chat, stream, bool(options and options.get("include_usage")))
+
+
+def _unmapped(body: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[str, ...]:
+    named = ("messages.name",) if any("name" in turn for turn in body["messages"]) else ()
+    return named + signatures_of(messages)
 
 
 def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -115,11 +116,18 @@ def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
-    """A ``chat.completion``. ``model`` as the caller named it, ``name`` our id where the provider gave none.
+def encode_relayed(reply: Reply, model: str) -> dict[str, Any] | bytes:
+    """As ``encode_reply``; the answer of a chat with ``relay`` may be there as it is to be sent."""
+    native = reply.native
+    return native.lines if native is not None and native.lines else encode_reply(reply, model)
+
+
+def encode_reply(reply: Reply, model: str) -> dict[str, Any]:
+    """A ``chat.completion``. ``model`` as the caller named it; it has an id of ours where the provider gave none.
 
     What a provider of this dialect answered goes on whole: log probabilities, refusals, annotations.
     """
+    name = reply.id or new_id("chatcmpl")
     if reply.native is not None and reply.native.dialect == "openai" and reply.native.event is not None:
         own = {
             "id": name,
@@ -129,7 +137,7 @@ def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
         }
         return {**own, "model": model, "usage": own.get("usage") or encode_usage(reply.usage)}
     return {
-        "id": reply.id or name,
+        "id": name,
         "object": "chat.completion",
         "created": reply.created or int(time.time()),
         "model": model,
@@ -170,6 +178,8 @@ class ChunkEncoder:
         if delta.usage is not None:
             self._usage = delta.usage
         if delta.native is not None and delta.native.dialect == "openai":
+            if delta.native.lines:
+                self._name = delta.id
             return [] if delta.native.event is None else self._own(delta.native.event)
         content: dict[str, Any] = {}
         if delta.text:
@@ -251,10 +261,21 @@ def _choice(choice: Choice, at: int) -> dict[str, Any]:
     return {"index": at, "message": message, "logprobs": None, "finish_reason": _FINISH[choice.finish]}
 
 
-def _messages(raw: Any) -> tuple[Message, ...]:
+def _messages(raw: Any) -> tuple[tuple[Message, ...], bool]:
+    """The turns, and whether each has nothing but its role and a text."""
     if not isinstance(raw, list) or not raw:
         raise ValidationFailed("messages: a list of at least one message is expected", param="messages")
-    return tuple(_message(item, f"messages[{at}]") for at, item in enumerate(raw))
+    messages: list[Message] = []
+    plain = True
+    for at, item in enumerate(raw):
+        if type(item) is dict and len(item) == 2:
+            content, role = item.get("content"), item.get("role")
+            if content and type(content) is str and type(role) is str and role in _PLAIN_ROLES:
+                messages.append(Message(_PLAIN_ROLES[role], (TextPart(content),)))
+                continue
+        plain = False
+        messages.append(_message(item, f"messages[{at}]"))
+    return tuple(messages), plain
 
 
 def _message(raw: Any, place: str) -> Message:
@@ -320,11 +341,11 @@ def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
     return tuple(calls)
 
 
-def _tools(raw: Any) -> tuple[Tool, ...]:
+def _tools(raw: Any, name: str) -> tuple[Tool, ...]:
     tools = []
-    if raw is not None and not isinstance(raw, list):
-        raise ValidationFailed("tools: a list is expected", param="tools")
-    for at, item in enumerate(raw or ()):
+    if not isinstance(raw, list):
+        raise ValidationFailed(f"{name}: a list is expected", param=name)
+    for at, item in enumerate(raw):
         function = item.get("function") if isinstance(item, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise ValidationFailed(f"tools[{at}]: a function with a name is expected", param=f"tools[{at}]")
@@ -350,21 +371,61 @@ def _tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
     raise ValidationFailed("tool_choice: auto, none, required or a function is expected", param="tool_choice")
 
 
-def _response_format(raw: Any) -> ResponseFormat | None:
-    if raw is None:
-        return None
+def _response_format(raw: Any, name: str) -> ResponseFormat:
     kind = raw.get("type") if isinstance(raw, dict) else None
     if kind in ("text", "json_object"):
         return ResponseFormat(kind)
     if kind == "json_schema" and isinstance(raw.get("json_schema"), dict):
         given = raw["json_schema"]
         return ResponseFormat("json_schema", given.get("name") or "", given.get("schema") or {}, given.get("strict"))
-    raise ValidationFailed(
-        "response_format.type: text, json_object or json_schema is expected", param="response_format"
-    )
+    raise ValidationFailed(f"{name}.type: text, json_object or json_schema is expected", param=name)
+
+
+def _stop(raw: Any, name: str) -> tuple[str, ...]:
+    return (raw,) if isinstance(raw, str) else _texts(raw, name)
+
+
+def _stream(raw: Any, name: str) -> bool:
+    if raw and not isinstance(raw, bool):
+        raise ValidationFailed(f"{name}: true or false is expected", param=name)
+    return bool(raw)
+
+
+def _stream_options(raw: Any, name: str) -> dict[str, Any]:
+    if raw and not isinstance(raw, dict):
+        raise ValidationFailed(f"{name}: an object is expected", param=name)
+    return raw or {}
+
+
+def _as_it_is(raw: Any, _name: str) -> Any:
+    return raw
 
 
 def _texts(raw: Any, name: str) -> tuple[str, ...]:
     if not isinstance(raw, list) or len(raw) > 16 or not all(isinstance(item, str) for item in raw):
         raise ValidationFailed(f"{name}: a text or a list of up to 16 texts is expected", param=name)
     return tuple(raw)
+
+
+#: How the fields are read that become part of the neutral chat.
+_READERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "messages": _as_it_is,
+    "model": text_value,
+    "max_tokens": partial(whole_value, 1, 10**7),
+    "max_completion_tokens": partial(whole_value, 1, 10**7),
+    "temperature": partial(number_value, 0, 2),
+    "top_p": partial(number_value, 0, 1),
+    "stop": _stop,
+    "seed": partial(whole_value, -(2**63), 2**63 - 1),
+    "n": partial(whole_value, 1, 16),
+    "presence_penalty": partial(number_value, -2, 2),
+    "frequency_penalty": partial(number_value, -2, 2),
+    "tools": _tools,
+    "tool_choice": _as_it_is,
+    "parallel_tool_calls": _as_it_is,
+    "response_format": _response_format,
+    "reasoning_effort": text_value,
+    "user": text_value,
+    "stream": _stream,
+    "stream_options": _stream_options,
+}
