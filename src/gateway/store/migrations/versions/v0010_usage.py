@@ -84,7 +84,8 @@ def _sum(slot: str, width: int) -> None:
     series = sa.text(f"INSERT INTO usage_series VALUES ({new}) ON CONFLICT DO NOTHING")  # noqa: S608 - names of ours
     sums = ", ".join(f":{name}" for name in ("series_id", "slot", *_SUMS))
     summed = sa.text(f"INSERT INTO usage_{slot} VALUES ({sums})")  # noqa: S608 - names of ours
-    found = connection.execute(sa.text(_ADDED_UP.format(width=width))).mappings()
+    query = sa.text(_ADDED_UP.format(width=width))
+    found = connection.execute(query, execution_options={"stream_results": True}).mappings()
     while rows := found.fetchmany(1000):
         numbered = [{**row, "series_id": series_id(tuple(row[name] for name in _SERIES))} for row in rows]
         connection.execute(series, numbered)
