@@ -6,12 +6,14 @@ has (connections to providers). The ``run_*`` functions are the processes.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,7 +53,7 @@ from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
-from gateway.serving.learner import Learner
+from gateway.serving.learner import EXCHANGE_TURNS, Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
 from gateway.serving.semantic_cache import SemanticCache
@@ -67,6 +69,7 @@ from gateway.store.kept_stores import KeptStores
 from gateway.store.key_store import SqlKeyStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
+from gateway.store.live_work import live_work
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
@@ -292,9 +295,9 @@ def make_deliverer(core: Core, clock: Clock) -> WebhookDeliverer:
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
     """The sweep of this process."""
     deliverer = make_deliverer(core, core.clock)
-    return Orchestrator(
-        core.engine, executor, (core.recover_calls, core.ledger.sweep, core.kept.sweep), deliverer, core.clock
-    )
+    sweeps = (core.recover_calls, core.ledger.sweep, core.kept.sweep)
+    live = partial(live_work, core.database)
+    return Orchestrator(core.engine, executor, sweeps, deliverer, core.clock, live=live)
 
 
 # -- processes ------------------------------------------------------------------------------------
@@ -336,10 +339,10 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
     """Takes edits of the configuration files, and what other processes learned, while the process lives."""
 
     def watch() -> None:
-        while True:
+        for turn in itertools.count(1):
             time.sleep(every)
             core.catalogue.refresh()
-            core.learner.exchange()
+            core.learner.exchange(at_rest=turn % EXCHANGE_TURNS != 0)
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
 
