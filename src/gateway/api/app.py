@@ -90,7 +90,7 @@ class Page(Protocol):
 
 def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
     """The whole application over these services; ``pages`` are files that anybody may read."""
-    feed = EventFeed(services.desk)
+    feed = EventFeed(services.desk, services.events.stamp)
     socket = EventSocket(services, feed)
 
     @asynccontextmanager
