@@ -16,27 +16,36 @@ import uvicorn
 
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
+from gateway.api.server import server_config
 from gateway.api.services import Services
 from gateway.bootstrap import (
     Core,
     await_schema,
     make_identity,
-    make_orchestrator,
-    make_runner,
     make_serving,
-    webhook_secret,
 )
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
+from gateway.ledger.usage import UsageService
 from gateway.serving.feedback import FeedbackService
+from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
+from gateway.serving.run_estimate import RunEstimates
+from gateway.serving.saving_report import SavingService
+from gateway.serving.tokens import TokenService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
+from gateway.store.rating_store import SqlRatingStore
+from gateway.store.rerate_store import SqlRerateStore
+from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
+from gateway.store.usage_store import SqlUsageStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.telemetry import logs
+from gateway.work_process import make_orchestrator, make_runner, webhook_secret
 from gateway.workflows.task_types import installed_workflows
 
 
@@ -46,21 +55,7 @@ def run(core: Core, descriptor: int) -> None:
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
     services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
-    config = uvicorn.Config(
-        make_app(services, pages()),
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=65_536,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        date_header=True,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
-    )
+    config = server_config(make_app(services, pages()))
     logs.start_line("api")
     # What is made by now lives as long as the process: the collector need not look at it again and again,
     # nor at what a request makes and drops before it has answered.
@@ -90,10 +85,13 @@ def make_services(core: Core, executor: Executor) -> Services:
         core.egress.check,
     )
 
+    usage = UsageService(SqlUsageStore(core.database), core.clock, core.calls.flush, core.ledger.record_usage)
+
     async def close() -> None:
         await serving.transport.close()
         await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.prompts.results.flush)
+        await asyncio.to_thread(core.metrics.fold)
         await asyncio.to_thread(core.database.close)
 
     return Services(
@@ -102,12 +100,25 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
+        usage=usage,
+        estimates=RunEstimates(
+            SqlRunHistory(core.database),
+            lambda: core.catalogue.current,
+            core.task_types,
+            TokenService(core.tokenizers),
+            core.clock,
+        ),
+        savings=SavingService(usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,
         chat=serving.chat,
         embed=serving.embed,
         predict=serving.predict,
+        prices=PriceDesk(lambda: core.catalogue.current, core.ledger, core.clock),
+        rerating=Rerating(
+            lambda: core.catalogue.current, SqlRerateStore(core.database), core.audit, core.clock, core.calls.flush
+        ),
         desk=desk,
         registry=core.registry,
         prompts=core.prompts,

@@ -52,11 +52,14 @@ class Settings:
     metrics_interval: int
     cost_alert_threshold: Decimal | None
     cost_tracking_enabled: bool
+    cost_anomaly_factor: Decimal | None
+    cost_anomaly_minimum: Decimal | None
     journal_sync: Literal["window", "strict"]
     log_level: str
     log_format: Literal["json", "text"]
     allowed_origins: tuple[str, ...]
     store_responses: StoreResponses
+    batch_poll: int
     dev: bool
     environ: Mapping[str, str]
     origins: Mapping[str, str]
@@ -111,6 +114,10 @@ class Settings:
             cost_tracking_enabled=_boolean(
                 "COST_TRACKING_ENABLED", text("cost_tracking_enabled", "COST_TRACKING_ENABLED", "true")
             ),
+            cost_anomaly_factor=_usd("COST_ANOMALY_FACTOR", text("cost_anomaly_factor", "COST_ANOMALY_FACTOR", "3")),
+            cost_anomaly_minimum=_usd(
+                "COST_ANOMALY_MINIMUM", text("cost_anomaly_minimum", "COST_ANOMALY_MINIMUM", "1")
+            ),
             journal_sync=_choice(
                 "GATEWAY_JOURNAL_SYNC", text("journal_sync", "GATEWAY_JOURNAL_SYNC", "window"), ("window", "strict")
             ),
@@ -132,6 +139,7 @@ class Settings:
                 text("store_responses", "GATEWAY_STORE_RESPONSES", "unless_refused"),
                 ("unless_refused", "if_asked", "never"),
             ),
+            batch_poll=_integer("GATEWAY_BATCH_POLL", text("batch_poll", "GATEWAY_BATCH_POLL", "30"), 1, 3600),
             dev=dev,
             environ=dict(environ),
             origins=origins,

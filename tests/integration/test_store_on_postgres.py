@@ -6,11 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from fixtures.batch_money_suite import BatchMoneySuite
+from fixtures.caps_suite import CapsSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
 from fixtures.prompt_suite import PromptSuite
+from fixtures.recovery_suite import RecoverySuite
+from fixtures.shares_suite import SharesSuite
+from fixtures.usage_suite import UsageSuite
 from gateway.store.engine import Database
 
 
@@ -24,6 +29,26 @@ def database(postgres_url: str) -> Iterator[Database]:
 
 class TestLedgerOnPostgres(LedgerSuite):
     """Money."""
+
+
+class TestSharesOnPostgres(SharesSuite):
+    """Budgets between processes."""
+
+
+class TestCapsOnPostgres(CapsSuite):
+    """Windows of budgets, and what happens at their caps."""
+
+
+class TestBatchMoneyOnPostgres(BatchMoneySuite):
+    """Budgets while batches are out."""
+
+
+class TestRecoveryOnPostgres(RecoverySuite):
+    """Journals of the dead, and a database that is away."""
+
+
+class TestUsageOnPostgres(UsageSuite):
+    """Sums of usage."""
 
 
 class TestEngineOnPostgres(EngineSuite):

@@ -162,9 +162,7 @@ async def authenticate(services: Services, headers: Mapping[str, str]) -> Caller
 
 def _look_up(services: Services, headers: Mapping[str, str]) -> Caller:
     """Asks the database who it is, and, after it, which budgets there are: a new key comes with its own."""
-    caller = services.identity.authenticate(headers)
-    services.calls.look()
-    return caller
+    return services.identity.authenticate(headers, services.calls.look)
 
 
 async def admit(services: Services, caller: Caller, permission: str, method: str, path: str, request_id: str) -> None:
@@ -186,7 +184,7 @@ async def admit(services: Services, caller: Caller, permission: str, method: str
 
 def request_id_of(given: str) -> str:
     """The caller's request id where it is a plain one, else a new one."""
-    return given if _REQUEST_ID.match(given) else new_id("req")
+    return given if given and _REQUEST_ID.match(given) else new_id("req")
 
 
 def error_response(error: GatewayError, path: str, request_id: str) -> Response:

@@ -57,6 +57,10 @@ def run(
     data: Annotated[str | None, typer.Option("--data", help="The run's input as JSON text.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it until it has ended.")] = False,
     wait: Wait = 600.0,
+    budget: Annotated[str | None, typer.Option("--budget", help="USD that the run may cost.")] = None,
+    degrade_to: Annotated[
+        str | None, typer.Option("--degrade-to", help="At the budget, go on with this model instead of stopping.")
+    ] = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
@@ -64,7 +68,11 @@ def run(
     """Start a run. With ``--follow`` the exit status tells how it ended (10: not well)."""
     client = connect(url, key)
     given = _json(input_file) if input_file is not None else _parsed(data, "--data") if data else {}
-    started = client.post(f"/workflows/{segment(workflow_id)}/runs", {"input": given})
+    body: dict[str, Any] = {"input": given}
+    if budget is not None:
+        way = {"at_limit": "degrade", "degrade_to": degrade_to} if degrade_to else {}
+        body["budget"] = {"limit_usd": budget, **way}
+    started = client.post(f"/workflows/{segment(workflow_id)}/runs", body)
     if not follow:
         show(started) if as_json else console().print(f"[green]✓[/] {started['run_id']} is {started['status']}")
         return
@@ -80,6 +88,31 @@ def watch(
 ) -> None:
     """Watch a run until it has ended; the exit status tells how (10: not well)."""
     _say_end(follow_run(connect(url, key), run_id, quiet=as_json, seconds=wait), as_json)
+
+
+def estimate(
+    workflow_id: Annotated[str, typer.Argument(help="The workflow.")],
+    input_file: InputFile = None,
+    data: Annotated[str | None, typer.Option("--data", help="The run's input as JSON text.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """What a run will cost, before it is begun."""
+    given = _json(input_file) if input_file is not None else _parsed(data, "--data") if data else {}
+    found = connect(url, key).post(f"/workflows/{segment(workflow_id)}/estimate", {"input": given})
+    if as_json:
+        show(found)
+        return
+    table = listing_table("step", "model", "expected", "at most", "runs")
+    for row in found["steps"]:
+        costs = ("–" if row[name] is None else f"${plain(row[name])}" for name in ("expected_usd", "most_usd"))
+        table.add_row(row["step_id"], row["model"] or "", *costs, str(row["runs"]))
+    out = console()
+    out.print(table)
+    high = "no bound is known" if found["high_usd"] is None else f"${plain(found['high_usd'])}"
+    how = f"80 % of {found['runs']} runs" if found["basis"] == "history" else "the least and the most it can cost"
+    out.print(f"expected ${plain(found['expected_usd'])}, between ${plain(found['low_usd'])} and {high} ({how})")
 
 
 def runs(
@@ -107,6 +140,7 @@ def make_app() -> typer.Typer:
     app.command("define")(define)
     app.command("run")(run)
     app.command("watch")(watch)
+    app.command("estimate")(estimate)
     app.command("runs")(runs)
     return app
 

@@ -57,6 +57,20 @@ def fail(tx: EngineTx, held: StepRow, error: dict[str, Any], *, retryable: bool,
     return True
 
 
+def wait(tx: EngineTx, held: StepRow, seconds: float, told: tuple[float, str] | None, now: int) -> bool:
+    """The step goes on after ``seconds``, as the same attempt; its worker is free until then. ``told`` is its
+    progress meanwhile."""
+    run = tx.lock_run(held.run_id)
+    if run is None:
+        return False
+    if run.cancel_requested or run.status not in ("pending", "running"):
+        return cancelled(tx, held, now)
+    until = now + int(seconds * SECOND)
+    if told is not None:
+        tx.save_progress(held.task_id, held.token, *told)
+    return tx.give_back(held.task_id, held.token, until, lost=False, error=None, waits=True)
+
+
 def cancelled(tx: EngineTx, held: StepRow, now: int) -> bool:
     """A running step stopped because its run is unwanted."""
     run = tx.lock_run(held.run_id)

@@ -43,16 +43,18 @@ def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Star
         tx.set_run(run.run_id, "running", now)
         if run.kind == "workflow":
             drafts.append(EventDraft("workflow_started", run.owner, run.run_id, None, {"workflow_id": run.workflow_id}))
-    drafts.append(
-        EventDraft(
-            "task_started",
-            run.owner,
-            run.run_id,
-            task_id,
-            {"task_type": found.task_type, "step_id": found.step_id, "attempt": found.attempts + 1},
+    if found.attempts or found.started_at is None:  # else it goes on with its first attempt after a wait
+        drafts.append(
+            EventDraft(
+                "task_started",
+                run.owner,
+                run.run_id,
+                task_id,
+                {"task_type": found.task_type, "step_id": found.step_id, "attempt": found.attempts + 1},
+            )
         )
-    )
-    tx.add_events(drafts, now)
+    if drafts:
+        tx.add_events(drafts, now)
     step = tx.step(task_id)
     return None if step is None else Started(run, step)
 

@@ -28,6 +28,7 @@ _STEP_FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"name", "description"}
 )
+_CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
 _FIELDS = frozenset({"workflow_id", "name", "description", "steps", "output"})
 
 
@@ -170,9 +171,9 @@ def _step(
 def check_model_config(
     config: Any, path: str, spec: TaskTypeSpec, known_model: Callable[[str], bool]
 ) -> dict[str, Any]:
-    """``{name, provider?, parameters?, version?, alias?, selection?}``; an address or key in it is refused."""
+    """``{name, provider?, parameters?, version?, alias?, selection?, batch?}``; an address or key in it is refused."""
     _require(isinstance(config, dict), path, 'an object such as {"name": "gpt-4"}')
-    _refuse_unknown(config, frozenset({"name", "provider", "parameters", "version", "alias", "selection"}), path)
+    _refuse_unknown(config, _CONFIG_FIELDS, path)
     name = config.get("name")
     _require(isinstance(name, str) and bool(name), f"{path}.name", "the name of a model")
     _require(spec.model_kind is not None, path, f"{spec.name} uses no model")
@@ -185,6 +186,9 @@ def check_model_config(
             read_selection(config["selection"], f"{path}.selection")
         except ValidationFailed as error:
             raise DefinitionInvalid(error.message, mend=error.mend, param=error.param) from None
+    if "batch" in config:
+        _require(spec.model_kind == "llm", f"{path}.batch", "only language models have batch APIs")
+        _require(config["batch"] in (True, False, "provider"), f"{path}.batch", 'true, false or "provider"')
     checked: dict[str, Any] = config
     return checked
 

@@ -64,8 +64,18 @@ class EngineTx(Protocol):
         """running → completed, failed or cancelled for the holder of the token. False: fenced."""
         ...
 
-    def give_back(self, task_id: str, token: int, not_before: int, *, lost: bool, error: dict[str, Any] | None) -> bool:
-        """queued or running → ready at ``not_before``; the token stays void. False: fenced."""
+    def give_back(
+        self,
+        task_id: str,
+        token: int,
+        not_before: int,
+        *,
+        lost: bool,
+        error: dict[str, Any] | None,
+        waits: bool = False,
+    ) -> bool:
+        """queued or running → ready at ``not_before``; the token stays void. One that ``waits`` has not used up
+        its attempt. False: fenced."""
         ...
 
     def fail_lost(self, task_id: str, token: int, now: int, error: dict[str, Any]) -> bool:

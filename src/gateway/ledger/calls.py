@@ -1,36 +1,33 @@
 """The story of a call's money in one process: set its worst case aside, settle what it cost.
 
 Nothing here waits for the database. The worst case comes out of this process's shares of the budgets
-(``shares``), the intent is a line in the process's journal before any provider is called, and so is the
+(``leasing``), the intent is a line in the process's journal before any provider is called, and so is the
 end; a ``Book`` brings ended calls into the ledger in batches. A process that dies leaves its journal, from
 which another process settles what it had begun.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from gateway.clock import SECOND, Clock
+from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, Unavailable
 from gateway.ids import new_id
-from gateway.ledger.budgets import Budget
 from gateway.ledger.entry import Charge, Settled
 from gateway.ledger.intents import Done, Ended, Opened, Released, done, encode_line
-from gateway.ledger.journal import outcome_of
-from gateway.ledger.shares import Share, Shares, lacking, settle, take
+from gateway.ledger.leasing import Leasing, ShareStore
+from gateway.ledger.outcome import check_amount, outcome_of
+from gateway.ledger.shares import Share, lacking, settle, take
 from gateway.models.llm_models import Usage
-from gateway.money import plain, units, usd
+from gateway.money import plain_usd
 
 _log = logging.getLogger(__name__)
-#: How long a share stands after its process last said that it lives, and how often it says so.
-LEASE_SECONDS = 600
-_BEAT_SECONDS = 60.0
-#: How long a call waits for what other processes have set aside and may not use.
-_PATIENCE_SECONDS = 2.5
+#: How often, and how far apart, a call asks again for what other processes have set aside and may not use.
+_TRIES = 10
 _PAUSE_SECONDS = 0.25
 #: So many ended calls may wait for the database; then no more are made.
 MOST_WAITING = 100_000
@@ -40,28 +37,17 @@ class Journal(Protocol):
     """See ``store.journal_file``."""
 
     @property
-    def name(self) -> str: ...
-
-    @property
     def strict(self) -> bool: ...
+
+    def check(self) -> None:
+        """``Unavailable`` where the last write failed."""
+        ...
 
     def write(self, line: bytes, *, opens: bool) -> tuple[int, int]: ...
 
+    def mend(self) -> None: ...
+
     async def synced(self) -> None: ...
-
-
-class ShareStore(Protocol):
-    """The budgets, and this process's shares of them; see ``store.budget_leases``. Every method blocks."""
-
-    def version(self) -> int: ...
-
-    def active(self) -> list[Budget]: ...
-
-    def grow(self, budget_id: str, needed: int, now: int, expires_at: int) -> int | None: ...
-
-    def shrink(self, amounts: Mapping[str, int], expires_at: int) -> None: ...
-
-    def elsewhere(self, budget_id: str) -> int: ...
 
 
 class Book(Protocol):
@@ -75,7 +61,7 @@ class Book(Protocol):
     def take(self, done: Done) -> None: ...
 
     def flush(self) -> None:
-        """Blocks until what was taken so far is in the ledger."""
+        """Blocks until what was taken so far is in the ledger. ``Unavailable`` where that takes too long."""
         ...
 
     def close(self) -> bool:
@@ -84,7 +70,8 @@ class Book(Protocol):
 
 
 class Started:
-    """What a process has once it has made a call: all of one journal's name."""
+    """What a process has once it has made a call: all of one journal's name. ``close`` is told whether
+    everything that ended was brought in."""
 
     __slots__ = ("book", "close", "journal", "shares")
 
@@ -108,6 +95,16 @@ class OpenCall:
         self.settled: Settled | None = None
 
 
+class _Running:
+    __slots__ = ("book", "journal", "leasing", "started")
+
+    def __init__(self, started: Started, clock: Clock, enabled: bool) -> None:
+        self.started = started
+        self.journal = started.journal
+        self.book = started.book
+        self.leasing = Leasing(started.shares, clock, lambda: started.book.waiting, enabled=enabled)
+
+
 class CallLedger:
     """Safe from any thread; starts with its first call. ``start`` opens the journal and makes the rest,
     and is given ``tick``, which is to be called about once a second."""
@@ -118,40 +115,53 @@ class CallLedger:
         self._start = start
         self._clock = clock
         self._enabled = budgets_enabled
-        self._running: Started | None = None
+        self._running: _Running | None = None
+        self._starting = threading.Lock()
         self._closed = False
-        self._shares = Shares()
-        self._version = -1
-        self._beat = 0.0
-        #: Guards the shares' sums; held for additions only.
-        self._lock = threading.Lock()
-        #: Held by whoever asks the database.
-        self._asking = threading.Lock()
 
     def open(self, charge: Charge, amount: int, card: str, door: str) -> OpenCall | None:
         """Sets ``amount`` units aside and writes the intent; never waits for the database. ``None`` where
-        a share is too small: ``grow`` it and try again. ``Unavailable`` where no call may be made now."""
+        a share is too small: make room and try again. ``Unavailable`` where no call may be made now."""
         running = self._running
-        if running is None:
+        if running is None or self._closed:
             return None
+        check_amount(amount)
         if running.book.waiting > MOST_WAITING:
-            raise Unavailable(
-                "the ledger is too far behind, so no call is made", mend="see the gateway's database", retry_after=5.0
-            )
-        shares = self._shares.binding(charge)
+            raise _too_far_behind()
+        now = self._clock.now()
+        leasing = running.leasing
+        shares = leasing.shares.binding(charge)
         if shares:
-            with self._lock:
+            if now >= leasing.good_until:
+                return None
+            with leasing.lock:
                 if lacking(shares, amount) is not None:
                     return None
                 take(shares, amount)
         budgets = tuple([share.budget_id for share in shares])
-        opened = Opened(new_id("hold"), self._clock.now(), amount, card, door, charge, budgets)
         try:
+            opened = Opened(new_id("hold"), now, amount, card, door, charge, budgets)
             segment, _ = running.journal.write(encode_line(opened), opens=True)
         except BaseException:
-            self._give_back(shares, amount, 0)
+            if shares:
+                with leasing.lock:
+                    settle(shares, amount, 0)
             raise
         return OpenCall(opened, segment, shares)
+
+    async def make_room(self, charge: Charge, amount: int) -> None:
+        """Returns when it is worth trying ``open`` again. ``BudgetExceeded`` where a budget does not cover the
+        call and no other process gives back in time what it has set aside."""
+        tries = 0
+        while (refused := await asyncio.to_thread(self.grow, charge, amount)) is not None:
+            tries += 1
+            if tries == _TRIES:
+                raise refused
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def grow(self, charge: Charge, amount: int) -> BudgetExceeded | None:
+        """Starts what is not started, and makes room in every share that lacks it; see ``Leasing.grow``."""
+        return self._begin().leasing.grow(charge, amount)
 
     @property
     def strict(self) -> bool:
@@ -162,43 +172,6 @@ class CallLedger:
         """Returns once every intent so far is on the disk itself."""
         if self._running is not None:
             await self._running.journal.synced()
-
-    def grow(self, charge: Charge, amount: int) -> None:
-        """Makes room for the call in every share that lacks it. Blocks on the database.
-
-        ``BudgetExceeded`` where a budget has not so much left, nor other processes so much unused."""
-        patience = self._clock.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                self._grow(charge, amount)
-            except BudgetExceeded as refused:
-                missing = amount - units(refused.details["left"])
-                if self._clock.monotonic() >= patience or self._elsewhere(refused) < missing:
-                    raise
-            else:
-                return
-            time.sleep(_PAUSE_SECONDS)  # what they do not use comes back within a second or two
-
-    def _grow(self, charge: Charge, amount: int) -> None:
-        with self._asking:
-            if self._running is None:
-                self._begin()
-            running = self._running
-            if running is None:
-                raise Unavailable("the gateway is going down", retry_after=1.0)
-            while True:
-                with self._lock:
-                    share = lacking(self._shares.binding(charge), amount)
-                    needed = 0 if share is None else amount - share.free
-                if share is None:
-                    return
-                now = self._clock.now()
-                given = running.shares.grow(share.budget_id, needed, now, now + LEASE_SECONDS * SECOND)
-                if given is None:
-                    self._refresh(running)
-                    continue
-                with self._lock:
-                    share.free += given
 
     def settle(
         self,
@@ -221,17 +194,17 @@ class CallLedger:
             if call.settled is None:
                 raise ValueError("the call was released: nothing can be charged to it")
             return Settled(call.settled.entry, (), call.settled.flags, repeated=True)
-        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, None, None, upstream_model)
+        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, upstream_model=upstream_model)
         opened = call.opened
         if cost > opened.amount:
             flags = (*flags, "over_reservation")
-            told = (opened.hold_id, plain(usd(cost)), plain(usd(opened.amount)))
+            told = (opened.hold_id, plain_usd(cost), plain_usd(opened.amount))
             _log.warning("hold %s cost %s USD, %s USD were reserved", *told)
         end = Ended(opened.hold_id, self._clock.now(), new_id("entry"), result, dict(note or {}))
-        ended = self._end(call, end, cost)
-        if ended.entry is None:
+        made = self._end(call, end, cost).entry
+        if made is None:
             raise AssertionError("a call that ended has an entry")
-        call.settled = Settled(ended.entry, (), flags)
+        call.settled = Settled(made, (), flags)
         return call.settled
 
     def release(self, call: OpenCall, code: str, note: Mapping[str, Any] | None = None) -> None:
@@ -240,7 +213,8 @@ class CallLedger:
             self._end(call, Released(call.opened.hold_id, self._clock.now(), code, dict(note or {})), 0)
 
     def flush(self) -> None:
-        """Blocks until every call that this process ended is in the ledger."""
+        """Blocks until every call that this process ended is in the ledger. ``Unavailable`` where the database
+        does not take them."""
         if self._running is not None:
             self._running.book.flush()
 
@@ -249,79 +223,76 @@ class CallLedger:
         """Ended calls that are not in the ledger yet."""
         return 0 if self._running is None else self._running.book.waiting
 
+    def check(self) -> None:
+        """Raises what would stop a call now, budgets apart. Starts what is not started; then it blocks."""
+        running = self._begin()
+        if running.book.waiting > MOST_WAITING:
+            raise _too_far_behind()
+        running.journal.check()
+
     def look(self) -> None:
         """Takes note of budgets that were set or ended. Blocks on the database."""
-        with self._asking:
-            if self._running is not None and self._running.shares.version() != self._version:
-                self._refresh(self._running)
-
-    def tick(self) -> None:
-        """Once a second: new budgets, shares that nobody uses given back, a sign of life."""
-        running = self._running
-        if running is None:
-            return
-        with self._asking:
-            if running.shares.version() != self._version:
-                self._refresh(running)
-            with self._lock:
-                idle = self._shares.idle()
-            now = self._clock.monotonic()
-            if idle or (self._shares.any() and now - self._beat >= _BEAT_SECONDS):
-                try:
-                    running.shares.shrink(idle, self._clock.now() + LEASE_SECONDS * SECOND)
-                    self._beat = now
-                except BaseException:
-                    with self._lock:
-                        self._shares.give(idle)
-                    raise
+        if self._running is not None:
+            self._running.leasing.look()
 
     def close(self) -> None:
         """Brings everything in and ends; what cannot be brought in stays in the journal. No call is made
-        after it."""
-        with self._asking:
-            running, self._running, self._closed = self._running, None, True
-        if running is not None:
-            running.close(running.book.close())
+        after it; one that is still under way may end, and is brought in by whoever finds the journal."""
+        with self._starting:
+            closed, self._closed = self._closed, True
+            running = self._running
+        if running is not None and not closed:
+            everything = running.book.close()
+            if everything:
+                try:
+                    running.leasing.give_back()
+                except Unavailable as error:
+                    _log.warning("shares of budgets come back with the journal: %s", error)
+            running.started.close(everything)
 
-    def _elsewhere(self, refused: BudgetExceeded) -> int:
-        running = self._running
-        return 0 if running is None else running.shares.elsewhere(str(refused.details["budget_id"]))
+    def _begin(self) -> _Running:
+        with self._starting:
+            if self._closed:
+                raise Unavailable("the gateway is going down", retry_after=1.0)
+            if self._running is None:
+                self._running = self._make()
+            return self._running
 
-    def _begin(self) -> None:
-        if self._closed:
-            return
-        running = self._start(self.tick)
-        if self._enabled:
-            self._refresh(running)
-        self._running = running
+    def _make(self) -> _Running:
+        started = self._start(self._tick)
+        try:
+            running = _Running(started, self._clock, self._enabled)
+            running.leasing.look()
+        except BaseException:
+            started.close(started.book.close())
+            raise
+        return running
 
-    def _refresh(self, running: Started) -> None:
-        if not self._enabled:
-            return
-        version = running.shares.version()
-        budgets = running.shares.active()
-        with self._lock:
-            over = {share.budget_id: share.free for share in self._shares.replace(budgets) if share.free > 0}
-        if over:
-            running.shares.shrink(over, self._clock.now() + LEASE_SECONDS * SECOND)
-        self._version = version
+    def _tick(self) -> None:
+        if self._running is not None:
+            self._running.journal.mend()
+            self._running.leasing.tick()
 
     def _end(self, call: OpenCall, end: Ended | Released, cost: int) -> Done:
         running = self._running
         if running is None:
-            raise Unavailable("the gateway is going down; the call is settled from its journal", retry_after=1.0)
-        call.ended = True
-        try:
-            position = running.journal.write(encode_line(end), opens=False)
-        except Unavailable:  # told by the journal's health; the database takes it all the same
-            position = (0, 0)
-            _log.warning("the end of hold %s is not in the journal", call.opened.hold_id)
-        self._give_back(call.shares, call.opened.amount, cost)
-        ended = done(call.opened, end, segment=call.segment, position=position)
-        running.book.take(ended)
+            raise AssertionError("a call was opened, so its ledger has started")
+        line = encode_line(end)
+        # One step: calls are brought in by the order in which they ended in the journal.
+        with running.leasing.lock:
+            call.ended = True
+            try:
+                position = running.journal.write(line, opens=False)
+            except Unavailable:  # told by the journal's health; the database takes it all the same
+                position = (0, 0)
+                _log.warning("the end of hold %s is not in the journal", call.opened.hold_id)
+            settle(call.shares, call.opened.amount, cost)
+            ended = done(call.opened, end, segment=call.segment, position=position)
+            running.book.take(ended)
         return ended
 
-    def _give_back(self, shares: tuple[Share, ...], amount: int, cost: int) -> None:
-        if shares:
-            with self._lock:
-                settle(shares, amount, cost)
+
+def _too_far_behind() -> Unavailable:
+    return Unavailable(
+        "the ledger is too far behind, so no call is made", mend="see the gateway's database", retry_after=5.0
+    )

@@ -1,7 +1,6 @@
-"""The story of a charge: reserve its worst case, settle what it truly cost, release the rest.
-
-``Ledger`` is that story over a store; ``CostTracker`` is the small face for scripts and notebooks,
-which keeps its own exact sums or writes through to a ledger.
+"""What was charged: ``Ledger`` sums it, lists it and checks it, and records what was done elsewhere;
+``CostTracker`` is the small face for scripts and notebooks, which keeps its own exact sums or writes
+through to a ledger. (How a call of this gateway is charged is the subject of ``calls``.)
 """
 
 from __future__ import annotations
@@ -12,22 +11,21 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from gateway.clock import SECOND, Clock, SystemClock, rfc3339
+from gateway.clock import Clock, SystemClock, rfc3339
 from gateway.ids import new_id
 from gateway.ledger.entry import (
     Charge,
     Entry,
-    Hold,
     Settled,
     UsageFilter,
     UsageRow,
     VerifyReport,
 )
-from gateway.ledger.journal import DEFAULT_TTL_SECONDS, Outcome, check_amount, outcome_of
+from gateway.ledger.outcome import Outcome, outcome_of
 from gateway.ledger.pricing import MOST_TOKENS
 from gateway.ledger.tally import Tally, TallyRow, add_exact, exact_usd, micros_of
 from gateway.models.llm_models import Usage
-from gateway.money import plain, units, usd
+from gateway.money import units, usd
 
 _log = logging.getLogger(__name__)
 #: The provider of a ``CostTracker``'s record that names none.
@@ -37,22 +35,7 @@ GROUPINGS = ("model", "provider", "kind", "day", "principal", "key_id", "team", 
 
 
 class LedgerStore(Protocol):
-    """Where holds and entries are kept. Each method is one transaction."""
-
-    def reserve(self, hold: Hold, charge: Charge, now: int, *, budgets: bool) -> Hold:
-        """Writes the hold and reserves it in every budget that binds it, or does nothing and raises
-        ``BudgetExceeded``. A cause that is held already gives its first hold; a cause that was
-        charged raises ``Conflict``."""
-        ...
-
-    def settle(self, hold_id: str, entry_id: str, outcome: Outcome, now: int, *, threshold: int | None) -> Settled:
-        """Ends a hold with an entry; again: the first entry. ``NotFound`` for no such hold,
-        ``Conflict`` for a released one."""
-        ...
-
-    def resolve(self, hold_id: str, entry_id: str, now: int, *, threshold: int | None) -> Settled | None:
-        """Ends an expired hold as ``unresolved`` at its reservation; ``None`` where it is no longer so."""
-        ...
+    """Where entries are kept. Each method is one transaction."""
 
     def record(
         self,
@@ -65,19 +48,7 @@ class LedgerStore(Protocol):
         budgets: bool,
         threshold: int | None,
     ) -> Settled:
-        """An entry for a charge that was never held; unique by cause."""
-        ...
-
-    def release(self, hold_id: str, now: int) -> bool:
-        """Ends a hold with no entry; true if it stood."""
-        ...
-
-    def renew(self, hold_id: str, expires_at: int) -> bool:
-        """Moves the end of a hold that still stands."""
-        ...
-
-    def expired(self, now: int, limit: int) -> list[str]:
-        """Ids of holds that stand past their time, oldest first."""
+        """An entry for a charge that was never set aside; unique by cause."""
         ...
 
     def verify(self, now: int) -> VerifyReport: ...
@@ -111,46 +82,6 @@ class Ledger:
         self._budgets = budgets_enabled
         self._threshold = daily_threshold if budgets_enabled else None
 
-    def reserve(self, charge: Charge, worst_case: int, card: str, *, ttl_seconds: int = DEFAULT_TTL_SECONDS) -> Hold:
-        """Sets ``worst_case`` units aside before the call. The same cause twice gives the same hold.
-
-        Raises ``BudgetExceeded`` (nothing is then held), or ``Conflict`` for a cause already charged.
-        """
-        check_amount(worst_case)
-        now = self._clock.now()
-        hold = Hold(new_id("hold"), charge.cause, worst_case, card, "held", now + ttl_seconds * SECOND)
-        return self._store.reserve(hold, charge, now, budgets=self._budgets)
-
-    def settle(
-        self,
-        hold: Hold,
-        *,
-        cost: int,
-        usage: Usage = Usage(),  # noqa: B008 - a frozen value
-        inference_micros: int = 0,
-        rows: int = 0,
-        outcome: str = "completed",
-        basis: str | None = None,
-        provider: str | None = None,
-        upstream_model: str | None = None,
-    ) -> Settled:
-        """Charges what the call truly cost and gives the rest back. Again: the first entry.
-
-        ``basis`` is the usage's own unless said. Impossible usage is repaired by the rules of
-        ``pricing.repaired``, named in ``flags``, and its basis becomes ``estimated``. A cost above
-        the reservation is charged in full and flagged ``over_reservation``. A hold that the sweep
-        has resolved gets a correction entry over the difference.
-        """
-        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, basis, provider, upstream_model)
-        if cost > hold.amount:
-            flags = (*flags, "over_reservation")
-            told = (hold.hold_id, plain(usd(cost)), plain(usd(hold.amount)))
-            _log.warning("hold %s cost %s USD, %s USD were reserved", *told)
-        settled = self._store.settle(
-            hold.hold_id, new_id("entry"), result, self._clock.now(), threshold=self._threshold
-        )
-        return Settled(settled.entry, settled.alerts, flags, settled.repeated)
-
     def record(
         self,
         charge: Charge,
@@ -163,9 +94,9 @@ class Ledger:
         outcome: str = "completed",
         basis: str | None = None,
     ) -> Settled:
-        """Charges something already done that was never held, unique by cause. It counts in the
+        """Charges something already done that was never set aside, unique by cause. It counts in the
         budgets that bind it, which it may overdraw: what happened is recorded."""
-        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, basis, None, None)
+        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, basis=basis)
         settled = self._store.record(
             charge,
             card,
@@ -177,29 +108,9 @@ class Ledger:
         )
         return Settled(settled.entry, settled.alerts, flags, settled.repeated)
 
-    def release(self, hold: Hold, reason: str) -> None:
-        """Gives a reservation back: the upstream surely did no work. Releasing an ended hold does nothing."""
-        if self._store.release(hold.hold_id, self._clock.now()):
-            _log.debug("hold %s released: %s", hold.hold_id, reason)
-
-    def renew(self, hold: Hold, *, ttl_seconds: int = DEFAULT_TTL_SECONDS) -> bool:
-        """Keeps a long call's hold from the sweep; false where it has ended already."""
-        return self._store.renew(hold.hold_id, self._clock.now() + ttl_seconds * SECOND)
-
-    def sweep(self, *, limit: int = 500) -> int:
-        """Ends expired holds as ``unresolved`` entries at their reservation; returns how many."""
-        resolved = 0
-        for hold_id in self._store.expired(self._clock.now(), limit):
-            settled = self._store.resolve(hold_id, new_id("entry"), self._clock.now(), threshold=self._threshold)
-            if settled is not None:
-                resolved += 1
-                _log.warning(
-                    "hold %s was never settled: charged %s USD as unresolved", hold_id, plain(usd(settled.entry.cost))
-                )
-        return resolved
-
     def verify(self) -> VerifyReport:
-        """Checks the whole ledger: Σ postings = 0, balances = sums, every hold ended or live."""
+        """Checks the whole ledger: Σ postings = 0, balances = sums, reserved in budgets = leased by processes
+        that live and by requests that are with a provider."""
         self._catch_up()
         return self._store.verify(self._clock.now())
 

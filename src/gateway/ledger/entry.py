@@ -1,4 +1,4 @@
-"""The shapes of the ledger: what is to be charged, what is held for it, what was charged.
+"""The shapes of the ledger: what is to be charged, what was charged, what is summed.
 
 Amounts are units of 10⁻¹⁰ USD (see ``gateway.money``), times UTC microseconds.
 """
@@ -10,7 +10,6 @@ from typing import Literal
 from msgspec import Struct
 
 Kind = Literal["llm", "ml", "correction", "manual"]
-HoldState = Literal["held", "settled", "released", "unresolved"]
 
 
 class Charge(Struct, frozen=True):
@@ -29,25 +28,16 @@ class Charge(Struct, frozen=True):
     run_id: str | None = None
     task_id: str | None = None
     config_epoch: str = ""
-
-
-class Hold(Struct, frozen=True):
-    """The worst case of one call, set aside until the call is settled or released.
-
-    The row is written before the upstream is called: it is the durable intent (``journal.py``).
-    ``card`` names the price card that priced it.
-    """
-
-    hold_id: str
-    cause: str
-    amount: int
-    card: str
-    state: HoldState = "held"
-    expires_at: int = 0
+    project: str | None = None
+    #: See ``models.tags``.
+    tags: str = ""
 
 
 class Entry(Struct, frozen=True):
-    """One charge, final. A correction is another entry; only a correction may be negative."""
+    """One charge, final. A correction is another entry; only a correction may be negative.
+
+    ``hold_id`` names the intent that was written before the call (``intents.py``).
+    """
 
     entry_id: str
     cause: str
@@ -75,6 +65,12 @@ class Entry(Struct, frozen=True):
     config_epoch: str = ""
     run_id: str | None = None
     task_id: str | None = None
+    #: What was odd about the usage, with commas; see ``pricing.repaired``.
+    flags: str = ""
+    #: Tokens that have prices of their own beside those of their class, as JSON of ``UsageDetail``.
+    usage_detail: str = ""
+    workflow_id: str | None = None
+    tags: str = ""
 
 
 class Posting(Struct, frozen=True):
@@ -100,6 +96,7 @@ class BudgetAlert(Struct, frozen=True):
     spent: int
     resets_at: int | None
     soft: bool = False
+    created_by: str = ""
 
 
 class Settled(Struct, frozen=True):

@@ -1,21 +1,43 @@
 """What a journal of calls says: a call was opened; it ended at a cost; it was released at none.
 
-Lines of JSON arrays. An ``Opened`` that is written is the durable intent: no provider is called before it.
+Lines of JSON arrays. An ``Opened`` that is written is the durable intent, and the hold: no provider is called
+before it. The states of a hold, and the only ways between them:
 
-    Opened ──▶ Ended       the call ended and its cost is an entry
-      ├──────▶ Released    the provider was never reached, or surely did no work: no entry
-      └──────▶ (nothing)   its process died under it: an entry at the full reservation, ``unresolved``
+    held ──▶ settled       ``Ended``: the call ended and its cost is an entry
+      ├────▶ released      ``Released``: the provider was never reached, or surely did no work: no entry
+      └────▶ unresolved    nothing: its process died under it, an entry at the full reservation
+
+A request that is with a provider's batch API for hours is no process's: its row is the intent, with the same
+ends (``store.provider_batch_money``); it is unresolved where its batch is given up.
+
+The ends are ends. Nothing is ever updated in or deleted from the entries; hence after any crash each
+intent has ended in one of the three, and no budget stays reserved for it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from gateway.ledger.entry import Charge, Entry
-from gateway.ledger.journal import Outcome, entry_of
+from gateway.ledger.outcome import Outcome, entry_of
+
+HoldState = Literal["held", "settled", "released", "unresolved"]
+#: From each state, the states that may follow.
+TRANSITIONS: Mapping[HoldState, frozenset[HoldState]] = MappingProxyType(
+    {
+        "held": frozenset({"settled", "released", "unresolved"}),
+        "settled": frozenset(),
+        "released": frozenset(),
+        "unresolved": frozenset(),
+    }
+)
+
+_NO_NOTE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Opened(Struct, frozen=True, array_like=True, tag="o"):
@@ -84,7 +106,7 @@ def decode_line(line: bytes) -> Opened | Ended | Released:
     return _DECODER.decode(line)
 
 
-def unresolved(opened: Opened, entry_id: str, at: int) -> Done:
-    """The end of a call whose process died under it: charged at its reservation, and named."""
+def unresolved(opened: Opened, entry_id: str, at: int, note: Mapping[str, Any] = _NO_NOTE) -> Done:
+    """The end of a call of which nobody can say what it cost: charged at its reservation, and named."""
     outcome = Outcome(cost=opened.amount, outcome="unresolved", basis="estimated")
-    return done(opened, Ended(opened.hold_id, at, entry_id, outcome), segment=0, position=(0, 0))
+    return done(opened, Ended(opened.hold_id, at, entry_id, outcome, dict(note)), segment=0, position=(0, 0))

@@ -1,15 +1,17 @@
 """The shares of budgets that this process holds: what a call may take without asking the database.
 
 A share is leased from its budget in the database, where it counts as reserved; so the sum of all
-processes' shares never passes the cap, and taking from a share is an addition in memory. Used from
-one event loop only.
+processes' shares never passes the cap, and taking from a share is an addition in memory. What is leased
+is at every moment what is free, what calls have taken, and what ended calls cost that is not in the
+database yet. Whoever changes a share's sums holds the lock of ``leasing``.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.ledger.budgets import Budget, subjects_of
+from gateway.ledger.budget import Budget, child_id, subjects_of
 from gateway.ledger.entry import Charge
 
 #: Kinds of charges whose shares are remembered.
@@ -17,76 +19,127 @@ _MOST_FOUND = 10_000
 
 
 class Share:
-    """What is leased of one budget and not taken by a call (``free``, units)."""
+    """What is leased of one budget: ``free``, or ``taken`` by calls under way (units)."""
 
-    __slots__ = ("budget_id", "free", "scope", "subject", "used", "window")
+    __slots__ = ("budget_id", "free", "in_force", "taken", "used")
 
-    def __init__(self, budget_id: str, scope: str, subject: str, window: str) -> None:
+    def __init__(self, budget_id: str) -> None:
         self.budget_id = budget_id
-        self.scope = scope
-        self.subject = subject
-        self.window = window
         self.free = 0
+        self.taken = 0
         #: Whether a call took from it since it was last looked at.
         self.used = False
+        #: Whether its budget still binds new calls.
+        self.in_force = True
 
 
 class Shares:
-    """The budgets in force and this process's share of each."""
+    """The budgets in force and this process's share of each, and shares of ended budgets that calls still have."""
 
     def __init__(self) -> None:
         self._shares: dict[str, Share] = {}
+        self._ended: list[Share] = []
         self._binding: dict[tuple[str, str], tuple[Share, ...]] = {}
+        #: Ids of the budgets for each run, by whom they bind, and the shares of single runs.
+        self._each_run: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._of_runs: dict[str, Share] = {}
+        self._making = threading.Lock()
         #: The shares that bind a charge, by what of it they ask.
         self._found: dict[tuple[str | None, ...], tuple[Share, ...]] = {}
 
-    def replace(self, budgets: Iterable[Budget]) -> list[Share]:
-        """Takes the budgets that are in force now; returns the shares of those that no longer are."""
+    def replace(self, budgets: Iterable[Budget]) -> None:
+        """Takes the budgets that are in force now."""
         current: dict[str, Share] = {}
         binding: dict[tuple[str, str], tuple[Share, ...]] = {}
+        each_run: dict[tuple[str, str], tuple[str, ...]] = {}
         for budget in sorted(budgets, key=lambda item: item.budget_id):
-            share = self._shares.pop(budget.budget_id, None) or Share(
-                budget.budget_id, budget.scope, budget.subject, budget.window
-            )
+            if budget.window == "run":
+                each_run[budget.scope, budget.subject] = (
+                    *each_run.get((budget.scope, budget.subject), ()), budget.budget_id
+                )  # fmt: skip
+                continue
+            share = self._shares.pop(budget.budget_id, None) or Share(budget.budget_id)
             current[budget.budget_id] = share
             key = (budget.scope, budget.subject)
             binding[key] = (*binding.get(key, ()), share)
-        ended, self._shares, self._binding, self._found = list(self._shares.values()), current, binding, {}
-        return ended
+        for share in self._shares.values():
+            share.in_force = False
+            self._ended.append(share)
+        # In this order: see ``binding``.
+        self._shares, self._binding, self._each_run = current, binding, each_run
+        self._forget_runs()
+
+    def _forget_runs(self) -> None:
+        """Shares of single runs are found anew; what they have comes back."""
+        with self._making:
+            ended, self._of_runs = self._of_runs, {}
+            self._found = {}
+        for share in ended.values():
+            share.in_force = False
+            self._ended.append(share)
 
     def binding(self, charge: Charge) -> tuple[Share, ...]:
         """The shares of every budget that binds the charge."""
-        if not self._binding:
+        # Taken before the budgets are looked at: what is found by old ones is not remembered beside new ones.
+        remembered = self._found
+        if not self._binding and not self._each_run:
             return ()
-        key = (charge.key_id, charge.principal, charge.team, charge.model, charge.workflow_id, charge.run_id)
-        kept = self._found.get(key)
+        key = (
+            charge.key_id, charge.principal, charge.team, charge.project, charge.model, charge.provider,
+            charge.workflow_id, charge.run_id,
+        )  # fmt: skip
+        kept = remembered.get(key)
         if kept is None:
             kept = ()
             for subject in subjects_of(charge):
                 kept += self._binding.get(subject, ())
-            if len(self._found) >= _MOST_FOUND:
-                self._found = {}
-            self._found[key] = kept
+            if len(remembered) >= _MOST_FOUND:
+                remembered.clear()
+            if self._each_run and charge.run_id:
+                kept = self._with_run(charge, kept)
+            remembered[key] = kept
+        return kept
+
+    def _with_run(self, charge: Charge, kept: tuple[Share, ...]) -> tuple[Share, ...]:
+        with self._making:
+            for subject in subjects_of(charge):
+                for template in self._each_run.get(subject, ()):
+                    name = child_id(template, str(charge.run_id))
+                    share = self._of_runs.get(name)
+                    if share is None:
+                        share = self._of_runs[name] = Share(name)
+                    kept += (share,)
         return kept
 
     def any(self) -> bool:
-        """Whether any budget is in force."""
-        return bool(self._shares)
+        """Whether any budget is in force, or was when a call began that is still under way."""
+        return bool(self._shares or self._ended or self._of_runs)
 
-    def idle(self) -> dict[str, int]:
-        """Takes what is free of the shares that nobody used since the last look: ``{budget_id: units}``."""
-        found: dict[str, int] = {}
-        for share in self._shares.values():
-            if not share.used and share.free > 0:
-                found[share.budget_id], share.free = share.free, 0
+    def idle(self, *, everything: bool = False) -> list[tuple[Share, int]]:
+        """Takes what is free of the shares that nobody used since the last look, and of ended budgets; or of all."""
+        self._ended = [share for share in self._ended if share.free or share.taken]
+        found: list[tuple[Share, int]] = []
+        if len(self._of_runs) > _MOST_FOUND:
+            self._forget_runs()
+        for share in (*self._shares.values(), *self._of_runs.values(), *self._ended):
+            if share.free > 0 and (everything or not (share.used and share.in_force)):
+                found.append((share, share.free))
+                share.free = 0
             share.used = False
         return found
 
-    def give(self, amounts: Mapping[str, int]) -> None:
-        """Puts amounts back that could not be returned."""
-        for budget_id, amount in amounts.items():
-            if (share := self._shares.get(budget_id)) is not None:
-                share.free += amount
+    def compare(self, leased: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+        """What the database says is leased beyond what is known here, and what it lacks, by budget. What it
+        lacks is free no more."""
+        beyond, lacked = dict(leased), {}
+        for share in (*self._shares.values(), *self._of_runs.values(), *self._ended):
+            held = share.free + share.taken
+            difference = leased.get(share.budget_id, 0) - held
+            beyond[share.budget_id] = difference
+            if difference < 0:
+                lacked[share.budget_id] = -difference
+                share.free -= min(share.free, -difference)
+        return {budget_id: amount for budget_id, amount in beyond.items() if amount > 0}, lacked
 
 
 def lacking(shares: Sequence[Share], amount: int) -> Share | None:
@@ -101,10 +154,14 @@ def take(shares: Sequence[Share], amount: int) -> None:
     """Sets ``amount`` aside in each."""
     for share in shares:
         share.free -= amount
+        share.taken += amount
         share.used = True
 
 
 def settle(shares: Sequence[Share], amount: int, cost: int) -> None:
-    """Ends what was set aside: ``cost`` is spent, the rest is free again."""
+    """Ends what was set aside: ``cost`` is spent, the rest is free again. What it cost beyond ``amount``
+    was never in the share; the budget itself bears it."""
+    left = max(amount - cost, 0)
     for share in shares:
-        share.free += amount - cost
+        share.free += left
+        share.taken -= amount

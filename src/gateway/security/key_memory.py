@@ -1,7 +1,8 @@
 """Keys that were looked up a moment ago, by the SHA-256 of the whole key; only ever in memory.
 
 One look-up shortly before the others would all have to: where many calls come with one key, one of them
-asks the database anew while the rest go on with what is remembered.
+asks the database anew while the rest go on with what is remembered. Where the database does not answer, what it
+said last holds for some minutes: a key that is in force is not refused for it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from gateway.clock import Clock
+from gateway.errors import Unavailable
 from gateway.security.access import Caller
 
 _MOST = 10_000
 #: The last part of a look-up's life, in which one caller renews it.
 _RENEWAL = 1 / 3
+#: So long after the database last said that a key is in force it is taken for so while the database is silent …
+SILENCE_SECONDS = 300.0
+#: … which is asked again so often.
+_AGAIN_SECONDS = 1.0
 
 
 class Key(Protocol):
@@ -36,6 +42,8 @@ class KeyMemory:
         self._seconds = seconds
         self._caller_of: Callable[..., Caller] = caller_of
         self._kept: OrderedDict[str, tuple[float, Key | None, Caller | None]] = OrderedDict()
+        #: When the database last told of a key (monotonic).
+        self._told: dict[str, float] = {}
         self._renewing: set[str] = set()
         self._lock = threading.Lock()
 
@@ -53,8 +61,11 @@ class KeyMemory:
             return True, None
         return True, caller
 
-    def look_up(self, name: str, ask: Callable[[str], Record | None]) -> tuple[float, Record | None]:
-        """The record, and until when (monotonic) it is remembered; ``ask`` where it is not."""
+    def look_up(
+        self, name: str, ask: Callable[[str], Record | None], after: Callable[[], object]
+    ) -> tuple[float, Record | None]:
+        """The record, and until when (monotonic) it is remembered; ``ask``, then ``after``, where it is not.
+        ``Unavailable`` where the database is silent, and has not told of a key in force for too long."""
         now = self._clock.monotonic()
         with self._lock:
             found = self._kept.get(name)
@@ -62,17 +73,34 @@ class KeyMemory:
                 return found[0], found[1]  # type: ignore[return-value]  # what ``ask`` gave for this name
         try:
             record = ask(name)
+            after()
+        except Unavailable as error:
+            return self._as_told(name, error)
         finally:
             self._renewing.discard(name)
         until = now + self._seconds
         with self._lock:
+            self._told[name] = now
             self._kept[name] = (until, record, None if record is None else self._caller_of(record))
             self._kept.move_to_end(name)
             while len(self._kept) > _MOST:
-                self._kept.popitem(last=False)
+                del self._told[self._kept.popitem(last=False)[0]]
         return until, record
+
+    def _as_told(self, name: str, silence: Unavailable) -> tuple[float, Record | None]:
+        """What the database said last, for a moment more."""
+        now = self._clock.monotonic()
+        with self._lock:
+            found = self._kept.get(name)
+            if found is None or found[1] is None or now - self._told[name] >= SILENCE_SECONDS:
+                raise silence
+            _, record, caller = found
+            until = now + _AGAIN_SECONDS
+            self._kept[name] = (until, record, caller)
+        return until, record  # type: ignore[return-value]  # what ``ask`` gave for this name
 
     def clear(self) -> None:
         """Every key is looked up anew."""
         with self._lock:
             self._kept.clear()
+            self._told.clear()

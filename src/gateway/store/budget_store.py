@@ -1,24 +1,24 @@
-"""Budgets in SQL, and the guarded updates that keep them hard caps.
+"""Budgets in SQL, and what is spent of them.
 
-A reservation is one ``UPDATE … WHERE spent + reserved + amount <= limit``: the database decides, row
-locked, so no number of processes can pass the cap together. Budgets are always locked in the order
-of their ids, so two calls that share several never wait for each other in a ring.
+Whoever changes what a budget has spent or reserved locks its row first, so no number of processes can pass
+a cap together. Budgets are always locked in the order of their ids, so two that share several never wait
+for each other in a ring.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, case, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
-from gateway.ledger.budgets import THRESHOLD_ID, THRESHOLD_SCOPE, Budget, crossed, refusal, window_start
+from gateway.ledger.budget import DENIED, THRESHOLD_ID, THRESHOLD_SCOPE, Budget, Spending
 from gateway.ledger.entry import BudgetAlert
+from gateway.ledger.windows import window_start
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database, next_value
 from gateway.store.tables import budget as table
-from gateway.store.tables import hold_budget
 
 #: The counter that counts the changes of which budgets are in force.
 VERSION = "budgets"
@@ -32,7 +32,7 @@ class SqlBudgetStore:
 
     def insert(self, budget: Budget) -> None:
         with self._database.begin() as connection:
-            connection.execute(insert(table).values(_values(budget)))
+            connection.execute(insert(table).values(values_of(budget)))
             next_value(connection, VERSION)
 
     def get(self, budget_id: str) -> Budget | None:
@@ -40,8 +40,11 @@ class SqlBudgetStore:
             row = connection.execute(select(table).where(table.c.budget_id == budget_id)).one_or_none()
         return None if row is None else budget_of(row)
 
-    def list(self, *, scope: str | None, subject: str | None, active: bool | None) -> list[Budget]:
+    def list(
+        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
+    ) -> list[Budget]:
         query = select(table).order_by(table.c.budget_id)
+        query = query.where(table.c.parent.is_(None) if parent is None else table.c.parent == parent)
         for column, value in ((table.c.scope, scope), (table.c.subject, subject), (table.c.active, active)):
             if value is not None:
                 query = query.where(column == value)
@@ -57,96 +60,110 @@ class SqlBudgetStore:
                 .returning(table.c.budget_id)
             )
             found = ended.first() is not None
+            connection.execute(update(table).where(table.c.parent == budget_id).values(active=False))
             next_value(connection, VERSION)
             return found
 
+    def decide(self, budget_id: str, extra: int, now: int) -> Budget | None:
+        with self._database.begin() as connection:
+            spending = lock_budgets(connection, [budget_id]).get(budget_id)
+            if spending is None or not spending.budget.active:
+                return None
+            budget = spending.budget.as_of(now)
+            if budget.window_start != spending.budget.window_start:
+                spending.alerted = ()
+            asked = 0 if extra else DENIED
+            spending.budget = msgspec.structs.replace(budget, extra=budget.extra + extra, asked=asked)
+            write_spendings(connection, [spending])
+            next_value(connection, VERSION)
+            return spending.budget
 
-def reserve_in_budgets(
-    connection: Connection, subjects: Sequence[tuple[str, str]], hold_id: str, amount: int, now: int
-) -> None:
-    """Reserves ``amount`` in every active budget of the subjects, or raises ``BudgetExceeded`` for the
-    first that does not cover it; the caller's transaction must then roll back."""
-    for row in _binding(connection, subjects):
-        current = window_start(row.window, now)
-        spent = _if_rolled(current, 0, table.c.spent)
-        taken = connection.execute(
-            update(table)
-            .where(table.c.budget_id == row.budget_id, table.c.active)
-            .where(spent + table.c.reserved + amount <= table.c.limit_units)
-            .values(reserved=table.c.reserved + amount, spent=spent, **_rolled(current))
-            .returning(table.c.window_start)
-        ).one_or_none()
-        if taken is None:
-            now_row = connection.execute(select(table).where(table.c.budget_id == row.budget_id)).one()
-            if now_row.active:
-                raise refusal(budget_of(now_row).as_of(now), amount)
-            continue  # ended by somebody since we looked: it binds no more
-        connection.execute(
-            insert(hold_budget).values(
-                hold_id=hold_id, budget_id=row.budget_id, window_start=taken.window_start, amount=amount
-            )
+
+def lock_budgets(connection: Connection, budget_ids: Iterable[str]) -> dict[str, Spending]:
+    """The budgets as they stand, until the transaction ends."""
+    wanted = sorted(set(budget_ids))
+    if not wanted:
+        return {}
+    query = select(table).where(table.c.budget_id.in_(wanted)).order_by(table.c.budget_id).with_for_update()
+    return {
+        row.budget_id: Spending(budget_of(row), msgspec.json.decode(row.alerted, type=tuple[str, ...]))
+        for row in connection.execute(query)
+    }
+
+
+def lock_bound(connection: Connection, subjects: Sequence[tuple[str, str]]) -> dict[str, Spending]:
+    """Every budget of the subjects that is in force, as it stands, until the transaction ends."""
+    bound = select(table.c.budget_id).where(
+        tuple_(table.c.scope, table.c.subject).in_(subjects), table.c.active, table.c.window != "run"
+    )
+    return lock_budgets(connection, connection.scalars(bound))
+
+
+def lock_threshold(connection: Connection, threshold: int, now: int) -> Spending:
+    """The day's total of the whole gateway, as a budget of ``threshold``. To be locked after all others."""
+    found = lock_budgets(connection, [THRESHOLD_ID])
+    if not found:
+        current = window_start("day", now)
+        whole = Budget(
+            THRESHOLD_ID, THRESHOLD_SCOPE, "*", "day", threshold, current, "gateway", now, alert_shares=("1",)
         )
+        connection.execute(insert_into(connection, table).values(values_of(whole)).on_conflict_do_nothing())
+        found = lock_budgets(connection, [THRESHOLD_ID])
+    spending = found[THRESHOLD_ID]
+    spending.budget = msgspec.structs.replace(spending.budget, limit=threshold)
+    return spending
 
 
-def settle_in_budgets(connection: Connection, hold_id: str, cost: int, now: int) -> tuple[BudgetAlert, ...]:
-    """Turns a hold's reservations into ``cost`` spent, in the window that runs ``now``."""
-    alerts: list[BudgetAlert] = []
-    for row in _held(connection, hold_id):
-        alerts += spend(connection, row.budget_id, row.window, reserved=row.amount, cost=cost, now=now)
-    return tuple(alerts)
-
-
-def adjust_in_budgets(connection: Connection, hold_id: str, difference: int, now: int) -> tuple[BudgetAlert, ...]:
-    """Adds a correction to what a settled hold spent; a refund never takes a window below zero."""
-    alerts: list[BudgetAlert] = []
-    for row in _held(connection, hold_id):
-        alerts += spend(connection, row.budget_id, row.window, reserved=0, cost=difference, now=now)
-    return tuple(alerts)
+def write_spendings(connection: Connection, spendings: Iterable[Spending]) -> None:
+    """Keeps what was spent of budgets that this transaction has locked."""
+    rows = [
+        {
+            "of": spending.budget.budget_id,
+            "limit": spending.budget.limit,
+            "window_start": spending.budget.window_start,
+            "spent": spending.budget.spent,
+            "reserved": spending.budget.reserved,
+            "alerted": msgspec.json.encode(spending.alerted).decode(),
+            "slots": msgspec.json.encode(spending.budget.slots).decode(),
+            "extra": spending.budget.extra,
+            "asked": spending.budget.asked,
+        }
+        for spending in spendings
+    ]
+    if rows:
+        connection.execute(
+            update(table)
+            .where(table.c.budget_id == bindparam("of"))
+            .values(
+                limit_units=bindparam("limit"),
+                window_start=bindparam("window_start"),
+                spent=bindparam("spent"),
+                reserved=bindparam("reserved"),
+                alerted=bindparam("alerted"),
+                slots=bindparam("slots"),
+                extra=bindparam("extra"),
+                asked=bindparam("asked"),
+            ),
+            rows,
+        )
 
 
 def spend_in_budgets(
     connection: Connection, subjects: Sequence[tuple[str, str]], cost: int, now: int
 ) -> tuple[BudgetAlert, ...]:
     """Adds ``cost``, which was never reserved, to every active budget of the subjects."""
-    alerts: list[BudgetAlert] = []
-    for row in _binding(connection, subjects):
-        alerts += spend(connection, row.budget_id, row.window, reserved=0, cost=cost, now=now)
+    spendings = lock_bound(connection, subjects)
+    alerts = [alert for spending in spendings.values() for alert in spending.spend(cost, now)]
+    write_spendings(connection, spendings.values())
     return tuple(alerts)
-
-
-def release_in_budgets(connection: Connection, hold_id: str) -> None:
-    """Gives a hold's reservations back."""
-    for row in _held(connection, hold_id):
-        connection.execute(
-            update(table).where(table.c.budget_id == row.budget_id).values(reserved=table.c.reserved - row.amount)
-        )
 
 
 def count_towards_threshold(connection: Connection, threshold: int, cost: int, now: int) -> tuple[BudgetAlert, ...]:
     """Adds ``cost`` to the day's total of the whole gateway; the alert if it passes ``threshold`` now."""
-    current = window_start("day", now)
-    first = Budget(
-        THRESHOLD_ID,
-        THRESHOLD_SCOPE,
-        "*",
-        "day",
-        threshold,
-        current,
-        "gateway",
-        now,
-        spent=max(cost, 0),
-        alert_shares=("1",),
-    )
-    row = connection.execute(
-        insert_into(connection, table)
-        .values(_values(first))
-        .on_conflict_do_update(
-            index_elements=[table.c.budget_id],
-            set_={"limit_units": threshold, "spent": _spent_after(current, cost), **_rolled(current)},
-        )
-        .returning(table)
-    ).one()
-    return _alert(connection, row)
+    spending = lock_threshold(connection, threshold, now)
+    alerts = spending.spend(cost, now)
+    write_spendings(connection, [spending])
+    return alerts
 
 
 def budget_of(row: Row[Any]) -> Budget:
@@ -164,72 +181,17 @@ def budget_of(row: Row[Any]) -> Budget:
         reserved=row.reserved,
         alert_shares=msgspec.json.decode(row.alert_shares, type=tuple[str, ...]),
         active=row.active,
+        time_zone=row.time_zone,
+        slots=() if row.slots == "[]" else msgspec.json.decode(row.slots, type=tuple[tuple[int, int], ...]),
+        at_cap=row.at_cap,
+        degrade_to=() if row.degrade_to == "[]" else msgspec.json.decode(row.degrade_to, type=tuple[str, ...]),
+        parent=row.parent,
+        extra=row.extra,
+        asked=row.asked,
     )
 
 
-def _binding(connection: Connection, subjects: Sequence[tuple[str, str]]) -> Sequence[Any]:
-    return connection.execute(
-        select(table.c.budget_id, table.c.window)
-        .where(tuple_(table.c.scope, table.c.subject).in_(subjects), table.c.active)
-        .order_by(table.c.budget_id)
-    ).all()
-
-
-def _held(connection: Connection, hold_id: str) -> Sequence[Any]:
-    return connection.execute(
-        select(hold_budget.c.budget_id, hold_budget.c.amount, table.c.window)
-        .join(table, table.c.budget_id == hold_budget.c.budget_id)
-        .where(hold_budget.c.hold_id == hold_id)
-        .order_by(hold_budget.c.budget_id)
-    ).all()
-
-
-def spend(
-    connection: Connection, budget_id: str, window: str, *, reserved: int, cost: int, now: int
-) -> tuple[BudgetAlert, ...]:
-    """Turns ``reserved`` into ``cost`` spent in the window that runs ``now``; the alerts that it sets off."""
-    current = window_start(window, now)
-    row = connection.execute(
-        update(table)
-        .where(table.c.budget_id == budget_id)
-        .values(reserved=table.c.reserved - reserved, spent=_spent_after(current, cost), **_rolled(current))
-        .returning(table)
-    ).one()
-    return _alert(connection, row)
-
-
-def _alert(connection: Connection, row: Row[Any]) -> tuple[BudgetAlert, ...]:
-    alerted = msgspec.json.decode(row.alerted, type=tuple[str, ...])
-    alerts = crossed(budget_of(row), alerted)
-    if alerts:
-        told = [*alerted, *(alert.share for alert in alerts)]
-        connection.execute(
-            update(table).where(table.c.budget_id == row.budget_id).values(alerted=msgspec.json.encode(told).decode())
-        )
-    return alerts
-
-
-def _if_rolled(current: int, then: Any, otherwise: Any) -> ColumnElement[Any]:
-    """One value where the row's window has ended, the other where it still runs."""
-    return case((table.c.window_start < current, then), else_=otherwise)
-
-
-def _rolled(current: int) -> dict[str, ColumnElement[Any]]:
-    return {
-        "window_start": _if_rolled(current, current, table.c.window_start),
-        "alerted": _if_rolled(current, "[]", table.c.alerted),
-    }
-
-
-def _spent_after(current: int, cost: int) -> ColumnElement[Any]:
-    return case(
-        (table.c.window_start < current, max(cost, 0)),
-        (table.c.spent + cost < 0, 0),
-        else_=table.c.spent + cost,
-    )
-
-
-def _values(budget: Budget) -> dict[str, Any]:
+def values_of(budget: Budget) -> dict[str, Any]:
     return {
         "budget_id": budget.budget_id,
         "scope": budget.scope,
@@ -244,4 +206,11 @@ def _values(budget: Budget) -> dict[str, Any]:
         "created_by": budget.created_by,
         "created_at": budget.created_at,
         "active": budget.active,
+        "time_zone": budget.time_zone,
+        "slots": msgspec.json.encode(budget.slots).decode(),
+        "at_cap": budget.at_cap,
+        "degrade_to": msgspec.json.encode(budget.degrade_to).decode(),
+        "parent": budget.parent,
+        "extra": budget.extra,
+        "asked": budget.asked,
     }

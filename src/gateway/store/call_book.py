@@ -7,6 +7,7 @@ tries again until it does; what waits is in the journal meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unavailable
 from gateway.ledger.entry import BudgetAlert
 from gateway.ledger.intents import Done
 from gateway.security.audit import AuditRecord, Witness, checkpoint_of
@@ -30,6 +31,8 @@ GATHER_SECONDS = 0.25
 _BATCH = 1000
 _TICK_SECONDS = 1.0
 _LONGEST_PAUSE = 5.0
+#: How long whoever waits for the ledger waits, in seconds.
+LONGEST_FLUSH = 10.0
 
 
 class Segments(Protocol):
@@ -78,7 +81,7 @@ class SqlCallBook:
         if not self._wake.is_set():
             self._wake.set()
 
-    def flush(self, seconds: float = 10.0) -> None:
+    def flush(self, seconds: float = LONGEST_FLUSH) -> None:
         with self._change:
             if not self._queue:
                 return
@@ -86,9 +89,14 @@ class SqlCallBook:
             self._hurry.set()
             self._wake.set()
             self._change.wait_for(lambda: self._entered >= target or not self._thread.is_alive(), timeout=seconds)
+            if self._entered < target:
+                raise Unavailable(
+                    "the ledger is behind: the database does not take what calls have cost", retry_after=5.0
+                )
 
     def close(self) -> bool:
-        self.flush()
+        with contextlib.suppress(Unavailable):  # what is left is told by the answer
+            self.flush()
         self._closing = True
         self._hurry.set()
         self._wake.set()
@@ -116,34 +124,37 @@ class SqlCallBook:
             batch = [self._queue[at] for at in range(min(len(self._queue), _BATCH))]
             try:
                 alerts, record = enter_calls(self._database, self._journal.name, batch, self._threshold)
-            except (GatewayError, SQLAlchemyError) as error:
-                _log.warning("%s calls wait for the ledger: %s", self.waiting, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the journal has them: told, and tried again
+                expected = isinstance(error, GatewayError)
+                _log.warning("%s calls wait for the ledger: %s", self.waiting, error, exc_info=not expected)
                 if self._closing:
                     return
                 self._hurry.wait(pause)
                 self._hurry.clear()
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            self._journal.settled([item.segment for item in batch], max(item.position for item in batch))
+            self._tell(alerts, record)
             with self._change:
                 for _ in batch:
                     self._queue.popleft()
                 self._entered += len(batch)
                 left -= len(batch)
                 self._change.notify_all()
-            self._tell(alerts, record)
+            self._journal.settled([item.segment for item in batch], max(item.position for item in batch))
 
     def _tell(self, alerts: list[tuple[str, tuple[BudgetAlert, ...]]], record: AuditRecord | None) -> None:
         try:
             if record is not None:
                 self._witness.note(checkpoint_of(record))
-        except OSError as error:
-            _log.error("the audit trail's checkpoint could not be kept: %s", error)
-        for principal, told in alerts:
-            self._alerted(principal, told)
+            for principal, told in alerts:
+                self._alerted(principal, told)
+        except Exception:  # noqa: BLE001 - told in the log; the calls themselves are in the ledger
+            _log.exception("a checkpoint or an alert of calls could not be told")
 
     def _look_around(self) -> None:
         try:
             self._tick()
         except (GatewayError, SQLAlchemyError) as error:
             _log.warning("budgets could not be looked at: %s", error)
+        except Exception:  # noqa: BLE001 - told in the log; calls are brought in all the same
+            _log.exception("budgets could not be looked at")

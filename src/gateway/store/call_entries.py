@@ -1,33 +1,52 @@
 """Ended calls as rows: entries, postings, balances, budgets, shares, audit records, and the journal's mark.
 
-Locks are taken in the order of the whole store: budgets by id, balances by account, the day's threshold,
-the audit trail's end.
+Locks are taken in the order of the whole store: budgets by id, balances by account, sums of usage by series,
+the day's threshold, the audit trail's end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import DataError, IntegrityError
 
 from gateway.clock import SECOND
 from gateway.ledger.entry import BudgetAlert, Entry
 from gateway.ledger.intents import Done, Released
+from gateway.ledger.savings import Saving, savings_of_note
+from gateway.ledger.windows import QUARTER
 from gateway.money import plain_usd
 from gateway.security.audit import AuditDraft, AuditRecord, draft_of
 from gateway.store.audit_store import append_records
-from gateway.store.budget_leases import spend_from_share
+from gateway.store.budget_leases import Spent, spend_from_shares
 from gateway.store.budget_store import count_towards_threshold
-from gateway.store.dialect import insert_into, insert_rows
+from gateway.store.dialect import insert_rows
 from gateway.store.engine import Database
-from gateway.store.tables import balance, entry, journal_mark, posting
+from gateway.store.journal_folder import Position
+from gateway.store.tables import entry, journal_mark, posting
+from gateway.store.usage_rollups import add_usage
 
 _DAY = 86_400 * SECOND
 
 Alerts = list[tuple[str, tuple[BudgetAlert, ...]]]
+
+_MARK = text(
+    "INSERT INTO journal_mark (journal, segment, applied) VALUES (:journal, :segment, :applied) "
+    "ON CONFLICT (journal) DO UPDATE SET segment = excluded.segment, applied = excluded.applied "
+    "WHERE journal_mark.segment < excluded.segment "
+    "OR (journal_mark.segment = excluded.segment AND journal_mark.applied < excluded.applied) RETURNING segment"
+)
+_BALANCES = (
+    "INSERT INTO balance (account, amount, entries) VALUES ({0}, {0}, {0}) ON CONFLICT (account) "
+    "DO UPDATE SET amount = balance.amount + excluded.amount, entries = balance.entries + excluded.entries"
+)
+
+
+class _EnteredBefore(Exception):
+    """Some of the calls are in the ledger already."""
 
 
 def enter_calls(
@@ -36,34 +55,73 @@ def enter_calls(
     """One transaction for all of them. The alerts that they set off (each with whose call did), and the last
     audit record. A call that is in the ledger already is left out; a cause that another call was charged
     for gets a name of its own, for both were made."""
-    position = max(item.position for item in batch)
     try:
         with database.begin() as connection:
-            _mark(connection, journal, position)
+            if not set_mark(connection, journal, max(item.position for item in batch)):
+                raise _EnteredBefore
             return _enter(connection, journal, batch, threshold)
-    except IntegrityError:
+    except (_EnteredBefore, IntegrityError, DataError):
         with database.begin() as connection:
-            _mark(connection, journal, position)
-            return _enter(connection, journal, _new(connection, batch), threshold)
+            fresh = _new(connection, journal, batch)
+            set_mark(connection, journal, max(item.position for item in batch))
+            return _enter(connection, journal, fresh, threshold)
 
 
-def _new(connection: Connection, batch: Sequence[Done]) -> list[Done]:
-    """The calls that are not entered yet, with causes that nobody has."""
-    causes = [item.entry.cause for item in batch if item.entry is not None]
+def enter_without_journal(
+    connection: Connection, holder: str, batch: Sequence[Done], threshold: int | None
+) -> tuple[Alerts, AuditRecord | None]:
+    """The same for calls that no journal has, within the transaction of whoever keeps them."""
+    return _enter(connection, holder, _new(connection, holder, batch), threshold)
+
+
+def set_mark(connection: Connection, journal: str, position: Position) -> bool:
+    """Notes that all ends up to ``position`` are in the ledger; false where that was noted before. The end of a
+    call that could not be written has no position, and is always told to be new."""
+    if position == (0, 0):
+        return True
+    values = {"journal": journal, "segment": position[0], "applied": position[1]}
+    return connection.execute(_MARK, values).first() is not None
+
+
+def mark_of(connection: Connection, journal: str) -> Position:
+    """How far a journal is in the ledger."""
+    row = connection.execute(select(journal_mark).where(journal_mark.c.journal == journal)).one_or_none()
+    return (0, 0) if row is None else (row.segment, row.applied)
+
+
+def _new(connection: Connection, journal: str, batch: Sequence[Done]) -> list[Done]:
+    """The calls that are not entered yet, with causes that nobody has, and text that any database takes."""
+    mark = mark_of(connection, journal)
+    waiting = [item for item in batch if item.position == (0, 0) or item.position > mark]
+    causes = [item.entry.cause for item in waiting if item.entry is not None]
+    causes += [_other_cause(item.entry) for item in waiting if item.entry is not None]
     rows = connection.execute(select(entry.c.cause, entry.c.hold_id).where(entry.c.cause.in_(causes)))
     taken: dict[str, str | None] = {row.cause: row.hold_id for row in rows}
     fresh: list[Done] = []
-    for item in batch:
+    for item in waiting:
         made = item.entry
-        if made is not None and made.cause in taken:
-            if taken[made.cause] == made.hold_id:
-                continue
-            made = msgspec.structs.replace(made, cause=f"{made.cause}#{made.hold_id}")
-            item = msgspec.structs.replace(item, entry=made)  # noqa: PLW2901 - the same call by another name
         if made is not None:
-            taken[made.cause] = made.hold_id
-        fresh.append(item)
+            cause = made.cause if made.cause not in taken else _other_cause(made)
+            if made.hold_id in (taken.get(made.cause), taken.get(cause)):
+                continue
+            taken[cause] = made.hold_id
+            made = _clean(msgspec.structs.replace(made, cause=cause))
+        fresh.append(msgspec.structs.replace(item, entry=made))
     return fresh
+
+
+def _other_cause(made: Entry) -> str:
+    return f"{made.cause}#{made.hold_id}"
+
+
+def _clean(made: Entry) -> Entry:
+    values = msgspec.structs.asdict(made)
+    changed = {
+        name: value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        for name, value in values.items()
+        if isinstance(value, str)
+    }
+    return msgspec.structs.replace(made, **changed)
 
 
 def _enter(
@@ -75,12 +133,20 @@ def _enter(
         insert_rows(connection, entry, Entry.__struct_fields__, [msgspec.structs.astuple(item) for item in made])
         rows = [(item.entry_id, *row) for item in made for row in _postings(item)]
         insert_rows(connection, posting, ("entry_id", "account", "amount"), rows)
-        alerts += _spend(connection, journal, batch)
+        spent = _spent(batch)
+        if spent:
+            alerts += spend_from_shares(connection, journal, spent)
         _balance(connection, made)
+        add_usage(connection, made, _saved(batch))
         if threshold is not None:
             alerts += _threshold(connection, made, threshold)
     records = append_records(connection, [_draft(item) for item in batch]) if batch else []
     return alerts, records[-1] if records else None
+
+
+def _saved(batch: Sequence[Done]) -> list[tuple[Entry, Saving]]:
+    found = [(item.entry, item.end.note) for item in batch if item.entry is not None and "saved" in item.end.note]
+    return [(made, told) for made, note in found for told in savings_of_note(note)]
 
 
 def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:
@@ -88,40 +154,35 @@ def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:
     return (f"caller:{made.principal}", made.cost), (f"provider:{made.provider}", -made.cost)
 
 
-def _spend(connection: Connection, journal: str, batch: Sequence[Done]) -> Alerts:
-    """What each budget paid, window by window."""
-    costs: dict[tuple[str, int], tuple[int, int, str]] = {}
+def _spent(batch: Sequence[Done]) -> list[Spent]:
+    """What each budget paid, by quarters of an hour: no window ends within one."""
+    sums: dict[tuple[str, int], tuple[int, int]] = {}
+    last: dict[tuple[str, int], Entry] = {}
     for item in batch:
-        if item.entry is None:
+        made = item.entry
+        if made is None or not item.opened.budgets:
             continue
+        covered = min(made.cost, item.opened.amount)
         for budget_id in item.opened.budgets:
-            key = budget_id, item.entry.at // _DAY
-            before = costs.get(key, (0, 0, ""))[0]
-            costs[key] = before + item.entry.cost, item.entry.at, item.entry.principal
-    alerts: Alerts = []
-    for (budget_id, _), (cost, at, principal) in sorted(costs.items()):
-        told = spend_from_share(connection, journal, budget_id, cost, at)
-        if told:
-            alerts.append((principal, told))
-    return alerts
+            key = budget_id, made.at // QUARTER
+            before = sums.get(key, (0, 0))
+            sums[key] = before[0] + made.cost, before[1] + covered
+            last[key] = made
+    return [
+        Spent(budget_id, last[budget_id, quarter].at, *sums[budget_id, quarter], last[budget_id, quarter].principal)
+        for budget_id, quarter in sums
+    ]
 
 
 def _balance(connection: Connection, made: Sequence[Entry]) -> None:
-    sums: dict[str, list[int]] = {}
+    sums: dict[str, tuple[int, int]] = {}
     for item in made:
         for account, amount in _postings(item):
-            total = sums.setdefault(account, [0, 0])
-            total[0] += amount
-            total[1] += 1
-    for account, (amount, count) in sorted(sums.items()):
-        connection.execute(
-            insert_into(connection, balance)
-            .values(account=account, amount=amount, entries=count)
-            .on_conflict_do_update(
-                index_elements=[balance.c.account],
-                set_={"amount": balance.c.amount + amount, "entries": balance.c.entries + count},
-            )
-        )
+            before = sums.get(account, (0, 0))
+            sums[account] = before[0] + amount, before[1] + 1
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    rows = [(account, *total) for account, total in sorted(sums.items())]
+    connection.exec_driver_sql(_BALANCES.format(mark), rows)
 
 
 def _threshold(connection: Connection, made: Sequence[Entry], threshold: int) -> Alerts:
@@ -155,13 +216,4 @@ def _draft(item: Done) -> AuditDraft:
         outcome=end.code if isinstance(end, Released) else end.outcome.outcome,
         request_id=charge.request_id,
         detail=detail,
-    )
-
-
-def _mark(connection: Connection, journal: str, position: tuple[int, int]) -> None:
-    values: Mapping[str, int] = {"segment": position[0], "applied": position[1]}
-    connection.execute(
-        insert_into(connection, journal_mark)
-        .values(journal=journal, **values)
-        .on_conflict_do_update(index_elements=[journal_mark.c.journal], set_=dict(values))
     )

@@ -6,6 +6,7 @@ request then takes over under the same ``cause``, unless the ledger shows that t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -43,11 +44,12 @@ class Turn(Struct, frozen=True):
 
 
 class SqlIdempotencyStore:
-    """Keeps keys by owner."""
+    """Keeps keys by owner. ``catch_up`` brings into the ledger what calls have cost, before it is asked."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, catch_up: Callable[[], object] = lambda: None) -> None:
         self._database = database
         self._clock = clock
+        self._catch_up = catch_up
 
     def begin(self, owner: str, key: str, body_hash: str) -> KeptAnswer | Turn:
         """A turn: this request is the first, go on. An answer: give that again.
@@ -56,6 +58,8 @@ class SqlIdempotencyStore:
         ``IdempotencyMismatch`` for another body.
         """
         now = self._clock.now()
+        if self._is_left(owner, key, now):
+            self._catch_up()
         table = idempotency
         with self._database.begin() as connection:
             connection.execute(delete(table).where(_mine(owner, key), table.c.created_at < now - KEEP_SECONDS * SECOND))
@@ -79,6 +83,13 @@ class SqlIdempotencyStore:
                 return turn
             row = connection.execute(select(table).where(_mine(owner, key)).with_for_update()).one()
             return self._again(connection, row, body_hash, now)
+
+    def _is_left(self, owner: str, key: str, now: int) -> bool:
+        """Whether a first request of the key ended without an answer."""
+        table = idempotency
+        left = (table.c.state == "running") & (table.c.running_until <= now)
+        with self._database.read() as connection:
+            return connection.execute(select(table.c.key).where(_mine(owner, key), left)).first() is not None
 
     def _again(self, connection: Connection, row: Row[Any], body_hash: str, now: int) -> KeptAnswer | Turn:
         left = row.state == "running" and row.running_until <= now
@@ -111,6 +122,8 @@ class SqlIdempotencyStore:
     def finish(self, turn: Turn, answer: KeptAnswer) -> bool:
         """Keeps the answer. One that is an error is kept only where it was charged: else the key is
         free for another try. True where it is kept."""
+        if answer.status >= 400:
+            self._catch_up()
         with self._database.begin() as connection:
             if answer.status >= 400 and not was_charged(connection, turn.cause):
                 _set(connection, turn, running_until=0)

@@ -3,32 +3,33 @@
 A line that is copied is the kernel's: it survives the death of the process by any signal, and costs no
 system call (which would hand the interpreter to another thread). That it survives the machine's death as
 well is the work of one thread, which syncs what was written at most ``sync_seconds`` ago; with ``strict``
-whoever asks waits for it (``synced``). The journal is a row of segments ``{name}.{number}`` in one folder,
-each with its space set aside when it is begun; ``{name}.lock`` is held (``flock``) while its process lives,
-so that another process can tell an orphan. A torn last line was never waited for: readers leave it out.
+whoever asks waits for it (``synced``). The journal is a row of segments, each with its space set aside when
+it is begun; where the disk has none, no call is opened, and those that are open still find room for their
+end. How the files are found again is the subject of ``journal_folder``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import contextlib
+import logging
 import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.errors import Unavailable
 from gateway.ids import new_id
+from gateway.store.journal_folder import Position, lock_file, remove_journal, segment_file
 
+_log = logging.getLogger(__name__)
 SEGMENT_BYTES = 8 * 1024 * 1024
 SYNC_SECONDS = 0.02
+#: The part of a segment that only ends of calls may use.
+_KEPT_FOR_ENDS = 16
 
 _NEWLINE = ord("\n")
-
-#: Where a line ends: the number of its segment and the byte after it.
-Position = tuple[int, int]
 
 
 class JournalFile:
@@ -42,14 +43,14 @@ class JournalFile:
         sync_seconds: float = SYNC_SECONDS,
         strict: bool = False,
     ) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """``Unavailable`` where the disk has no room for it."""
         self.name = new_id("journal")
         #: Whether those who wrote wait for the disk.
         self.strict = strict
         self._folder = folder
         self._segment_bytes = segment_bytes
+        self._kept_for_ends = segment_bytes // _KEPT_FOR_ENDS
         self._sync_seconds = sync_seconds
-        self._lock_file = _locked(folder / f"{self.name}.lock")
         self._lock = threading.Lock()
         self._file = -1
         self._map: mmap.mmap
@@ -60,23 +61,42 @@ class JournalFile:
         self._standing: dict[int, int] = {}
         self._failed: OSError | None = None
         self._dirty = threading.Event()
+        self._sealed = False
         self._closed = False
+        self._rolled: list[int] = []
         self._waiters: list[asyncio.Future[None]] = []
-        self._open_segment(0)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock_file = lock_file(folder, self.name)
+        except OSError as error:
+            raise _unwritable(error) from error
+        try:
+            self._open_segment(0)
+        except OSError as error:
+            remove_journal(folder, self.name)
+            os.close(self._lock_file)
+            raise _unwritable(error) from error
         self._syncer = threading.Thread(target=self._sync, name="journal", daemon=True)
         self._syncer.start()
 
     @property
     def healthy(self) -> bool:
-        """Whether the last write went well."""
+        """Whether the last write, and the last sync, went well."""
         return self._failed is None
+
+    def check(self) -> None:
+        """``Unavailable`` where it is not healthy."""
+        if self._failed is not None:
+            raise _unwritable(self._failed)
 
     def write(self, line: bytes, *, opens: bool) -> Position:
         """Adds a line (without its end) and says where it ends. What ``opens`` keeps its segment, and those
         after it, until ``settled``. ``Unavailable`` where the disk will not take it: then nothing is added."""
         with self._lock:
+            if self._sealed:
+                raise _unwritable(OSError("the journal is closed"))
             end = self._size + len(line) + 1
-            if end > self._room:
+            if end > (self._room - self._kept_for_ends if opens else self._room):
                 try:
                     self._open_segment(len(line) + 1)
                 except OSError as error:
@@ -95,10 +115,25 @@ class JournalFile:
             self._dirty.set()
         return position
 
+    def mend(self) -> None:
+        """Tries again what failed, so that a journal whose disk has room again is healthy before anybody writes."""
+        with self._lock:
+            if self._failed is None or self._sealed:
+                return
+            try:
+                self._open_segment(0)
+            except OSError as error:
+                self._failed = error
+            else:
+                self._failed = None
+        self._dirty.set()
+
     async def synced(self) -> None:
         """Returns once everything written so far is on the disk itself. ``Unavailable`` where it cannot be."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._lock:
+            if self._closed:
+                raise _unwritable(OSError("the journal is closed"))
             self._waiters.append(waiter)
         self._dirty.set()
         await waiter
@@ -111,19 +146,30 @@ class JournalFile:
                 self._standing[segment] -= 1
             while self._oldest < min(mark[0], self._segment) and not self._standing[self._oldest]:
                 del self._standing[self._oldest]
-                (self._folder / f"{self.name}.{self._oldest}").unlink(missing_ok=True)
+                try:
+                    segment_file(self._folder, self.name, self._oldest).unlink(missing_ok=True)
+                except OSError as error:  # it is read again, and left out, by whoever finds it
+                    _log.warning("a segment of the journal could not be deleted: %s", error)
                 self._oldest += 1
 
-    def close(self, *, discard: bool) -> None:
-        """Ends the thread; ``discard`` deletes the journal, whose every line is in the database."""
-        self._closed = True
+    def seal(self) -> bool:
+        """Takes no more lines, if no call is open: whether that is so."""
+        with self._lock:
+            self._sealed = self._sealed or not any(self._standing.values())
+            return self._sealed
+
+    def close(self) -> None:
+        """Takes no more lines, ends the thread and lets go of the lock."""
+        with self._lock:
+            self._sealed = self._closed = True
         self._dirty.set()
         self._syncer.join(timeout=10)
-        self._map.close()
-        os.close(self._file)
-        if discard:
-            remove_journal(self._folder, self.name)
-        os.close(self._lock_file)
+        with self._lock:
+            if self._file >= 0:
+                self._map.close()
+                os.close(self._file)
+                self._file = -1
+                os.close(self._lock_file)
 
     def _sync(self) -> None:
         while not self._closed:
@@ -132,80 +178,49 @@ class JournalFile:
                 self._dirty.clear()
                 time.sleep(self._sync_seconds)
             self._dirty.clear()
-            with self._lock:
-                waiters, self._waiters = self._waiters, []
-                file = os.dup(self._file)
-            problem: OSError | None = None
+            self._sync_once()
+        self._sync_once()
+
+    def _sync_once(self) -> None:
+        problem: OSError | None = None
+        with self._lock:
+            waiters, self._waiters = self._waiters, []
+            files, self._rolled = self._rolled, []
             try:
-                os.fdatasync(file)
+                files.append(os.dup(self._file))
+            except OSError as error:
+                self._failed = problem = error
+        for file in files:
+            try:
+                _to_disk(file)
             except OSError as error:
                 self._failed = problem = error
             finally:
                 os.close(file)
-            for waiter in waiters:
+        for waiter in waiters:
+            with contextlib.suppress(RuntimeError):  # its loop is closed, and whoever waited gone
                 waiter.get_loop().call_soon_threadsafe(_wake, waiter, problem)
 
     def _open_segment(self, needed: int) -> None:
         """Begins the next segment, with space for ``needed`` bytes at least. ``OSError`` where the disk has
         none: then the one before goes on."""
-        number, room = self._segment + 1, max(self._segment_bytes, needed)
-        path = self._folder / f"{self.name}.{number}"
+        number, room = self._segment + 1, max(self._segment_bytes, needed + self._kept_for_ends)
+        path = segment_file(self._folder, self.name, number)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             _set_aside(file, room)
             mapped = mmap.mmap(file, room)
-        except (OSError, ValueError):
+            _sync_folder(self._folder)
+        except (OSError, ValueError) as error:
             os.close(file)
             path.unlink(missing_ok=True)
-            raise
-        _sync_folder(self._folder)
+            raise OSError(f"no segment of {room} bytes: {error}") from error
         if self._file >= 0:
             self._map.close()
-            os.fdatasync(self._file)
-            os.close(self._file)
+            self._rolled.append(self._file)  # synced, and closed, with the next
         self._file, self._map, self._room = file, mapped, room
         self._segment, self._size = number, 0
         self._standing[number] = 0
-
-
-def orphans(folder: Path) -> Iterator[str]:
-    """Journals whose process is gone. Each is locked while it is in hand: nobody else is given it."""
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.glob("*.lock")):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        try:
-            yield path.name.removesuffix(".lock")
-        finally:
-            if not any(folder.glob(f"{path.stem}.[0-9]*")):  # nothing is left of it
-                path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-
-def lines_of(folder: Path, name: str) -> Iterator[tuple[Position, bytes]]:
-    """Every whole line of a journal, in order, and where it ends."""
-    numbers = sorted(int(path.suffix[1:]) for path in folder.glob(f"{name}.*") if path.suffix[1:].isdecimal())
-    for number in numbers:
-        at = 0
-        with (folder / f"{name}.{number}").open("rb") as lines:
-            for line in lines:
-                at += len(line)
-                if line.startswith(b"\0"):  # what was set aside and not written
-                    break
-                if line.endswith(b"\n"):
-                    yield (number, at), line[:-1]
-
-
-def remove_journal(folder: Path, name: str) -> None:
-    """Deletes a journal, its lock last."""
-    for path in folder.glob(f"{name}.[0-9]*"):
-        path.unlink(missing_ok=True)
-    (folder / f"{name}.lock").unlink(missing_ok=True)
 
 
 def _wake(waiter: asyncio.Future[None], problem: OSError | None) -> None:
@@ -227,21 +242,19 @@ def _unwritable(problem: OSError) -> Unavailable:
     return error
 
 
-def _locked(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():
-            return descriptor
-        os.close(descriptor)  # somebody took it for an orphan before it was locked
-
-
 def _set_aside(file: int, size: int) -> None:
     """Gives the file its space, so that writing into its mapping never lacks it."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
     else:  # macOS: blocks are taken when they are written
         os.ftruncate(file, size)
+
+
+def _to_disk(file: int) -> None:
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(file)
+    else:  # macOS
+        os.fsync(file)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, and_, case, func, or_, select, union_all
+import msgspec
+from sqlalchemy import Connection, case, func, or_, select
 
 from gateway.clock import SECOND
 from gateway.ledger.budgets import THRESHOLD_SCOPE
 from gateway.money import plain, usd
-from gateway.store.tables import balance, budget, budget_lease, entry, hold, hold_budget, posting
+from gateway.store.budget_leases import BATCH, batch_holder
+from gateway.store.tables import balance, batch_ask, budget, budget_lease, entry, posting
+from gateway.store.usage_check import usage_problems
 
-#: A hold that stands so long past its time means that nobody sweeps.
+#: Shares whose process is silent for so long mean that nobody sweeps.
 _OVERDUE = 3600 * SECOND
 _MOST = 100
 
@@ -21,8 +24,10 @@ def problems_of(connection: Connection, now: int) -> list[str]:
     return [
         *_postings(connection),
         *_balances(connection),
-        *_holds(connection, now),
         *_reservations(connection),
+        *_lost_shares(connection, now),
+        *_batch_shares(connection),
+        *usage_problems(connection),
     ]
 
 
@@ -79,30 +84,12 @@ def _balances(connection: Connection) -> Iterator[str]:
         yield f"account {row.account}: a balance without postings"
 
 
-def _holds(connection: Connection, now: int) -> Iterator[str]:
-    charged = hold.c.state.in_(("settled", "unresolved"))
-    query = (
-        select(hold.c.hold_id, hold.c.state)
-        .outerjoin(entry, entry.c.cause == hold.c.cause)
-        .where(or_(and_(charged, entry.c.cause.is_(None)), and_(~charged, entry.c.cause.is_not(None))))
-        .limit(_MOST)
-    )
-    for row in connection.execute(query):
-        what = "has no entry" if row.state in ("settled", "unresolved") else "has an entry"
-        yield f"hold {row.hold_id}: it is {row.state} and {what}"
-    overdue = select(hold.c.hold_id).where(hold.c.state == "held", hold.c.expires_at < now - _OVERDUE).limit(_MOST)
-    for row in connection.execute(overdue):
-        yield f"hold {row.hold_id}: it ran out over an hour ago and was not swept"
-
-
 def _reservations(connection: Connection) -> Iterator[str]:
-    held = (
-        select(hold_budget.c.budget_id, hold_budget.c.amount)
-        .join(hold, hold.c.hold_id == hold_budget.c.hold_id)
-        .where(hold.c.state == "held")
+    live = (
+        select(budget_lease.c.budget_id, func.sum(budget_lease.c.amount).label("amount"))
+        .group_by(budget_lease.c.budget_id)
+        .subquery()
     )
-    claims = union_all(held, select(budget_lease.c.budget_id, budget_lease.c.amount)).subquery()
-    live = select(claims.c.budget_id, func.sum(claims.c.amount).label("amount")).group_by(claims.c.budget_id).subquery()
     query = (
         select(budget.c.budget_id)
         .outerjoin(live, live.c.budget_id == budget.c.budget_id)
@@ -113,4 +100,33 @@ def _reservations(connection: Connection) -> Iterator[str]:
         .limit(_MOST)
     )
     for row in connection.execute(query):
-        yield f"budget {row.budget_id}: what it has reserved is not what is held and leased"
+        yield f"budget {row.budget_id}: what it has reserved is not what processes lease of it"
+
+
+def _lost_shares(connection: Connection, now: int) -> Iterator[str]:
+    silent_since = func.abs(budget_lease.c.expires_at)
+    query = select(budget_lease.c.holder).where(silent_since < now - _OVERDUE).distinct().limit(_MOST)
+    for row in connection.execute(query):
+        if row.holder.startswith(BATCH):
+            yield f"{row.holder}: its requests should have ended at their provider, and nobody has ended them here"
+        else:
+            yield f"journal {row.holder}: its process is silent for over an hour, and its shares were not taken back"
+
+
+def _batch_shares(connection: Connection) -> Iterator[str]:
+    """What is set aside for requests at providers is what those that are not done may cost, to the unit."""
+    asked = (
+        select(batch_ask.c.owner, batch_ask.c.budgets, func.sum(batch_ask.c.amount).label("amount"))
+        .where(batch_ask.c.state != "done", batch_ask.c.budgets != "[]")
+        .group_by(batch_ask.c.owner, batch_ask.c.budgets)
+    )
+    expected: dict[tuple[str, str], int] = {}
+    for row in connection.execute(asked):
+        for budget_id in msgspec.json.decode(row.budgets, type=tuple[str, ...]):
+            key = (batch_holder(row.owner), budget_id)
+            expected[key] = expected.get(key, 0) + int(row.amount)
+    leased = select(budget_lease).where(budget_lease.c.holder.startswith(BATCH, autoescape=True))
+    found = {(row.holder, row.budget_id): row.amount for row in connection.execute(leased)}
+    wrong = [key for key in expected.keys() | found.keys() if expected.get(key, 0) != found.get(key, 0)]
+    for holder, budget_id in sorted(wrong)[:_MOST]:
+        yield f"{holder}: its share of budget {budget_id} is not what its requests may cost"

@@ -217,7 +217,16 @@ class SqlEngineTx:
             values["progress"] = 1.0
         return self._moved(task_id, token, ("running",), values)
 
-    def give_back(self, task_id: str, token: int, not_before: int, *, lost: bool, error: dict[str, Any] | None) -> bool:
+    def give_back(
+        self,
+        task_id: str,
+        token: int,
+        not_before: int,
+        *,
+        lost: bool,
+        error: dict[str, Any] | None,
+        waits: bool = False,
+    ) -> bool:
         values: dict[str, Any] = {
             "state": "ready",
             "token": step.c.token + 1,
@@ -225,6 +234,8 @@ class SqlEngineTx:
             "not_before": not_before,
             "worker": None,
         }
+        if waits:
+            values["attempts"] = step.c.attempts - 1
         if lost:
             values["lost"] = step.c.lost + 1
         if error is not None:

@@ -6,11 +6,14 @@ several orchestrators never send the same try at once, and keeps one id over all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from gateway.clock import rfc3339
 from gateway.engine.rows import RunRow
+from gateway.events.event import EventDraft
 from gateway.events.outbox import Delivery, Subscription
 from gateway.ids import new_id
 from gateway.store.codec import from_json, to_json
@@ -65,6 +68,36 @@ def insert_deliveries(
             for url, subscription_id in targets.items()
         ],
     )
+
+
+def insert_notices(
+    connection: Connection, draft: EventDraft, owners: Sequence[str], now: int, default_url: str
+) -> None:
+    """A delivery of an event that belongs to no run: to the default address, and for each subscription of
+    these owners that names its type (those that take all events are told of runs alone)."""
+    targets = {default_url: draft.owner} if default_url else {}
+    query = select(webhook_subscription).where(webhook_subscription.c.owner.in_(owners), webhook_subscription.c.active)
+    for row in connection.execute(query):
+        if draft.type in from_json(row.events):
+            targets.setdefault(row.url, row.owner)
+    if not targets:
+        return
+    text = to_json({"event": draft.type, "timestamp": rfc3339(now), **draft.payload})
+    rows = [
+        {
+            "delivery_id": new_id("msg"),
+            "url": url,
+            "owner": owner,
+            "event": draft.type,
+            "body": text,
+            "state": "pending",
+            "attempts": 0,
+            "not_before": now,
+            "created_at": now,
+        }
+        for url, owner in targets.items()
+    ]
+    connection.execute(insert(webhook_delivery), rows)
 
 
 class SqlWebhookStore:

