@@ -6,6 +6,7 @@ has (connections to providers). The ``run_*`` functions are the processes.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -46,7 +47,7 @@ from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.batch_offers import BatchOffers
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
-from gateway.serving.learner import Learner
+from gateway.serving.learner import EXCHANGE_TURNS, Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
 from gateway.serving.semantic_cache import SemanticCache
@@ -253,10 +254,10 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
     """Takes edits of the configuration files, and what other processes learned, while the process lives."""
 
     def watch() -> None:
-        while True:
+        for turn in itertools.count(1):
             time.sleep(every)
             core.catalogue.refresh()
-            core.learner.exchange()
+            core.learner.exchange(at_rest=turn % EXCHANGE_TURNS != 0)
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
 

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from gateway.security.secret_files import secret_for
 from gateway.serving.batch_courier import BatchCourier
 from gateway.serving.batch_settling import BatchSettling
 from gateway.settings import Settings
+from gateway.store.live_work import live_work
 from gateway.store.run_costs import SqlRunCosts
 from gateway.store.run_reader import SqlRunReader
 from gateway.store.schedule_store import SqlScheduleStore
@@ -137,6 +139,7 @@ def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
         ),
         deliverer,
         core.clock,
+        live=partial(live_work, core.database),
     )
 
 

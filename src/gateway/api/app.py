@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,7 @@ from gateway.api.http import (
 from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
+from gateway.serving.learner import EXCHANGE_TURNS
 
 _log = logging.getLogger(__name__)
 _ROOMS = (
@@ -104,7 +106,7 @@ class Page(Protocol):
 
 def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
     """The whole application over these services; ``pages`` are files that anybody may read."""
-    feed = EventFeed(services.desk)
+    feed = EventFeed(services.desk, services.events.stamp)
     socket = EventSocket(services, feed)
 
     @asynccontextmanager
@@ -178,7 +180,7 @@ async def _watch_configuration(services: Services) -> None:
     """Takes edits of the configuration files, a bad one keeps the last good configuration; and what other
     processes learned of deployments."""
     adopted = services.catalogue.current.epoch
-    while True:
+    for turn in itertools.count(1):
         await asyncio.sleep(2.0)
         try:
             await asyncio.to_thread(services.catalogue.refresh)
@@ -186,6 +188,6 @@ async def _watch_configuration(services: Services) -> None:
             if current.epoch != adopted:
                 await asyncio.to_thread(services.desk.adopt, current.workflows)
                 adopted = current.epoch
-            await asyncio.to_thread(services.learner.exchange)
+            await asyncio.to_thread(services.learner.exchange, at_rest=turn % EXCHANGE_TURNS != 0)
         except Exception:  # noqa: BLE001 - told in the log; without this loop no edit would be taken any more
             _log.exception("the configuration could not be looked at; it will be again")

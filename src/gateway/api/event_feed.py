@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from gateway.errors import GatewayError
 from gateway.events.event import Event
@@ -13,15 +14,19 @@ from gateway.security.access import Caller
 from gateway.tasks.desk import Desk
 
 _log = logging.getLogger(__name__)
-_POLL_SECONDS = 0.1
+#: How often it is asked whether there is something new. Where a look at a file tells that something was written,
+#: that is looked at instead, and the database is asked at once, and now and then for all that.
+_POLL_SECONDS, _LOOK_SECONDS, _SURE_SECONDS = 0.02, 0.01, 0.1
 _BATCH = 200
 
 
 class EventFeed:
     """One a process and event loop; the poller runs while somebody listens."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, stamp: Callable[[], object | None] = lambda: None) -> None:
+        """``stamp``: a value that is another after each commit; ``None`` where there is none."""
         self._desk = desk
+        self._stamp = stamp
         self._latest = 0
         self._news = asyncio.Condition()
         self._listeners = 0
@@ -73,6 +78,7 @@ class EventFeed:
     async def _poll(self) -> None:
         try:
             while self._listeners:
+                seen = self._stamp()
                 try:
                     latest = await self.latest()
                 except GatewayError as error:
@@ -82,6 +88,17 @@ class EventFeed:
                     async with self._news:
                         self._latest = latest
                         self._news.notify_all()
-                await asyncio.sleep(_POLL_SECONDS)
+                await self._until_written(seen)
         finally:
             self._poller = None
+
+    async def _until_written(self, seen: object | None) -> None:
+        """Returns when something was written since ``seen``, or it is time to ask anyway."""
+        if seen is None:
+            await asyncio.sleep(_POLL_SECONDS)
+            return
+        sure = time.monotonic() + _SURE_SECONDS
+        while time.monotonic() < sure:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._stamp() != seen:
+                return

@@ -2,8 +2,9 @@
 
 Credentials come with the handshake (header), or as the first message ``{"type": "auth", "token"}``
 for browsers, which cannot set headers. ``{"type": "subscribe", "run_id"?, "task_id"?, "types"?,
-"last_event_id"?}`` narrows and resumes; without it a connection hears all that its caller may see,
-from now on. A reader that does not keep up is dropped with code 4008 and may resume.
+"last_event_id"?}`` narrows and resumes, as do query parameters of the same names (``types`` with
+commas), which hold from the first event on; without either a connection hears all that its caller may
+see, from now on. A reader that does not keep up is dropped with code 4008 and may resume.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,7 +79,7 @@ class EventSocket:
 
     async def _converse(self, socket: WebSocket, caller: Caller, headers: dict[str, str]) -> None:
         """Sends events; each ``subscribe`` message replaces what is listened to."""
-        wanted: dict[str, Any] = {"after": await self._feed.latest()}
+        wanted = await self._subscription(caller, _asked_of(socket.query_params))
         reading = asyncio.create_task(self._read(socket))
         telling = asyncio.create_task(self._tell(socket, caller, headers, wanted))
         try:
@@ -165,3 +167,14 @@ class EventSocket:
         return (
             urlsplit(origin).netloc == socket.headers.get("host") or origin in self._services.settings.allowed_origins
         )
+
+
+def _asked_of(query: Mapping[str, str]) -> dict[str, Any]:
+    """The ``subscribe`` message that the query parameters stand for."""
+    message: dict[str, Any] = {"type": "subscribe", **query}
+    if "types" in query:
+        message["types"] = list(filter(None, query["types"].split(",")))
+    last = query.get("last_event_id", "")
+    if last.isascii() and last.isdigit():
+        message["last_event_id"] = int(last[:19])
+    return message

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from gateway.cli.children import SOURCE, Child, child_environment, python_module
 from gateway.cli.embedded_broker import EmbeddedBroker, start_broker
+from gateway.cli.source_watch import SourceWatch
 from gateway.errors import ConfigurationInvalid, Unavailable
 from gateway.settings import Settings
 
@@ -248,7 +249,7 @@ class Supervisor:
         raise Unavailable("the API did not answer within a minute", mend=self._where(api.name))
 
     def _keep(self) -> None:
-        stamps = _source_stamps() if self._options.reload else {}
+        code = SourceWatch(SOURCE / "gateway") if self._options.reload else None
         ticks = 0
         while not self._stopping.wait(0.25):
             for child in (*self._children, *([self._broker.child] if self._broker else [])):
@@ -256,14 +257,11 @@ class Supervisor:
                 if happened:
                     self._say(happened)
             ticks += 1
-            if self._options.reload and ticks % 4 == 0:
-                fresh = _source_stamps()
-                if fresh != stamps:
-                    stamps = fresh
-                    self._say("the code changed: restarting")
-                    for child in self._children:
-                        if child.name != "local-llm" and not child.once:
-                            child.restart()
+            if code is not None and ticks % 8 == 0 and code.changed():
+                self._say("the code changed: restarting")
+                for child in self._children:
+                    if child.name != "local-llm" and not child.once:
+                        child.restart()
 
     def _dev_flag(self) -> list[str]:
         return ["--dev"] if self._settings.dev else []
@@ -308,7 +306,3 @@ def _listen(host: str, port: int) -> socket.socket:
     door.listen(2048)
     door.set_inheritable(True)
     return door
-
-
-def _source_stamps() -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in (SOURCE / "gateway").rglob("*.py")}

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
+from gateway.cli.exits import FOLLOWED_FAILED
+from gateway.cli.follow import follow_task
 from gateway.money import plain
 
 Id = Annotated[str, typer.Argument(help="The task's id.")]
@@ -42,10 +44,29 @@ def cancel(task_id: Id, url: Url = None, key: Key = None) -> None:
     console().print(f"{ended['task_id']} is {ended['status']}")
 
 
+def watch(
+    task_id: Id,
+    wait: Annotated[float, typer.Option("--wait", min=1, help="Seconds to watch at most.")] = 600.0,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Watch a task until it has ended; the exit status tells how (10: not well)."""
+    ended = follow_task(connect(url, key), task_id, quiet=as_json, seconds=wait)
+    if as_json:
+        show(ended)
+    if ended["status"] != "completed":
+        error = ended.get("error") or {}
+        text = f"{ended['status']}  {error.get('code', '')} {error.get('message', '')}".strip()
+        console(stderr=True).print(text, markup=False, soft_wrap=True)
+        raise typer.Exit(FOLLOWED_FAILED)
+
+
 def make_app() -> typer.Typer:
     """This group of commands."""
     app = typer.Typer(no_args_is_help=True)
     app.command("list")(listing)
     app.command("show")(task)
+    app.command("watch")(watch)
     app.command("cancel")(cancel)
     return app

@@ -16,6 +16,7 @@ from gateway.cli.workflow_files import definitions_in
 from gateway.errors import ValidationFailed
 from gateway.money import plain
 
+Wait = Annotated[float, typer.Option("--wait", min=1, help="Seconds to watch at most.")]
 InputFile = Annotated[Path | None, typer.Option("--input", help="A JSON file with the run's input.")]
 
 
@@ -55,6 +56,7 @@ def run(
     input_file: InputFile = None,
     data: Annotated[str | None, typer.Option("--data", help="The run's input as JSON text.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it until it has ended.")] = False,
+    wait: Wait = 600.0,
     budget: Annotated[str | None, typer.Option("--budget", help="USD that the run may cost.")] = None,
     degrade_to: Annotated[
         str | None, typer.Option("--degrade-to", help="At the budget, go on with this model instead of stopping.")
@@ -74,12 +76,18 @@ def run(
     if not follow:
         show(started) if as_json else console().print(f"[green]✓[/] {started['run_id']} is {started['status']}")
         return
-    ended = follow_run(client, started["run_id"], quiet=as_json)
-    if as_json:
-        show(ended)
-    if ended["status"] != "completed":
-        _say_why(ended)
-        raise typer.Exit(FOLLOWED_FAILED)
+    _say_end(follow_run(client, started["run_id"], quiet=as_json, seconds=wait), as_json)
+
+
+def watch(
+    run_id: Annotated[str, typer.Argument(help="The run.")],
+    wait: Wait = 600.0,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Watch a run until it has ended; the exit status tells how (10: not well)."""
+    _say_end(follow_run(connect(url, key), run_id, quiet=as_json, seconds=wait), as_json)
 
 
 def estimate(
@@ -131,6 +139,7 @@ def make_app() -> typer.Typer:
     app.command("list")(listing)
     app.command("define")(define)
     app.command("run")(run)
+    app.command("watch")(watch)
     app.command("estimate")(estimate)
     app.command("runs")(runs)
     return app
@@ -149,6 +158,14 @@ def _parsed(text: str, place: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise ValidationFailed(f"{place} is not JSON: {error}", mend="write one JSON object") from None
+
+
+def _say_end(ended: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show(ended)
+    if ended["status"] != "completed":
+        _say_why(ended)
+        raise typer.Exit(FOLLOWED_FAILED)
 
 
 def _say_why(run: dict[str, Any]) -> None:

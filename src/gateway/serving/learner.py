@@ -12,6 +12,8 @@ from gateway.routing.health import Health
 from gateway.routing.learning import HOUR, OUTCOMES_KEPT, RATINGS_KEPT, Outcomes, OutcomeStore, Standing, standings
 
 _log = logging.getLogger(__name__)
+#: Every how many turns a process at rest hears what the others learned.
+EXCHANGE_TURNS = 5
 
 
 class Learner:
@@ -29,11 +31,14 @@ class Learner:
         """What is known of each deployment; of one that is not there, nothing."""
         return self._standings
 
-    def exchange(self) -> None:
+    def exchange(self, *, at_rest: bool = False) -> None:
         """Adds this process's outcomes to the shared ones and reads all. Where the database does not
-        answer, what is known stays, and the outcomes wait for the next time."""
+        answer, what is known stays, and the outcomes wait for the next time. ``at_rest``: only where there
+        is something to add; who calls nobody need not hear of the others at every turn."""
         for name, seen in self._health.taken().items():
             self._unsaid[name] = seen.plus(self._unsaid.get(name, Outcomes()))
+        if at_rest and not self._unsaid:
+            return
         now = self._clock.now()
         try:
             if self._unsaid:

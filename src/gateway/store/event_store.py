@@ -87,6 +87,10 @@ class SqlEventStore:
         with self._database.read() as connection:
             return [_event_of(row, connection) for row in connection.execute(query).all()]
 
+    def stamp(self) -> tuple[int, int] | None:
+        """Where it is another than before there may be new events; ``None``: only ``latest`` tells."""
+        return self._database.stamp()
+
     def latest(self) -> int:
         """The newest id, 0 where there is none."""
         with self._database.read() as connection:

@@ -18,6 +18,7 @@ from gateway.events.outbox import Delivery, Subscription
 from gateway.ids import new_id
 from gateway.store.codec import from_json, to_json
 from gateway.store.engine import Database
+from gateway.store.live_work import webhook_due
 from gateway.store.tables import webhook_delivery, webhook_subscription
 
 
@@ -130,15 +131,7 @@ class SqlWebhookStore:
 
     def any_due(self, now: int) -> bool:
         """Whether a claim would find work; takes no write lock."""
-        table = webhook_delivery
-        query = (
-            select(table.c.delivery_id)
-            .where(table.c.state == "pending", table.c.not_before <= now)
-            .where((table.c.lease_until.is_(None)) | (table.c.lease_until < now))
-            .limit(1)
-        )
-        with self._database.read() as connection:
-            return connection.execute(query).first() is not None
+        return webhook_due(self._database, now)
 
     def delivered(self, delivery_id: str, now: int) -> None:
         """The receiver took it."""

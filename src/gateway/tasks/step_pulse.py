@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
@@ -15,7 +16,7 @@ from gateway.errors import Unavailable
 _log = logging.getLogger(__name__)
 _TICK = 0.1
 #: Progress is told at most this often, in seconds.
-_PROGRESS_SECONDS = 0.4
+_PROGRESS_SECONDS = 0.1
 
 
 class Pulse:
@@ -27,14 +28,19 @@ class Pulse:
         self._step = step
         self._clock = clock
         self._news: tuple[float, str] | None = None
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.fenced = False
         self.unwanted = False
         #: The step has passed its soft timeout.
         self.overdue = False
 
     def report(self, fraction: float, note: str) -> None:
-        """The newest progress; told at the next tick."""
+        """The newest progress; told at once, or as soon as the last telling is a moment ago."""
         self._news = (fraction, note)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is told any more
+                self._loop.call_soon_threadsafe(self._told.set)
 
     @property
     def untold(self) -> tuple[float, str] | None:
@@ -47,18 +53,19 @@ class Pulse:
 
     async def beat(self) -> None:
         """Returns when the step must stop."""
+        self._loop = asyncio.get_running_loop()
         next_beat = time.monotonic() + claim.HEARTBEAT_SECONDS
         next_progress = 0.0
         soft = self._step.spec.soft_timeout
         late = None if soft is None else time.monotonic() + soft
         while not self.is_cancelled():
-            await asyncio.sleep(_TICK)
+            await self._news_or_tick(next_progress)
             now = time.monotonic()
             try:
                 if self._news is not None and now >= next_progress:
                     news, self._news = self._news, None
                     await asyncio.to_thread(self._tell, *news)
-                    next_progress = time.monotonic() + _PROGRESS_SECONDS
+                    next_progress = now + _PROGRESS_SECONDS
                 if late is not None and now >= late:
                     self.overdue, late = True, None
                     await asyncio.to_thread(self._tell_overdue)
@@ -68,6 +75,17 @@ class Pulse:
             except Unavailable:
                 _log.warning("the database did not take the heartbeat of %s", self._step.task_id)
                 next_beat = time.monotonic() + 1.0
+
+    async def _news_or_tick(self, not_before: float) -> None:
+        """Returns when there is news that may be told, at the next tick at the latest."""
+        if self._news is None:
+            with contextlib.suppress(TimeoutError):  # no news
+                async with asyncio.timeout(_TICK):
+                    await self._told.wait()
+            self._told.clear()
+        pause = not_before - time.monotonic()
+        if self._news is not None and pause > 0:
+            await asyncio.sleep(min(pause, _TICK))
 
     def _tell(self, fraction: float, note: str) -> None:
         with self._store.begin() as tx:

@@ -15,6 +15,8 @@ from gateway.events.outbox import LEASE_SECONDS, Delivery, Subscription, headers
 _log = logging.getLogger(__name__)
 _BATCH = 20
 _GONE = 410
+#: After so many passes without a message they come half as often.
+_QUIET_PASSES = 60
 
 #: Sends a body to a URL; the HTTP status. ``EgressDenied`` or ``UpstreamError`` otherwise.
 Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
@@ -54,6 +56,7 @@ class WebhookDeliverer:
 
     def run(self, stop: threading.Event) -> None:
         """One pass after another; no event loop is made while nothing is due."""
+        quiet = 0
         while not stop.is_set():
             try:
                 due = self._outbox.any_due(self._clock.now())
@@ -64,7 +67,8 @@ class WebhookDeliverer:
             except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on
                 _log.exception("a webhook pass failed")
                 sent = 0
-            stop.wait(0.05 if sent else self._interval)
+            quiet = 0 if sent else quiet + 1
+            stop.wait(0.05 if sent else self._interval if quiet < _QUIET_PASSES else 2 * self._interval)
 
     async def deliver_due(self) -> int:
         """Sends what is due now; how many tries were made."""
