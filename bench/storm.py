@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -25,8 +26,10 @@ from storm_controls import CONTROLS, write_control
 from storm_far import Far
 from storm_proof import Verdict, prove
 from storm_readers import Reader
-from storm_town import Site, Town, _kill
+from storm_town import Site, Town, signal_to
 
+#: Seconds; a lease lasts 15.
+_STANDING_STILL = 20.0
 _ENDED = ("completed", "failed", "cancelled")
 
 
@@ -55,6 +58,7 @@ class Killer:
         self._pause = pause
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="killer")
+        self._waking: list[threading.Timer] = []
         self.ended: Counter[str] = Counter()
         self.trouble = ""
 
@@ -64,6 +68,8 @@ class Killer:
     def stop(self) -> None:
         self._ending.set()
         self._thread.join(120)
+        for waking in self._waking:
+            waking.join()
 
     def _run(self) -> None:
         while not self._ending.wait(self._pause):
@@ -85,12 +91,24 @@ class Killer:
             site.kill()
             site.start()
             self.ended["whole gateway"] += 1
+        elif chance < 0.2:
+            self._pause_worker(self._random.choice(town.sites).children().get("worker"))
         else:
             children = self._random.choice(town.sites).children()
             if children:
                 role = self._random.choice(sorted(children))
-                _kill(children[role])
+                signal_to(children[role], signal.SIGKILL)
                 self.ended[role] += 1
+
+    def _pause_worker(self, worker: int | None) -> None:
+        """It stands still for longer than a lease, and goes on as if nothing had been."""
+        if worker is None:
+            return
+        signal_to(worker, signal.SIGSTOP)
+        waking = threading.Timer(_STANDING_STILL, signal_to, (worker, signal.SIGCONT))
+        waking.start()
+        self._waking.append(waking)
+        self.ended["worker stood still"] += 1
 
 
 def submit(sites: list[Site], number: int, hook: str) -> tuple[str, str]:

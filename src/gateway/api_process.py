@@ -16,17 +16,33 @@ import uvicorn
 
 from gateway.api.app import make_app
 from gateway.api.once import OnceKeys
+from gateway.api.server import server_config
 from gateway.api.services import Services
-from gateway.bootstrap import Core, await_schema, make_identity, make_orchestrator, make_runner, make_serving
+from gateway.bootstrap import (
+    Core,
+    await_schema,
+    make_identity,
+    make_serving,
+)
 from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
+from gateway.ledger.usage import UsageService
 from gateway.serving.feedback import FeedbackService
+from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
+from gateway.serving.run_estimate import RunEstimates
+from gateway.serving.saving_report import SavingService
+from gateway.serving.tokens import TokenService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
+from gateway.store.rating_store import SqlRatingStore
+from gateway.store.rerate_store import SqlRerateStore
+from gateway.store.run_history import SqlRunHistory
 from gateway.store.run_reader import SqlRunReader
-from gateway.store.schedule_store import SqlRunHistory, SqlScheduleStore
+from gateway.store.schedule_store import SqlRunRecords, SqlScheduleStore
 from gateway.store.step_call_store import SqlStepCallStore
+from gateway.store.usage_store import SqlUsageStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
@@ -34,6 +50,8 @@ from gateway.tasks.run_control import RunControl
 from gateway.tasks.run_history import RunHistory
 from gateway.tasks.schedules import Schedules
 from gateway.telemetry import logs
+from gateway.work_process import make_orchestrator, make_runner, webhook_secret
+from gateway.workflows.task_types import installed_workflows
 
 
 def run(core: Core, descriptor: int) -> None:
@@ -41,22 +59,8 @@ def run(core: Core, descriptor: int) -> None:
     stop = threading.Event()
     await_schema(core.database)
     services = make_services(core, _executor(core, stop))
-    services.desk.adopt(core.catalogue.current.workflows)
-    config = uvicorn.Config(
-        make_app(services, pages()),
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=65_536,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        date_header=True,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
-    )
+    services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
+    config = server_config(make_app(services, pages()))
     logs.start_line("api")
     # What is made by now lives as long as the process: the collector need not look at it again and again,
     # nor at what a request makes and drops before it has answered.
@@ -87,10 +91,13 @@ def make_services(core: Core, executor: Executor) -> Services:
     )
     control = RunControl(desk.maker, reader, core.audit)
 
+    usage = UsageService(SqlUsageStore(core.database), core.clock, core.calls.flush, core.ledger.record_usage)
+
     async def close() -> None:
         await serving.transport.close()
         await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.prompts.results.flush)
+        await asyncio.to_thread(core.metrics.fold)
         await asyncio.to_thread(core.database.close)
 
     return Services(
@@ -99,15 +106,28 @@ def make_services(core: Core, executor: Executor) -> Services:
         identity=make_identity(core.settings, core.database, core.clock),
         audit=core.audit,
         ledger=core.ledger,
+        usage=usage,
+        estimates=RunEstimates(
+            SqlRunHistory(core.database),
+            lambda: core.catalogue.current,
+            core.task_types,
+            TokenService(core.tokenizers),
+            core.clock,
+        ),
+        savings=SavingService(usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
         catalogue=core.catalogue,
         chat=serving.chat,
         embed=serving.embed,
         predict=serving.predict,
+        prices=PriceDesk(lambda: core.catalogue.current, core.ledger, core.clock),
+        rerating=Rerating(
+            lambda: core.catalogue.current, SqlRerateStore(core.database), core.audit, core.clock, core.calls.flush
+        ),
         desk=desk,
         control=control,
-        history=RunHistory(control, reader, SqlRunHistory(core.database), SqlStepCallStore(core.database)),
+        history=RunHistory(control, reader, SqlRunRecords(core.database), SqlStepCallStore(core.database)),
         schedules=Schedules(desk.maker, SqlScheduleStore(core.database), reader, core.clock),
         registry=core.registry,
         prompts=core.prompts,
@@ -126,6 +146,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         health=core.health,
         ping_database=core.database.ping,
         check_webhook=core.egress.check,
+        webhook_secret=webhook_secret(core.settings),
         close=close,
     )
 

@@ -6,34 +6,28 @@ has (connections to providers). The ``run_*`` functions are the processes.
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
 
 import gateway
-from gateway.api.lines import BatchLines
 from gateway.api.responses_door import ResponsesService
 from gateway.clock import Clock, SystemClock
 from gateway.engine.definition import parse_definition
-from gateway.engine.ports import Executor
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid
-from gateway.ids import new_id
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.stated_prices import check_stated
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
 from gateway.providers.egress_client import EgressClient
 from gateway.providers.jwks_client import fetch_jwks
 from gateway.providers.local_llm import LocalServerNote
-from gateway.providers.local_llm import serve as serve_local_llm
 from gateway.providers.tokenizers import BpeTokenizers
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import Catalogue
@@ -49,6 +43,7 @@ from gateway.security.limits import Limits
 from gateway.security.secret_files import secret_for
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
+from gateway.serving.batch_offers import BatchOffers
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.learner import Learner
@@ -69,26 +64,15 @@ from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
+from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
-from gateway.store.run_reader import SqlRunReader
 from gateway.store.run_store import SqlEngineStore
-from gateway.store.schedule_store import SqlScheduleStore
 from gateway.store.schema import is_current
-from gateway.store.step_call_store import SqlStepCallStore
 from gateway.store.webhook_store import SqlWebhookStore
-from gateway.tasks.orchestrator import Orchestrator
-from gateway.tasks.run_making import RunMaker
-from gateway.tasks.runner import StepRunner
-from gateway.tasks.schedules import Schedules
-from gateway.tasks.step_context import ContextFactory
-from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
-from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.task_types import known_task_types
-
-_WORKER_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +100,8 @@ class Core:
     learner: Learner
     metrics: Metrics
     accounts: Accounts
+    batch_money: SqlBatchMoney
+    observer: CallObserver
     egress: EgressClient
     tokenizers: BpeTokenizers
 
@@ -129,6 +115,7 @@ class Serving:
     moderate: ModerateService
     predict: PredictService
     respond: ResponsesService
+    offers: BatchOffers
     transport: Transport
 
 
@@ -155,24 +142,27 @@ def make_core(settings: Settings) -> Core:
     logs.set_up(settings.log_level, settings.log_format)
     clock = SystemClock()
     database = Database(settings.database_url)
-    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_workflows)
+    catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_catalogue)
+    check_prices(catalogue.current)
     artifacts = SqlArtifactStore(database, clock)
-    events = SqlEventStore(database)
+    events = SqlEventStore(database, default_url=settings.webhook_url)
     metrics, health = Metrics(gateway.__version__), Health(clock)
     threshold = settings.cost_alert_threshold
-    daily = None if threshold is None or not settings.cost_tracking_enabled else units(threshold)
+    tracked = settings.cost_tracking_enabled
+    daily = None if threshold is None or not tracked else units(threshold)
     prompt_results = PromptResults(SqlPromptResultStore(database), clock)
-    observer = CallObserver(metrics, events.add, clock, prompt_results)
+    observer = CallObserver(metrics, events.notify, clock, prompt_results)
+    witness = _witness(settings)
     store = CallStore(
         database,
         settings.data_dir / "journal",
         clock,
         daily,
         observer.alerts,
-        _witness(settings),
+        witness,
         strict=settings.journal_sync == "strict",
     )
-    calls = CallLedger(store.start, clock, budgets_enabled=settings.cost_tracking_enabled)
+    calls = CallLedger(store.start, clock, budgets_enabled=tracked)
 
     def catch_up() -> None:
         """What calls have cost is in the ledger, those of dead processes of this machine included."""
@@ -183,7 +173,7 @@ def make_core(settings: Settings) -> Core:
     ledger = Ledger(
         SqlLedgerStore(database),
         clock,
-        budgets_enabled=settings.cost_tracking_enabled,
+        budgets_enabled=tracked,
         daily_threshold=daily,
         catch_up=calls.flush,
     )
@@ -209,7 +199,11 @@ def make_core(settings: Settings) -> Core:
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
         accounts=Accounts(calls, audit, clock, observer),
-        egress=EgressClient(EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev)),
+        batch_money=SqlBatchMoney(database, clock, witness, tracked, daily, observer.alerts),
+        observer=observer,
+        egress=EgressClient(
+            EgressPolicy(allow_loopback=settings.dev, allow_http=settings.dev, allowed_hosts=settings.webhook_hosts)
+        ),
         tokenizers=BpeTokenizers(),
     )
 
@@ -229,25 +223,8 @@ def make_serving(core: Core) -> Serving:
     )
     moderate = ModerateService(lambda: core.catalogue.current, directory, core.accounts, core.limits, core.health)
     respond = ResponsesService(chat, core.kept.responses, core.settings.store_responses, lambda: core.catalogue.current)
-    return Serving(chat, embed, moderate, predict, respond, transport)
-
-
-def make_runner(core: Core) -> StepRunner:
-    """Runs steps in this process, on a loop of its own."""
-    serving = make_serving(core)
-    contexts = ContextFactory(
-        core.artifacts,
-        serving.chat,
-        serving.predict,
-        core.registry,
-        core.prompts,
-        lambda: core.catalogue.current,
-        BatchTools(core.kept.batches, core.kept.files, BatchLines(serving.chat, serving.embed, serving.respond)),
-        SqlStepCallStore(core.database),
-        core.clock,
-    )
-    name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
-    return StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    offers = BatchOffers(chat, lambda: core.catalogue.current, directory, tokens, core.batch_money, core.clock)
+    return Serving(chat, embed, moderate, predict, respond, offers, transport)
 
 
 def make_identity(settings: Settings, database: Database, clock: Clock) -> Identity:
@@ -272,72 +249,6 @@ def _witness(settings: Settings) -> FileWitness:
     return FileWitness(settings.data_dir / "audit", secret_for(settings.data_dir, "audit"))
 
 
-def make_sender(core: Core) -> Send:
-    """Sends webhooks. The address of ``WEBHOOK_URL`` is the operator's own word and is not judged; any
-    other came from a caller and is."""
-    own = core.settings.webhook_url
-    if not own:
-        return core.egress.post
-    parts = urlsplit(own)
-    port = parts.port or {"http": 80}.get(parts.scheme, 443)
-    trusted = EgressClient(EgressPolicy(allowed_hosts=(f"{(parts.hostname or '').lower()}:{port}",)))
-
-    async def send(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        return await (trusted if url == own else core.egress).post(url, body, headers)
-
-    return send
-
-
-def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
-    """The sweep of this process."""
-    deliverer = WebhookDeliverer(core.webhooks, make_sender(core), core.clock, secret=core.settings.webhook_secret)
-    sweeps = (core.recover_calls, core.kept.sweep, make_schedules(core, executor).sweep)
-    return Orchestrator(core.engine, executor, sweeps, deliverer, core.clock)
-
-
-def make_schedules(core: Core, executor: Executor) -> Schedules:
-    """Begins runs at their times."""
-    reader, check = SqlRunReader(core.database), core.egress.check
-    newest, catalogue = reader.definition, lambda: core.catalogue.current
-    maker = RunMaker(core.engine, newest, executor, catalogue, core.task_types, core.clock, check)
-    return Schedules(maker, SqlScheduleStore(core.database), reader, core.clock)
-
-
-# -- processes ------------------------------------------------------------------------------------
-
-
-def run_worker(settings: Settings) -> None:
-    """Runs steps that Celery names."""
-    celery = import_module("gateway.tasks.celery_app")
-    core = make_core(settings)
-    await_schema(core.database)
-    runner = make_runner(core)
-    app = celery.make_celery(_broker(settings), settings.result_backend, runner)
-    runner.ring_with(celery.CeleryExecutor(app))
-    watch_configuration(core)
-    logs.start_line("worker")
-    try:
-        celery.work(app, concurrency=_WORKER_THREADS)
-    finally:
-        core.calls.close()
-
-
-def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
-    """Sweeps until ``stop``."""
-    celery = import_module("gateway.tasks.celery_app")
-    core = make_core(settings)
-    await_schema(core.database)
-    app = celery.make_celery(_broker(settings), settings.result_backend)
-    logs.start_line("orchestrator")
-    make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
-
-
-def run_local_llm(settings: Settings, stop: threading.Event) -> None:
-    """Holds the embedded language model's server until ``stop``."""
-    logs.set_up(settings.log_level, settings.log_format)
-    serve_local_llm(settings.data_dir, stop)
-
-
 def watch_configuration(core: Core, *, every: float = 2.0) -> None:
     """Takes edits of the configuration files, and what other processes learned, while the process lives."""
 
@@ -348,6 +259,18 @@ def watch_configuration(core: Core, *, every: float = 2.0) -> None:
             core.learner.exchange()
 
     threading.Thread(target=watch, name="configuration", daemon=True).start()
+
+
+def check_catalogue(catalogue: Catalogue) -> None:
+    """A ``GatewayError`` for a configuration that must not come into force."""
+    check_workflows(catalogue)
+    check_prices(catalogue)
+
+
+def check_prices(catalogue: Catalogue) -> None:
+    """``ConfigurationInvalid`` for a price in models.yaml that nobody could charge by."""
+    for spec in catalogue.models.values():
+        check_stated(spec.name, spec.price)
 
 
 def check_workflows(catalogue: Catalogue) -> None:
@@ -366,7 +289,3 @@ def await_schema(database: Database, seconds: float = 60.0) -> None:
                 "the database's schema is not this version's", mend="run `ai-gateway db upgrade`"
             )
         time.sleep(0.05)
-
-
-def _broker(settings: Settings) -> str:
-    return settings.broker_url or "redis://127.0.0.1:6379/0"

@@ -47,15 +47,19 @@ class Settings:
     admin_key: str
     webhook_url: str
     webhook_secret: str
+    webhook_hosts: tuple[str, ...]
     prometheus_url: str
     metrics_interval: int
     cost_alert_threshold: Decimal | None
     cost_tracking_enabled: bool
+    cost_anomaly_factor: Decimal | None
+    cost_anomaly_minimum: Decimal | None
     journal_sync: Literal["window", "strict"]
     log_level: str
     log_format: Literal["json", "text"]
     allowed_origins: tuple[str, ...]
     store_responses: StoreResponses
+    batch_poll: int
     dev: bool
     environ: Mapping[str, str]
     origins: Mapping[str, str]
@@ -101,11 +105,18 @@ class Settings:
             admin_key=text("admin_key", "GATEWAY_ADMIN_KEY"),
             webhook_url=text("webhook_url", "WEBHOOK_URL"),
             webhook_secret=text("webhook_secret", "GATEWAY_WEBHOOK_SECRET"),
+            webhook_hosts=tuple(
+                filter(None, text("webhook_hosts", "GATEWAY_WEBHOOK_HOSTS").lower().replace(",", " ").split())
+            ),
             prometheus_url=text("prometheus_url", "PROMETHEUS_URL"),
             metrics_interval=_integer("METRICS_INTERVAL", text("metrics_interval", "METRICS_INTERVAL", "30"), 1, 86400),
             cost_alert_threshold=_usd("COST_ALERT_THRESHOLD", text("cost_alert_threshold", "COST_ALERT_THRESHOLD")),
             cost_tracking_enabled=_boolean(
                 "COST_TRACKING_ENABLED", text("cost_tracking_enabled", "COST_TRACKING_ENABLED", "true")
+            ),
+            cost_anomaly_factor=_usd("COST_ANOMALY_FACTOR", text("cost_anomaly_factor", "COST_ANOMALY_FACTOR", "3")),
+            cost_anomaly_minimum=_usd(
+                "COST_ANOMALY_MINIMUM", text("cost_anomaly_minimum", "COST_ANOMALY_MINIMUM", "1")
             ),
             journal_sync=_choice(
                 "GATEWAY_JOURNAL_SYNC", text("journal_sync", "GATEWAY_JOURNAL_SYNC", "window"), ("window", "strict")
@@ -128,6 +139,7 @@ class Settings:
                 text("store_responses", "GATEWAY_STORE_RESPONSES", "unless_refused"),
                 ("unless_refused", "if_asked", "never"),
             ),
+            batch_poll=_integer("GATEWAY_BATCH_POLL", text("batch_poll", "GATEWAY_BATCH_POLL", "30"), 1, 3600),
             dev=dev,
             environ=dict(environ),
             origins=origins,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from gateway.bootstrap import check_workflows, make_audit, make_core, make_identity
+from gateway.bootstrap import check_catalogue, make_audit, make_core, make_identity
 from gateway.clock import SystemClock
 from gateway.ledger.cost_tracker import Ledger
 from gateway.registry.catalogue import Catalogue
@@ -69,7 +69,7 @@ def train_missing(settings: Settings, say: Callable[[str], None]) -> None:
 def check_configuration(settings: Settings) -> Catalogue:
     """Reads the configuration as the service would. ``ConfigurationInvalid`` or ``DefinitionInvalid`` otherwise."""
     catalogue = load_catalogue(settings.config_dir, settings.environ)
-    check_workflows(catalogue)
+    check_catalogue(catalogue)
     return catalogue
 
 

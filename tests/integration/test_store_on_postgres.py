@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from fixtures.batch_money_suite import BatchMoneySuite
+from fixtures.caps_suite import CapsSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
@@ -15,6 +17,7 @@ from fixtures.nested_suite import NestedSuite
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
 from fixtures.shares_suite import SharesSuite
+from fixtures.usage_suite import UsageSuite
 from gateway.store.engine import Database
 
 
@@ -34,8 +37,20 @@ class TestSharesOnPostgres(SharesSuite):
     """Budgets between processes."""
 
 
+class TestCapsOnPostgres(CapsSuite):
+    """Windows of budgets, and what happens at their caps."""
+
+
+class TestBatchMoneyOnPostgres(BatchMoneySuite):
+    """Budgets while batches are out."""
+
+
 class TestRecoveryOnPostgres(RecoverySuite):
     """Journals of the dead, and a database that is away."""
+
+
+class TestUsageOnPostgres(UsageSuite):
+    """Sums of usage."""
 
 
 class TestEngineOnPostgres(EngineSuite):

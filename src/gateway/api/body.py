@@ -6,6 +6,7 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
+from gateway.api.ready import Step
 from gateway.errors import BadRequest, BodyTooLarge, UnsupportedMediaType
 from gateway.governance.validators import LARGEST_BODY
 
@@ -17,11 +18,19 @@ async def read_body(scope: Scope, receive: Receive, *, largest: int = LARGEST_BO
     for name, length in scope["headers"]:
         if name == b"content-length" and length.isdigit() and int(length) > largest:
             raise _too_large(largest)
+    return await arriving(receive, largest)
+
+
+async def arriving(receive: Receive, largest: int = LARGEST_BODY) -> bytes:
+    """As ``read_body``, for a body whose head says nothing of its length, or nothing too large."""
+    step = Step(_whole(receive, largest))
+    if step.begin():  # as nearly always: it came with its head
+        return await step
     loop = asyncio.get_running_loop()
     deadline = _Deadline(asyncio.current_task())
     timer = loop.call_later(_SECONDS, deadline.pass_)
     try:
-        return await _whole(receive, largest)
+        return await step
     except asyncio.CancelledError:
         if not deadline.passed:
             raise

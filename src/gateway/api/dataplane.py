@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.body import read_body, require_json
+from gateway.api.body import arriving, read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
 from gateway.api.leaving import Watch
@@ -25,23 +25,40 @@ from gateway.api.ready import before_waiting
 from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
-from gateway.api.wire.headers import answer_headers, cache_seconds
+from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
+from gateway.api.wire.headers import cache_seconds
 from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
-from gateway.governance.validators import decode_object
+from gateway.governance.validators import LARGEST_BODY, decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
+from gateway.models.selection import HEADERS as SELECTION_HEADERS
 from gateway.models.selection import selection_of_headers
+from gateway.models.tags import read_tags
 from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
+from gateway.serving.answer import AnswerMeta
 from gateway.serving.chat_stream import ChatStream, KeptStream
 from gateway.telemetry import logs
 from gateway.telemetry.traces import child_of
 
 _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
+#: Digits of a body's length that need no second look.
+_SHORT = len(str(LARGEST_BODY)) - 1
+#: Headers by which a caller asks for more than the usual.
+_ASKED = frozenset(
+    {
+        "x-gateway-strict",
+        "x-gateway-cache",
+        "x-gateway-optimise",
+        "x-gateway-session",
+        "x-gateway-tags",
+        *SELECTION_HEADERS,
+    }
+)
+_SSE = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
 
 
 class _Pieces(Protocol):
@@ -58,6 +75,7 @@ class DataPlane:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._once = OnceDoor(services, self)
+        self._heads = AnswerHeads()
         self._doors: dict[str, tuple[str, str, Callable[[_Exchange], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", "llm:execute", self._chat_completions),
             "/v1/responses": ("POST", "llm:execute", self._responses),
@@ -73,7 +91,7 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        exchange = _Exchange(self._services, scope, receive, send)
+        exchange = _Exchange(self._services, self._heads, scope, receive, send)
         if "idempotency-key" in exchange.headers and path in COSTLY and CAUSE not in scope:
             await self._once.serve(scope, receive, send, exchange.headers, exchange.request_id)
             return
@@ -100,14 +118,14 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: _Exchange) -> None:
-        request = openai.decode(await exchange.body(prompted.for_chat), exchange.headers)
+        request = openai.decode(await exchange.body(prompted.for_chat), exchange.headers, relay=True)
         request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
-        name = new_id("chatcmpl")
         if not request.stream:
             answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("openai"))
-            body = openai.encode_reply(answer.reply, request.chat.model, name)
-            await exchange.json(body, answer_headers(answer.meta))
+            body = openai.encode_relayed(answer.reply, request.chat.model)
+            await exchange.answer(body, answer.meta)
             return
+        name = new_id("chatcmpl")
         stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
         created = stream.meta.created
         pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage, created=created)
@@ -121,7 +139,7 @@ class DataPlane:
         context = exchange.context("openai")
         if not asked.request.stream:
             told, meta = await service.complete(caller, asked, context)
-            await exchange.json(told, answer_headers(meta))
+            await exchange.answer(told, meta)
             return
         stream = await service.stream(caller, asked, context)
 
@@ -137,7 +155,7 @@ class DataPlane:
         if not request.stream:
             answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("anthropic"))
             body = anthropic.encode_reply(answer.reply, request.chat.model, name)
-            await exchange.json(body, answer_headers(answer.meta))
+            await exchange.answer(body, answer.meta)
             return
         stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("anthropic"))
         await exchange.stream(
@@ -148,7 +166,7 @@ class DataPlane:
         request = embeddings.decode(await exchange.body())
         answer = await self._services.embed.embed(exchange.caller, request, exchange.context("openai"))
         body = embeddings.encode(answer.embeddings, request.encoding, request.model)
-        await exchange.json(body, answer_headers(answer.meta))
+        await exchange.answer(body, answer.meta)
 
     async def _count_tokens(self, exchange: _Exchange) -> None:
         body = {"max_tokens": 1, **await exchange.body(prompted.for_messages)}
@@ -184,8 +202,9 @@ class DataPlane:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, services: Services, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, services: Services, heads: AnswerHeads, scope: Scope, receive: Receive, send: Send) -> None:
         self._services = services
+        self._heads = heads
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -193,15 +212,20 @@ class _Exchange:
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if len(self.headers) < len(scope["headers"]):
             self.headers |= repeated(scope["headers"])
-        self.request_id = request_id_of(self.headers.get("x-request-id", ""))
+        given = self.headers.get("x-request-id")
+        self.request_id = request_id_of(given or "")
+        self._own_id = given != self.request_id
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
         self.prompt: Rendered | None = None
 
     async def body(self, expand: prompted.Expand | None = None) -> dict[str, Any]:
         """The JSON object of the body; a prompt that it names is put into it by ``expand``."""
-        require_json(self._scope)
-        body = decode_object(await read_body(self._scope, self._receive))
+        headers = self.headers
+        if headers.get("content-type") != "application/json":
+            require_json(self._scope)
+        short = len(headers.get("content-length", "")) <= _SHORT
+        body = decode_object(await (arriving(self._receive) if short else read_body(self._scope, self._receive)))
         if expand is None or body.get("prompt") is None:
             return body
         self.caller.require("prompts:read")
@@ -211,24 +235,32 @@ class _Exchange:
 
     def context(self, door: str) -> CallContext:
         """The circumstances of this request's one model call."""
+        headers = self.headers
+        # An id of ours is nobody else's; a caller may give the same one twice.
+        cause = self._scope.get(CAUSE) or (self.request_id if self._own_id else new_id("call"))
+        asked = {} if _ASKED.isdisjoint(headers) else _asked(headers)
+        traceparent = headers.get("traceparent")
         return CallContext(
             request_id=self.request_id,
-            cause=self._scope.get(CAUSE) or new_id("call"),
+            cause=cause,
             door=door,
-            traceparent=child_of(self.headers.get("traceparent", "")),
-            strict=self.headers.get("x-gateway-strict", "").lower() in ("1", "true"),
-            cache_seconds=cache_seconds(self.headers.get("x-gateway-cache", "")),
-            semantic=self.headers.get("x-gateway-cache") == "semantic",
-            optimise=self.headers.get("x-gateway-optimise", ""),
-            selection=selection_of_headers(self.headers),
-            session=self.headers.get("x-gateway-session", "")[:200],
+            traceparent=child_of(traceparent) if traceparent else "",
             notes={} if self.prompt is None else self.prompt.notes,
+            **asked,
         )
+
+    async def answer(self, body: dict[str, Any] | bytes, meta: AnswerMeta) -> None:
+        """A model's whole answer."""
+        content = body if type(body) is bytes else _ENCODER.encode(body)
+        self.status = 200
+        head = self._heads.of(self.request_id, meta, f"{self._own}content-type: application/json\r\n", len(content))
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+        await self._send({"type": "http.response.body", "body": content})
 
     async def json(self, body: Any, headers: dict[str, str], status: int = 200) -> None:
         """A whole answer."""
         content = _ENCODER.encode(body)
-        await self._start(status, {**headers, "content-type": "application/json", "content-length": str(len(content))})
+        await self._start(status, {**headers, "content-type": "application/json"}, len(content))
         await self._send({"type": "http.response.body", "body": content})
 
     async def refuse(self, error: GatewayError) -> None:
@@ -242,8 +274,8 @@ class _Exchange:
                 **headers_of(error),
                 "x-gateway-config": self._services.catalogue.current.epoch,
                 "content-type": media_type,
-                "content-length": str(len(content)),
             },
+            len(content),
         )
         await self._send({"type": "http.response.body", "body": content})
 
@@ -256,9 +288,11 @@ class _Exchange:
         failure: Callable[[GatewayError, str], bytes],
     ) -> None:
         """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
-        watch, lines = Watch(self._receive, self._write), list[bytes]()
+        watch, lines = Watch(self._scope, self._receive, self._write), list[bytes]()
 
         def take(delta: Delta) -> None:
+            if delta.native is not None and delta.native.lines:
+                lines.append(delta.native.lines)
             lines.extend([line(chunk) for chunk in pieces.encode(delta)])
 
         async def flush() -> None:
@@ -270,7 +304,9 @@ class _Exchange:
                 await self._write(data)
 
         try:
-            await self._start(200, {**answer_headers(stream.meta, final=False), **_SSE})
+            self.status = 200
+            head = self._heads.of(self.request_id, stream.meta, self._own + _SSE, final=False)
+            await self._send({"type": "http.response.start", "status": 200, "headers": head})
             try:
                 await before_waiting(aiter(stream), take, flush)
                 lines.extend([line(chunk) for chunk in pieces.end(stream.usage)])
@@ -287,18 +323,33 @@ class _Exchange:
             watch.end()
             await stream.aclose()
 
+    @property
+    def _own(self) -> str:
+        """Header lines of this door, and of a prompt that was used."""
+        own = f"request-id: {self.request_id}\r\n" if self.path.startswith("/v1/messages") else ""
+        return own if self.prompt is None else own + lines_of({"x-gateway-prompt": self.prompt.header})
+
     async def _write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def _start(self, status: int, headers: dict[str, str]) -> None:
+    async def _start(self, status: int, headers: dict[str, str], length: int) -> None:
         self.status = status
-        named = {"x-request-id": self.request_id, **headers}
-        if self.prompt is not None:
-            named["x-gateway-prompt"] = self.prompt.header
-        if self.path.startswith("/v1/messages"):
-            named["request-id"] = self.request_id
-        encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in named.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": encoded})
+        head = Head(f"x-request-id: {self.request_id}\r\n{self._own}{lines_of(headers)}", length)
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
+
+
+def _asked(headers: dict[str, str]) -> dict[str, Any]:
+    """What of a call's circumstances its headers name."""
+    cache = headers.get("x-gateway-cache", "")
+    return {
+        "strict": headers.get("x-gateway-strict", "").lower() in ("1", "true"),
+        "cache_seconds": cache_seconds(cache),
+        "semantic": cache == "semantic",
+        "optimise": headers.get("x-gateway-optimise", ""),
+        "selection": selection_of_headers(headers),
+        "session": headers.get("x-gateway-session", "")[:200],
+        "tags": read_tags(headers.get("x-gateway-tags", "")),
+    }
 
 
 def _openai_line(chunk: dict[str, Any]) -> bytes:

@@ -184,7 +184,7 @@ async def admit(services: Services, caller: Caller, permission: str, method: str
 
 def request_id_of(given: str) -> str:
     """The caller's request id where it is a plain one, else a new one."""
-    return given if _REQUEST_ID.match(given) else new_id("req")
+    return given if given and _REQUEST_ID.match(given) else new_id("req")
 
 
 def error_response(error: GatewayError, path: str, request_id: str) -> Response:

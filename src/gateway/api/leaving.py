@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
+#: Where a scope says how to be told that the client leaves: a function that is given what to call then, and
+#: says false where it has left already. Elsewhere it shows in ``receive``, for which a task has to wait.
+LEAVING = "gateway.leaving"
 PING = b": ping\n\n"
 #: A stream that says nothing for so long gets a comment.
 PING_SECONDS = 10.0
@@ -16,7 +19,7 @@ class Watch:
     """Made by the task that streams. It is cancelled when the client leaves (``left``); ``heard`` is to be
     set whenever something was written. ``end`` it in every case."""
 
-    def __init__(self, receive: Receive, write: Callable[[bytes], Awaitable[None]]) -> None:
+    def __init__(self, scope: Scope, receive: Receive, write: Callable[[bytes], Awaitable[None]]) -> None:
         self._receive = receive
         self._write = write
         self._loop = asyncio.get_running_loop()
@@ -25,13 +28,15 @@ class Watch:
         self._pinging: asyncio.Future[None] | None = None
         self.left = False
         self.heard = False
-        self._gone = asyncio.ensure_future(self._wait())
+        tell = scope.get(LEAVING)
+        self._gone = None if tell is not None and tell(self._leave) else asyncio.ensure_future(self._wait())
         self._timer = self._loop.call_later(PING_SECONDS, self._listen)
 
     def end(self) -> None:
         """The stream has ended."""
         self._ended = True
-        self._gone.cancel()
+        if self._gone is not None:
+            self._gone.cancel()
         self._timer.cancel()
         if self.left and self._task is not None:
             self._task.uncancel()
@@ -39,6 +44,9 @@ class Watch:
     async def _wait(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             continue
+        self._leave()
+
+    def _leave(self) -> None:
         if not self._ended and self._task is not None:
             self.left = True
             self._task.cancel()

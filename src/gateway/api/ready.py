@@ -17,7 +17,7 @@ async def before_waiting(
 ) -> None:
     """``act`` on every item, and ``pause`` whenever the next one is not there yet."""
     while True:
-        step = _Step(items)
+        step = Step(cast(Coroutine[Any, Any, Item], items.__anext__()))
         if not step.begin():
             try:
                 await pause()
@@ -30,11 +30,13 @@ async def before_waiting(
         act(item)
 
 
-class _Step(Generic[Item]):
-    """One ``__anext__``: ``begin`` runs it to its end or to where it waits; awaiting it does the rest."""
+class Step(Generic[Item]):
+    """One coroutine: ``begin`` runs it to its end or to where it waits; awaiting it does the rest."""
 
-    def __init__(self, items: AsyncIterator[Item]) -> None:
-        self._coroutine = cast(Coroutine[Any, Any, Item], items.__anext__())
+    __slots__ = ("_coroutine", "_done", "_error", "_result", "_waits_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Item]) -> None:
+        self._coroutine = coroutine
         self._waits_for: Any = None
         self._error: BaseException | None = None
         self._result: Item

@@ -20,7 +20,7 @@ from gateway.api.wire.responses_items import with_ids
 from gateway.errors import Unavailable
 from gateway.ids import new_id
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Delta, Usage
+from gateway.models.llm_models import Delta, Reply, Usage
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.serving.answer import AnswerMeta
@@ -88,9 +88,13 @@ class ResponsesService:
     async def complete(self, caller: Caller, asked: Asked, call: CallContext) -> tuple[dict[str, Any], AnswerMeta]:
         """The whole response, kept before it is told."""
         answer = await self._chat.complete(caller, asked.request.chat, call)
-        body = encode_reply(answer.reply, asked.request, asked.request.chat.model, asked.name, asked.created)
+        return await self.told(caller, asked, answer.reply), answer.meta
+
+    async def told(self, caller: Caller, asked: Asked, reply: Reply) -> dict[str, Any]:
+        """A reply as the whole response, kept before it is told."""
+        body = encode_reply(reply, asked.request, asked.request.chat.model, asked.name, asked.created)
         await self._keep(caller, asked, body)
-        return body, answer.meta
+        return body
 
     async def stream(self, caller: Caller, asked: Asked, call: CallContext) -> ResponseStream:
         """The response in pieces; it is kept when all are there, before the last one is told."""

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.ledger.budgets import BudgetService
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
+from gateway.ledger.usage import UsageService
 from gateway.models.artifacts import ArtifactStore
 from gateway.registry.loader import CatalogueHolder
 from gateway.registry.model_registry import ModelRegistry
@@ -24,6 +25,10 @@ from gateway.serving.feedback import FeedbackService
 from gateway.serving.learner import Learner
 from gateway.serving.moderate import ModerateService
 from gateway.serving.predict import PredictService
+from gateway.serving.price_desk import PriceDesk
+from gateway.serving.rerating import Rerating
+from gateway.serving.run_estimate import RunEstimates
+from gateway.serving.saving_report import SavingService
 from gateway.settings import Settings
 from gateway.store.event_store import SqlEventStore
 from gateway.store.file_store import SqlFileStore
@@ -46,12 +51,17 @@ class Services:
     identity: Identity
     audit: AuditLog
     ledger: Ledger
+    usage: UsageService
+    savings: SavingService
+    estimates: RunEstimates
     calls: CallLedger
     budgets: BudgetService
     catalogue: CatalogueHolder
     chat: ChatService
     embed: EmbedService
     predict: PredictService
+    prices: PriceDesk
+    rerating: Rerating
     desk: Desk
     control: RunControl
     history: RunHistory
@@ -73,4 +83,5 @@ class Services:
     health: Health
     ping_database: Callable[[], None]
     check_webhook: Callable[[str], object]
+    webhook_secret: str
     close: Callable[[], Awaitable[None]]

@@ -72,18 +72,27 @@ class Client:
         """What the service answers."""
         return self.send("DELETE", path)
 
+    def fetch(self, path: str, **query: Any) -> bytes:
+        """The file at a path, as it is."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._read("GET", f"{path}?{urlencode(given)}", None, "*/*")
+
     def send(self, method: str, path: str, body: Any = None) -> Any:
         """One request. Refusals are raised as the service said them."""
+        return _decoded(self._read(method, path, body, "application/json"))
+
+    def _read(self, method: str, path: str, body: Any, accept: str) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method)  # noqa: S310 - the operator's own URL
         request.add_header("Authorization", f"Bearer {self.key}")
-        request.add_header("Accept", "application/json")
+        request.add_header("Accept", accept)
         if data is not None:
             request.add_header("Content-Type", "application/json")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=120) as answer:
-                return _decoded(answer.read())
+                content: bytes = answer.read()
+                return content
         except urllib.error.HTTPError as error:
             with error:
                 raise _refusal(error.code, error.read()) from None

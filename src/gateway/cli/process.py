@@ -16,7 +16,7 @@ import threading
 import types
 from importlib import import_module
 
-from gateway import bootstrap, upkeep
+from gateway import bootstrap, upkeep, work_process
 from gateway.cli.orphan import exit_with_parent
 from gateway.errors import GatewayError
 from gateway.settings import Settings, settings_from_process
@@ -30,12 +30,12 @@ def api(settings: Settings, descriptor: int) -> None:
 
 def worker(settings: Settings) -> None:
     """Run steps until told to stop."""
-    bootstrap.run_worker(settings)
+    work_process.run_worker(settings)
 
 
 def orchestrate(settings: Settings) -> None:
     """Sweep until told to stop."""
-    bootstrap.run_orchestrator(settings, _stop_event())
+    work_process.run_orchestrator(settings, _stop_event())
 
 
 def prepare(settings: Settings) -> None:
@@ -50,7 +50,7 @@ def train(settings: Settings) -> None:
 
 def local_llm(settings: Settings) -> None:
     """Hold the embedded language model's server until told to stop."""
-    bootstrap.run_local_llm(settings, _stop_event())
+    work_process.run_local_llm(settings, _stop_event())
 
 
 def main(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from rich.console import Console
 from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
+from gateway.cli.workflow_files import definitions_in
 from gateway.errors import ValidationFailed
 from gateway.money import plain
 
@@ -34,17 +35,19 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
 
 
 def define(
-    file: Annotated[Path, typer.Argument(help="A JSON file with the definition.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="JSON, YAML, or Python with Workflows.", exists=True, dir_okay=False)],
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Check a definition and make it the newest of its workflow."""
-    made = connect(url, key).post("/workflows", _json(file))
+    """Check definitions and make each the newest of its workflow."""
+    client = connect(url, key)
+    made = [client.post("/workflows", raw) for raw in definitions_in(file)]
     if as_json:
-        show(made)
-    else:
-        console().print(f"[green]✓[/] {made['workflow_id']} version {made['version'][:10]}, {len(made['steps'])} steps")
+        show(made[0] if len(made) == 1 else made)
+        return
+    for item in made:
+        console().print(f"[green]✓[/] {item['workflow_id']} version {item['version'][:10]}, {len(item['steps'])} steps")
 
 
 def run(
@@ -52,6 +55,10 @@ def run(
     input_file: InputFile = None,
     data: Annotated[str | None, typer.Option("--data", help="The run's input as JSON text.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it until it has ended.")] = False,
+    budget: Annotated[str | None, typer.Option("--budget", help="USD that the run may cost.")] = None,
+    degrade_to: Annotated[
+        str | None, typer.Option("--degrade-to", help="At the budget, go on with this model instead of stopping.")
+    ] = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
@@ -59,7 +66,11 @@ def run(
     """Start a run. With ``--follow`` the exit status tells how it ended (10: not well)."""
     client = connect(url, key)
     given = _json(input_file) if input_file is not None else _parsed(data, "--data") if data else {}
-    started = client.post(f"/workflows/{segment(workflow_id)}/runs", {"input": given})
+    body: dict[str, Any] = {"input": given}
+    if budget is not None:
+        way = {"at_limit": "degrade", "degrade_to": degrade_to} if degrade_to else {}
+        body["budget"] = {"limit_usd": budget, **way}
+    started = client.post(f"/workflows/{segment(workflow_id)}/runs", body)
     if not follow:
         show(started) if as_json else console().print(f"[green]✓[/] {started['run_id']} is {started['status']}")
         return
@@ -69,6 +80,31 @@ def run(
     if ended["status"] != "completed":
         _say_why(ended)
         raise typer.Exit(FOLLOWED_FAILED)
+
+
+def estimate(
+    workflow_id: Annotated[str, typer.Argument(help="The workflow.")],
+    input_file: InputFile = None,
+    data: Annotated[str | None, typer.Option("--data", help="The run's input as JSON text.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """What a run will cost, before it is begun."""
+    given = _json(input_file) if input_file is not None else _parsed(data, "--data") if data else {}
+    found = connect(url, key).post(f"/workflows/{segment(workflow_id)}/estimate", {"input": given})
+    if as_json:
+        show(found)
+        return
+    table = listing_table("step", "model", "expected", "at most", "runs")
+    for row in found["steps"]:
+        costs = ("–" if row[name] is None else f"${plain(row[name])}" for name in ("expected_usd", "most_usd"))
+        table.add_row(row["step_id"], row["model"] or "", *costs, str(row["runs"]))
+    out = console()
+    out.print(table)
+    high = "no bound is known" if found["high_usd"] is None else f"${plain(found['high_usd'])}"
+    how = f"80 % of {found['runs']} runs" if found["basis"] == "history" else "the least and the most it can cost"
+    out.print(f"expected ${plain(found['expected_usd'])}, between ${plain(found['low_usd'])} and {high} ({how})")
 
 
 def runs(
@@ -95,6 +131,7 @@ def make_app() -> typer.Typer:
     app.command("list")(listing)
     app.command("define")(define)
     app.command("run")(run)
+    app.command("estimate")(estimate)
     app.command("runs")(runs)
     return app
 

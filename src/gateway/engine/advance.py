@@ -69,14 +69,17 @@ def fail(tx: EngineTx, held: StepRow, error: dict[str, Any], *, retryable: bool,
     return True
 
 
-def wait(tx: EngineTx, held: StepRow, seconds: float, now: int) -> bool:
-    """The step goes on after ``seconds``, as the same attempt; its worker is free until then."""
+def wait(tx: EngineTx, held: StepRow, seconds: float, told: tuple[float, str] | None, now: int) -> bool:
+    """The step goes on after ``seconds``, as the same attempt; its worker is free until then. ``told`` is its
+    progress meanwhile."""
     run = tx.lock_run(held.run_id)
     if run is None:
         return False
     if _unwanted(run, held):
         return cancelled(tx, held, now)
     until = now + int(seconds * SECOND)
+    if told is not None:
+        tx.save_progress(held.task_id, held.token, *told)
     if not tx.give_back(held.task_id, held.token, until, lost=False, error=None, waits=True):
         return False
     Flow(tx, run, now).close()

@@ -33,6 +33,7 @@ _FIELDS = frozenset(
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
     | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits"}
 )
+_CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
 #: What belongs to work: a step that only waits has none of it.
 _OF_WORK = ("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate")
 
@@ -88,9 +89,9 @@ def read_step(
 def check_model_config(
     config: Any, path: str, spec: TaskTypeSpec, known_model: Callable[[str], bool]
 ) -> dict[str, Any]:
-    """``{name, provider?, parameters?, version?, alias?, selection?}``; an address or key in it is refused."""
+    """``{name, provider?, parameters?, version?, alias?, selection?, batch?}``; an address or key in it is refused."""
     require(isinstance(config, dict), path, 'an object such as {"name": "gpt-4"}')
-    refuse_unknown(config, frozenset({"name", "provider", "parameters", "version", "alias", "selection"}), path)
+    refuse_unknown(config, _CONFIG_FIELDS, path)
     name = config.get("name")
     require(isinstance(name, str) and bool(name), f"{path}.name", "the name of a model")
     require(spec.model_kind is not None, path, f"{spec.name} uses no model")
@@ -103,6 +104,9 @@ def check_model_config(
             read_selection(config["selection"], f"{path}.selection")
         except ValidationFailed as error:
             raise DefinitionInvalid(error.message, mend=error.mend, param=error.param) from None
+    if "batch" in config:
+        require(spec.model_kind == "llm", f"{path}.batch", "only language models have batch APIs")
+        require(config["batch"] in (True, False, "provider"), f"{path}.batch", 'true, false or "provider"')
     checked: dict[str, Any] = config
     return checked
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -30,6 +31,13 @@ class TaskTypeSpec(Struct, frozen=True):
     #: The kind of model it calls: ``llm``, ``ml`` or none.
     model_kind: str | None = None
     permission: str = "tasks:write"
+    #: The handler itself, where there is one already: then it is not looked for by its name.
+    function: Callable[[Any, dict[str, Any]], Any] | None = None
+    #: Raises ``ValidationFailed`` for input data that does not fit, where more is known than names.
+    check: Callable[[dict[str, Any]], None] | None = None
+    #: JSON schemas of the input and the output, where they are known.
+    input_schema: dict[str, Any] | None = None
+    output_schema: dict[str, Any] | None = None
 
 
 def index(specs: Iterable[TaskTypeSpec]) -> Mapping[str, TaskTypeSpec]:

@@ -23,6 +23,8 @@ EVENT_TYPES: dict[str, str] = {
     "workflow_failed": "a run ended badly; carries its error",
     "workflow_cancelled": "a run was cancelled",
     "budget_alert": "a share of a budget, or the alert threshold, was passed",
+    "budget_approval_needed": "a call needs more than a budget has left, and its owner is asked for it",
+    "spend_anomaly": "an hour's spending is far above that of the same hour of earlier days",
     "model_promoted": "a model's alias points at another version",
     "prompt_label_moved": "a label of a prompt points at other versions",
 }

@@ -1,7 +1,8 @@
 """Webhooks: what is to be delivered, when it is tried again, and how it is signed.
 
 Signatures follow the Standard Webhooks specification: ``webhook-id``, ``webhook-timestamp`` and
-``webhook-signature: v1,BASE64(HMAC-SHA256(secret, "id.timestamp.body"))``.
+``webhook-signature: v1,BASE64(HMAC-SHA256(secret, "id.timestamp.body"))``; while a secret is being
+rotated the header holds a signature of each, so that a receiver may change over when it likes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import base64
 import hashlib
 import hmac
 import random
+import secrets as randomness
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -20,7 +23,8 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of such secrets, not one
 
 
 class Delivery(Struct, frozen=True):
-    """One message to one address; ``delivery_id`` is the same on every try. ``body`` is JSON text."""
+    """One message to one address; ``delivery_id`` is the same on every try. ``body`` is JSON text. Without a
+    ``subscription_id`` it goes to the address that a task, a run or the operator named."""
 
     delivery_id: str
     url: str
@@ -36,10 +40,12 @@ class Delivery(Struct, frozen=True):
     last_error: str | None
     created_at: int
     completed_at: int | None
+    subscription_id: str | None = None
 
 
 class Subscription(Struct, frozen=True):
-    """An owner's wish to be told; no ``events`` means all of them."""
+    """An owner's wish to be told; no ``events`` means all of them. ``old_secret`` signs beside ``secret``
+    until ``old_secret_until``."""
 
     subscription_id: str
     owner: str
@@ -48,6 +54,13 @@ class Subscription(Struct, frozen=True):
     secret: str
     active: bool
     created_at: int
+    old_secret: str | None = None
+    old_secret_until: int | None = None
+
+    def signers(self, now: int) -> tuple[str, ...]:
+        """The secrets that sign now, the newest first."""
+        overlap = self.old_secret is not None and self.old_secret_until is not None and now < self.old_secret_until
+        return (self.secret, self.old_secret) if overlap and self.old_secret else (self.secret,)
 
 
 def next_try(attempts: int) -> float | None:
@@ -64,17 +77,32 @@ def signature(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str
     return "v1," + base64.b64encode(digest).decode()
 
 
-def headers(secret: str, delivery_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of one try; unsigned where there is no secret."""
+def headers(secrets: Sequence[str], delivery_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of one try, signed with each of the secrets; unsigned where there is none."""
     made = {
         "content-type": "application/json",
         "user-agent": "gnanam-ai-gateway",
         "webhook-id": delivery_id,
         "webhook-timestamp": str(timestamp),
     }
-    if secret:
-        made["webhook-signature"] = signature(secret, delivery_id, timestamp, body)
+    signatures = [signature(secret, delivery_id, timestamp, body) for secret in secrets if secret]
+    if signatures:
+        made["webhook-signature"] = " ".join(signatures)
     return made
+
+
+def new_secret() -> str:
+    """A signing secret for one subscription: 32 random bytes."""
+    return SECRET_PREFIX + base64.b64encode(randomness.token_bytes(32)).decode()
+
+
+def secret_of(owner: str, master: str) -> str:
+    """The secret that signs what goes to addresses which ``owner`` names in tasks and runs: one for each
+    owner, so that nobody who may check the messages of one can forge those of another."""
+    return (
+        SECRET_PREFIX
+        + base64.b64encode(hmac.digest(master.encode(), b"webhooks of " + owner.encode(), hashlib.sha256)).decode()
+    )
 
 
 def _key(secret: str) -> bytes:

@@ -17,7 +17,7 @@ def check_chat(chat: Chat) -> None:
         raise ValidationFailed(f"messages: at most {MOST_MESSAGES}", param="messages")
     if len(chat.tools) > MOST_TOOLS:
         raise ValidationFailed(f"tools: at most {MOST_TOOLS}", param="tools")
-    if not chat.native_only and not any(message.parts for message in chat.messages):
+    if not chat.messages[0].parts and not chat.native_only and not any(message.parts for message in chat.messages):
         raise ValidationFailed("messages: every message is empty", param="messages")
 
 
@@ -31,7 +31,8 @@ def input_tokens_bound(chat: Chat) -> int:
         size += 16
         for part in message.parts:
             if isinstance(part, TextPart):
-                size += len(part.text.encode())
+                text = part.text
+                size += len(text) if text.isascii() else len(text.encode())
             elif isinstance(part, ImagePart):
                 size += 3_000
             elif isinstance(part, ToolUsePart):
@@ -40,7 +41,8 @@ def input_tokens_bound(chat: Chat) -> int:
                 size += len(part.content.encode()) + 32
             else:
                 size += len(part.text.encode()) + len(part.signature)
-    size += sum(len(str(tool.schema)) + len(tool.description.encode()) + len(tool.name) + 64 for tool in chat.tools)
+    for tool in chat.tools:
+        size += len(str(tool.schema)) + len(tool.description.encode()) + len(tool.name) + 64
     if chat.native_only and chat.native is not None:
         size += len(str(chat.native))  # parts that only the body itself has: documents, files, sound
     if chat.response_format is not None:
@@ -48,7 +50,15 @@ def input_tokens_bound(chat: Chat) -> int:
     return size
 
 
+def has_media(chat: Chat) -> bool:
+    """Whether the input may hold sound or images: what only the body itself has may be sound."""
+    if chat.native_only:
+        return True
+    return any(isinstance(part, ImagePart) for message in chat.messages for part in message.parts)
+
+
 def output_tokens_bound(asked: int | None, most: int | None) -> int:
     """The most tokens an answer may have: as asked, at most the model's own limit."""
-    limits = [limit for limit in (asked, most) if limit is not None]
-    return min(limits) if limits else 4_096
+    if asked is None:
+        return 4_096 if most is None else most
+    return asked if most is None else min(asked, most)

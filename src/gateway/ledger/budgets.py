@@ -1,66 +1,37 @@
-"""Budgets: hard caps over a window of time, who they bind, and when they warn.
-
-Windows are UTC: a day from midnight, a week from Monday, a month from its first day, or for ever.
-A hold made before midnight and settled after it counts in the new window: what is reserved carries
-over, what was spent starts at zero, so that no window's entries ever sum to more than its cap.
-"""
+"""Setting, showing and ending budgets, and deciding on what was asked for beyond them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from gateway.clock import SECOND, Clock, rfc3339
-from gateway.errors import BudgetExceeded, NotFound, ValidationFailed
+from gateway.clock import Clock
+from gateway.errors import Conflict, NotFound, ValidationFailed
 from gateway.ids import new_id
-from gateway.ledger.entry import BudgetAlert, Charge
-from gateway.money import format_usd, units, usd
+from gateway.ledger.budget import (
+    AT_CAP,
+    DEFAULT_SHARES,
+    SCOPES,
+    THRESHOLD_ID,
+    THRESHOLD_SCOPE,
+    Budget,
+    Scope,
+    Spending,
+    crossed,
+    refusal,
+    subjects_of,
+)
+from gateway.ledger.windows import NAMED, is_window, is_zone, rolling_length, window_end, window_start
+from gateway.money import units, usd
 
-Scope = Literal["key", "user", "team", "model", "workflow", "run", "gateway"]
-Window = Literal["day", "week", "month", "lifetime"]
-SCOPES: tuple[Scope, ...] = ("key", "user", "team", "model", "workflow", "run", "gateway")
-WINDOWS: tuple[Window, ...] = ("day", "week", "month", "lifetime")
-DEFAULT_SHARES = ("0.8", "1")
-#: The row that counts the day's total for COST_ALERT_THRESHOLD. It warns and never refuses.
-THRESHOLD_ID, THRESHOLD_SCOPE = "threshold_day", "threshold"
-_FIELDS = frozenset({"scope", "subject", "limit_usd", "window", "alert_shares"})
+__all__ = [
+    "SCOPES", "THRESHOLD_ID", "THRESHOLD_SCOPE", "Budget", "BudgetService", "BudgetStore", "Scope", "Spending",
+    "crossed", "refusal", "subjects_of", "window_end", "window_start",
+]  # fmt: skip
 
-
-class Budget(Struct, frozen=True):
-    """A cap of ``limit`` units on what ``subject`` may spend in each ``window``.
-
-    ``spent`` is settled in the window that began at ``window_start``; ``reserved`` is held now.
-    """
-
-    budget_id: str
-    scope: str
-    subject: str
-    window: Window
-    limit: int
-    window_start: int
-    created_by: str
-    created_at: int
-    spent: int = 0
-    reserved: int = 0
-    alert_shares: tuple[str, ...] = DEFAULT_SHARES
-    active: bool = True
-
-    @property
-    def resets_at(self) -> int | None:
-        """When the window ends, in microseconds; ``None`` for a lifetime."""
-        return window_end(self.window, self.window_start)
-
-    def as_of(self, now: int) -> Budget:
-        """The budget as it stands at ``now``: with nothing spent if its window has ended."""
-        current = window_start(self.window, now)
-        if current <= self.window_start:
-            return self
-        return replace(self, window_start=current, spent=0)
+_FIELDS = frozenset({"scope", "subject", "limit_usd", "window", "time_zone", "alert_shares", "at_cap", "degrade_to"})
+_MOST_DEGRADES = 5
 
 
 class BudgetStore(Protocol):
@@ -70,10 +41,18 @@ class BudgetStore(Protocol):
 
     def get(self, budget_id: str) -> Budget | None: ...
 
-    def list(self, *, scope: str | None, subject: str | None, active: bool | None) -> list[Budget]: ...
+    def list(
+        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
+    ) -> list[Budget]:
+        """Budgets of single runs are listed only where their ``parent`` is asked for."""
+        ...
 
     def deactivate(self, budget_id: str) -> bool:
         """True if it was active."""
+        ...
+
+    def decide(self, budget_id: str, extra: int, now: int) -> Budget | None:
+        """Adds ``extra`` to this window's cap, or (0) denies what was asked for. ``None``: no such budget in force."""
         ...
 
 
@@ -94,111 +73,6 @@ class Calls(Protocol):
     def look(self) -> None: ...
 
     def flush(self) -> None: ...
-
-
-def window_start(window: str, now: int) -> int:
-    """When the window that holds ``now`` began; 0 for a lifetime."""
-    if window == "lifetime":
-        return 0
-    moment = datetime.fromtimestamp(now // SECOND, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if window == "week":
-        moment -= timedelta(days=moment.weekday())
-    elif window == "month":
-        moment = moment.replace(day=1)
-    return int(moment.timestamp()) * SECOND
-
-
-def window_end(window: str, start: int) -> int | None:
-    """When the window that began at ``start`` ends; ``None`` for a lifetime."""
-    if window == "lifetime":
-        return None
-    moment = datetime.fromtimestamp(start // SECOND, UTC)
-    if window == "month":
-        after = (moment.replace(day=1) + timedelta(days=32)).replace(day=1)
-    else:
-        after = moment + timedelta(days=7 if window == "week" else 1)
-    return int(after.timestamp()) * SECOND
-
-
-def subjects_of(charge: Charge) -> tuple[tuple[Scope, str], ...]:
-    """Every (scope, subject) whose budgets bind this charge."""
-    named: tuple[tuple[Scope, str | None], ...] = (
-        ("key", charge.key_id),
-        ("user", charge.principal),
-        ("team", charge.team),
-        ("model", charge.model),
-        ("workflow", charge.workflow_id),
-        ("run", charge.run_id),
-        ("gateway", "*"),
-    )
-    return tuple((scope, subject) for scope, subject in named if subject)
-
-
-def refusal(budget: Budget, worst_case: int) -> BudgetExceeded:
-    """The refusal that names the budget; amounts in its details are USD."""
-    resets_at = budget.resets_at
-    left = max(budget.limit - budget.spent - budget.reserved, 0)
-    return BudgetExceeded(
-        f"the {budget.window} budget of {budget.scope} {budget.subject!r} has {format_usd(left)} left of "
-        f"{format_usd(budget.limit)}; this call may cost up to {format_usd(worst_case)}",
-        mend="ask for fewer tokens or a cheaper model"
-        + (f", wait until {rfc3339(resets_at)}" if resets_at is not None else "")
-        + ", or have the budget raised",
-        budget_id=budget.budget_id,
-        scope=budget.scope,
-        subject=budget.subject,
-        window=budget.window,
-        limit=usd(budget.limit),
-        spent=usd(budget.spent),
-        left=usd(left),
-        reserved=usd(budget.reserved),
-        requested=usd(worst_case),
-        resets_at=None if resets_at is None else rfc3339(resets_at),
-    )
-
-
-def crossed(budget: Budget, alerted: tuple[str, ...]) -> tuple[BudgetAlert, ...]:
-    """The alerts that the spending now calls for and that this window has not yet given."""
-    return tuple(
-        BudgetAlert(
-            budget.budget_id,
-            budget.scope,
-            budget.subject,
-            budget.window,
-            share,
-            budget.limit,
-            budget.spent,
-            budget.resets_at,
-            soft=budget.scope == THRESHOLD_SCOPE,
-        )
-        for share in budget.alert_shares
-        if share not in alerted and budget.spent >= Decimal(share) * budget.limit
-    )
-
-
-class Spending:
-    """A budget as calls are charged to it one after the other, and which of its alerts this window has given."""
-
-    __slots__ = ("alerted", "budget")
-
-    def __init__(self, budget: Budget, alerted: tuple[str, ...]) -> None:
-        self.budget = budget
-        self.alerted = alerted
-
-    def unreserve(self, amount: int) -> None:
-        """Takes ``amount`` out of what is reserved."""
-        self.budget = replace(self.budget, reserved=self.budget.reserved - amount)
-
-    def spend(self, cost: int, now: int) -> tuple[BudgetAlert, ...]:
-        """Adds ``cost`` to what was spent in the window that runs ``now``; the alerts that this calls for."""
-        rolled = self.budget.as_of(now)
-        if rolled is not self.budget:
-            self.alerted = ()
-        self.budget = replace(rolled, spent=max(rolled.spent + cost, 0))
-        alerts = crossed(self.budget, self.alerted)
-        if alerts:
-            self.alerted += tuple(alert.share for alert in alerts)
-        return alerts
 
 
 class BudgetService:
@@ -230,8 +104,27 @@ class BudgetService:
                 raise ValidationFailed("the budget of a new key binds that key", param=f"budget.{name}")
         return self.create(caller, {"window": "lifetime", **raw, "scope": "key", "subject": key_id})
 
+    def create_for_run(self, caller: Requester, run_id: str, limit_usd: str) -> Budget:
+        """What a run that is about to begin may cost: a bound that whoever begins it sets themselves."""
+        raw = {"scope": "run", "subject": run_id, "window": "lifetime", "limit_usd": limit_usd}
+        budget = self._parse(raw, caller.principal)
+        self._store.insert(budget)
+        self._changed()
+        return budget
+
+    def end_for_run(self, budget: Budget) -> None:
+        """Takes that back where the run could not begin."""
+        self._store.deactivate(budget.budget_id)
+        self._changed()
+
     def list(
-        self, caller: Requester, *, scope: str | None = None, subject: str | None = None, active: bool | None = True
+        self,
+        caller: Requester,
+        *,
+        scope: str | None = None,
+        subject: str | None = None,
+        active: bool | None = True,
+        parent: str | None = None,
     ) -> list[Budget]:
         """Budgets as they stand now."""
         caller.require("budgets:read")
@@ -239,7 +132,7 @@ class BudgetService:
         now = self._clock.now()
         return [
             budget.as_of(now)
-            for budget in self._store.list(scope=scope, subject=subject, active=active)
+            for budget in self._store.list(scope=scope, subject=subject, active=active, parent=parent)
             if budget.scope != THRESHOLD_SCOPE
         ]
 
@@ -262,6 +155,28 @@ class BudgetService:
         self._changed()
         return self._store.get(budget_id) or budget
 
+    def approve(self, caller: Requester, budget_id: str, amount: Any) -> Budget:
+        """Lets this window spend ``amount`` USD beyond the limit. ``ValidationFailed`` for none."""
+        caller.require("budgets:write")
+        extra = _limit(amount, "amount_usd")
+        if extra == 0:
+            raise ValidationFailed("amount_usd is an amount in USD above 0", param="amount_usd")
+        return self._decide(budget_id, extra)
+
+    def deny(self, caller: Requester, budget_id: str) -> Budget:
+        """Says no to what was asked for; ``Conflict`` where nothing was."""
+        caller.require("budgets:write")
+        if self.get(caller, budget_id).asked <= 0:
+            raise Conflict("nothing is asked for beyond this budget", budget_id=budget_id)
+        return self._decide(budget_id, 0)
+
+    def _decide(self, budget_id: str, extra: int) -> Budget:
+        decided = self._store.decide(budget_id, extra, self._clock.now())
+        if decided is None or decided.scope == THRESHOLD_SCOPE:
+            raise NotFound("no budget in force has that id", param="budget_id")
+        self._changed()
+        return decided
+
     def _changed(self) -> None:
         """Calls of this process are bound from now on; those of others within a second."""
         if self._calls is not None:
@@ -279,12 +194,20 @@ class BudgetService:
         scope, window = raw.get("scope"), raw.get("window", "day")
         if scope not in SCOPES:
             raise ValidationFailed(f"scope is one of: {', '.join(SCOPES)}", param="scope")
-        if window not in WINDOWS:
-            raise ValidationFailed(f"window is one of: {', '.join(WINDOWS)}", param="window")
+        if not isinstance(window, str) or not is_window(window):
+            raise ValidationFailed(
+                f"window is one of: {', '.join(NAMED)}, or a rolling one such as rolling:24h or rolling:7d",
+                param="window",
+            )
+        if window == "run" and scope == "run":
+            raise ValidationFailed(
+                "a budget of one run has the window lifetime", mend="leave window out or say lifetime", param="window"
+            )
+        zone = _zone(raw.get("time_zone"), window)
         subject = raw.get("subject", "*" if scope == "gateway" else None)
         if not isinstance(subject, str) or not 0 < len(subject) <= 200 or (scope == "gateway") != (subject == "*"):
             raise ValidationFailed(
-                "subject is the key id, principal, team, model, workflow or run that the budget binds",
+                "subject is the key id, principal, team, project, model, provider, workflow or run that is bound",
                 mend="the gateway-wide budget has the subject '*'",
                 param="subject",
             )
@@ -293,16 +216,45 @@ class BudgetService:
             budget_id=new_id("budget"),
             scope=cast(str, scope),
             subject=subject,
-            window=cast(Window, window),
+            window=window,
             limit=_limit(raw.get("limit_usd")),
-            window_start=window_start(window, now),
+            window_start=0 if rolling_length(window) else window_start(window, now, zone),
             created_by=created_by,
             created_at=now,
             alert_shares=_shares(raw.get("alert_shares")),
+            time_zone=zone,
+            **_at_cap(raw, window),
         )
 
 
-def _limit(value: Any) -> int:
+def _zone(value: Any, window: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > 60 or not is_zone(value):
+        raise ValidationFailed("time_zone is a name such as Europe/Berlin or UTC", param="time_zone")
+    if window not in ("day", "week", "month"):
+        raise ValidationFailed("only days, weeks and months have a time_zone", param="time_zone")
+    return "" if value == "UTC" else value
+
+
+def _at_cap(raw: Mapping[str, Any], window: str) -> dict[str, Any]:
+    """What happens at the cap, as fields of a budget."""
+    said, models = raw.get("at_cap", "refuse"), raw.get("degrade_to")
+    if said not in AT_CAP:
+        raise ValidationFailed(f"at_cap is one of: {', '.join(AT_CAP)}", param="at_cap")
+    if said == "queue" and window in ("lifetime", "run"):
+        raise ValidationFailed(
+            f"a window of {window} has no end to wait for", mend="choose another window, or approve", param="at_cap"
+        )
+    good = isinstance(models, list) and all(isinstance(name, str) and 0 < len(name) <= 200 for name in models)
+    if (said == "degrade") != bool(models) or (models and not (good and len(models) <= _MOST_DEGRADES)):
+        raise ValidationFailed(
+            "degrade_to is a list of up to five models, and goes with at_cap: degrade", param="degrade_to"
+        )
+    return {"at_cap": said, "degrade_to": tuple(models or ())}
+
+
+def _limit(value: Any, name: str = "limit_usd") -> int:
     if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool):
         try:
             limit = units(value)
@@ -311,9 +263,9 @@ def _limit(value: Any) -> int:
         except (ValueError, InvalidOperation):
             limit = -1
     raise ValidationFailed(
-        "limit_usd is an amount in USD from 0 up, with at most ten decimals",
+        f"{name} is an amount in USD from 0 up, with at most ten decimals",
         mend='write it as text, such as "0.05"',
-        param="limit_usd",
+        param=name,
     )
 
 

@@ -110,7 +110,7 @@ class Ledger:
 
     def verify(self) -> VerifyReport:
         """Checks the whole ledger: Σ postings = 0, balances = sums, reserved in budgets = leased by processes
-        that live."""
+        that live and by requests that are with a provider."""
         self._catch_up()
         return self._store.verify(self._clock.now())
 

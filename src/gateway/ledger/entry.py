@@ -28,6 +28,9 @@ class Charge(Struct, frozen=True):
     run_id: str | None = None
     task_id: str | None = None
     config_epoch: str = ""
+    project: str | None = None
+    #: See ``models.tags``.
+    tags: str = ""
 
 
 class Entry(Struct, frozen=True):
@@ -62,6 +65,12 @@ class Entry(Struct, frozen=True):
     config_epoch: str = ""
     run_id: str | None = None
     task_id: str | None = None
+    #: What was odd about the usage, with commas; see ``pricing.repaired``.
+    flags: str = ""
+    #: Tokens that have prices of their own beside those of their class, as JSON of ``UsageDetail``.
+    usage_detail: str = ""
+    workflow_id: str | None = None
+    tags: str = ""
 
 
 class Posting(Struct, frozen=True):
@@ -87,6 +96,7 @@ class BudgetAlert(Struct, frozen=True):
     spent: int
     resets_at: int | None
     soft: bool = False
+    created_by: str = ""
 
 
 class Settled(Struct, frozen=True):

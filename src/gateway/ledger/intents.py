@@ -7,6 +7,9 @@ before it. The states of a hold, and the only ways between them:
       ├────▶ released      ``Released``: the provider was never reached, or surely did no work: no entry
       └────▶ unresolved    nothing: its process died under it, an entry at the full reservation
 
+A request that is with a provider's batch API for hours is no process's: its row is the intent, with the same
+ends (``store.provider_batch_money``); it is unresolved where its batch is given up.
+
 The ends are ends. Nothing is ever updated in or deleted from the entries; hence after any crash each
 intent has ended in one of the three, and no budget stays reserved for it.
 """
@@ -33,6 +36,8 @@ TRANSITIONS: Mapping[HoldState, frozenset[HoldState]] = MappingProxyType(
         "unresolved": frozenset(),
     }
 )
+
+_NO_NOTE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Opened(Struct, frozen=True, array_like=True, tag="o"):
@@ -101,7 +106,7 @@ def decode_line(line: bytes) -> Opened | Ended | Released:
     return _DECODER.decode(line)
 
 
-def unresolved(opened: Opened, entry_id: str, at: int) -> Done:
-    """The end of a call whose process died under it: charged at its reservation, and named."""
+def unresolved(opened: Opened, entry_id: str, at: int, note: Mapping[str, Any] = _NO_NOTE) -> Done:
+    """The end of a call of which nobody can say what it cost: charged at its reservation, and named."""
     outcome = Outcome(cost=opened.amount, outcome="unresolved", basis="estimated")
-    return done(opened, Ended(opened.hold_id, at, entry_id, outcome), segment=0, position=(0, 0))
+    return done(opened, Ended(opened.hold_id, at, entry_id, outcome, dict(note)), segment=0, position=(0, 0))

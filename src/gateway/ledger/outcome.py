@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from gateway.ledger.entry import Charge, Entry
@@ -25,6 +26,7 @@ class Outcome(Struct, frozen=True):
     inference_micros: int = 0
     rows: int = 0
     upstream_model: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold_id: str | None, at: int) -> Entry:
@@ -56,6 +58,10 @@ def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold
         request_id=charge.request_id,
         run_id=charge.run_id,
         task_id=charge.task_id,
+        flags=",".join(outcome.flags),
+        usage_detail="" if usage.detail is None else msgspec.json.encode(usage.detail).decode(),
+        workflow_id=charge.workflow_id,
+        tags=charge.tags,
         at=at,
     )
 
@@ -74,6 +80,7 @@ def outcome_of(
     check_amount(cost)
     sound, flags = repaired(usage)
     said: Any = basis or sound.basis
+    odd = (*sound.odd, *flags) if sound.odd else flags
     return (
         Outcome(
             cost=cost,
@@ -83,8 +90,9 @@ def outcome_of(
             inference_micros=max(inference_micros, 0),
             rows=max(rows, 0),
             upstream_model=upstream_model,
+            flags=odd,
         ),
-        flags,
+        odd,
     )
 
 

@@ -14,9 +14,10 @@ from types import MappingProxyType
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
+from msgspec import structs
 
 from gateway.clock import SECOND
-from gateway.ledger.price_card import PriceCard, Rates, Tier
+from gateway.ledger.price_card import BATCH_MARK, TIER_MARK, PriceCard, Rates, Tier
 
 #: Our provider types → the identifiers of genai-prices. A type not here needs a ``price`` of its own.
 PROVIDERS: Mapping[str, str] = MappingProxyType(
@@ -42,6 +43,8 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
         "x-ai": "x-ai",
     }
 )
+#: How the data name the prices of a batch API.
+_BATCH = {"processing": "batch"}
 _KEYS = (
     "input_mtok",
     "output_mtok",
@@ -49,11 +52,19 @@ _KEYS = (
     "cache_write_mtok",
     "cache_write_1h_mtok",
     "output_reasoning_mtok",
+    "input_audio_mtok",
+    "output_audio_mtok",
+    "cache_audio_read_mtok",
+    "input_image_mtok",
+    "output_image_mtok",
 )
 
 
-def book_card(provider_type: str, model: str, at: int) -> PriceCard | None:
-    """The public price of ``model`` at that provider at that time (microseconds); ``None``: unknown."""
+def book_card(
+    provider_type: str, model: str, at: int, *, batch: bool = False, service_tier: str = ""
+) -> PriceCard | None:
+    """The public price of ``model`` at that provider at that time (microseconds), or (``batch``) that of its
+    batch API; ``None``: unknown. A ``service_tier`` of which the data say nothing has the usual price."""
     provider_id = PROVIDERS.get(provider_type)
     if provider_id is None or not model:
         return None
@@ -62,23 +73,32 @@ def book_card(provider_type: str, model: str, at: int) -> PriceCard | None:
     except LookupError:
         return None
     moment = datetime.fromtimestamp(at // SECOND, UTC)
-    prices = info.get_prices(moment)
+    if batch and not _has_variant(info, moment, _BATCH):
+        return None
+    tier = {"service_tier": service_tier}
+    asked = _BATCH if batch else tier if service_tier and _has_variant(info, moment, tier) else None
+    prices = info.get_prices(moment, asked)
     base = _rates(prices, 0)
     if base.input_per_million is None:
         return None  # priced by the hour, page or picture: not by what we count
     since = _since(info, moment)
     calls = getattr(prices, "requests_kcount", None)
     return PriceCard(
-        name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}" + (f"@{since}" if since else ""),
+        name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}"
+        + (f"@{since}" if since else "")
+        + (BATCH_MARK if batch else "")
+        + (f"{TIER_MARK}{service_tier}" if asked is tier else ""),
         source=(provider.pricing_urls or ["genai-prices"])[0],
-        input_per_million=base.input_per_million,
-        output_per_million=base.output_per_million,
-        cached_input_per_million=base.cached_input_per_million,
-        cache_write_per_million=base.cache_write_per_million,
-        cache_write_long_per_million=base.cache_write_long_per_million,
-        reasoning_per_million=base.reasoning_per_million,
+        **structs.asdict(base),
         per_call=calls / 1000 if isinstance(calls, Decimal) else None,
         tiers=tuple(Tier(start, _rates(prices, start + 1)) for start in _starts(prices)),
+    )
+
+
+def _has_variant(info: ModelInfo, moment: datetime, when: Mapping[str, str]) -> bool:
+    return any(
+        variant.when == when and (variant.constraint is None or variant.constraint.active(moment))
+        for variant in info.price_variants or ()
     )
 
 

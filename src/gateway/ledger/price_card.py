@@ -9,6 +9,10 @@ from msgspec.structs import force_setattr
 
 #: Prices are held to 18 decimals of a dollar, so that a token's share of a million has 24.
 PRICE_DECIMALS = 18
+#: What a card's name ends with where it is that of a batch API, or of a service tier.
+BATCH_MARK, TIER_MARK = " batch", " tier="
+#: What the ``price`` of a row may say of the provider's batch API; see ``ledger.batch_price``.
+BATCH_FIELDS = frozenset({"batch_discount", "batch_input_per_million", "batch_output_per_million"})
 
 
 class Rates(Struct, frozen=True):
@@ -23,6 +27,11 @@ class Rates(Struct, frozen=True):
     cache_write_per_million: Decimal | None = None
     cache_write_long_per_million: Decimal | None = None
     reasoning_per_million: Decimal | None = None
+    input_audio_per_million: Decimal | None = None
+    output_audio_per_million: Decimal | None = None
+    cached_audio_per_million: Decimal | None = None
+    input_image_per_million: Decimal | None = None
+    output_image_per_million: Decimal | None = None
 
 
 class Scaled(Struct, frozen=True):
@@ -38,6 +47,14 @@ class Scaled(Struct, frozen=True):
     worst_input: int
     worst_input_unwritten: int
     worst_output: int
+    cache_write_long: int
+    input_audio: int
+    output_audio: int
+    cached_audio: int
+    input_image: int
+    output_image: int
+    #: What bounds a token of input that may be sound or image.
+    worst_media: int
 
 
 class Tier(Struct, frozen=True):
@@ -61,6 +78,11 @@ class PriceCard(Struct, frozen=True):
     cache_write_per_million: Decimal | None = None
     cache_write_long_per_million: Decimal | None = None
     reasoning_per_million: Decimal | None = None
+    input_audio_per_million: Decimal | None = None
+    output_audio_per_million: Decimal | None = None
+    cached_audio_per_million: Decimal | None = None
+    input_image_per_million: Decimal | None = None
+    output_image_per_million: Decimal | None = None
     per_call: Decimal | None = None
     per_second: Decimal | None = None
     per_row: Decimal | None = None
@@ -70,19 +92,19 @@ class PriceCard(Struct, frozen=True):
     table: tuple[Scaled, ...] = ()
     #: A call, a second and a row in 10⁻¹⁸ USD.
     fixed: tuple[int, int, int] = (0, 0, 0)
+    #: Whether sound or images of the input may cost more than its text.
+    media: bool = False
 
     def __post_init__(self) -> None:
-        base = Rates(
-            self.input_per_million,
-            self.output_per_million,
-            self.cached_input_per_million,
-            self.cache_write_per_million,
-            self.cache_write_long_per_million,
-            self.reasoning_per_million,
-        )
+        base = self.base()
         tiers = (scaled(-1, base), *(scaled(tier.above_input_tokens, tier.rates) for tier in self.tiers))
         force_setattr(self, "table", tiers)
+        force_setattr(self, "media", any(item.worst_media > item.worst_input for item in tiers))
         force_setattr(self, "fixed", (_whole(self.per_call), _whole(self.per_second), _whole(self.per_row)))
+
+    def base(self) -> Rates:
+        """The rates of a call with the shortest input."""
+        return Rates(*(getattr(self, name) for name in Rates.__struct_fields__))
 
     def rates_for(self, input_tokens: int) -> Scaled:
         """The rates of a call with so long an input."""
@@ -99,23 +121,44 @@ class PriceCard(Struct, frozen=True):
         return tuple(rates for rates in self.table if input_tokens > rates.above_input_tokens)
 
 
+def variant_of(name: str) -> tuple[str, bool, str]:
+    """What a card's name says: the name of the usual card, whether it is that of batches, and the service tier."""
+    usual, _, tier = name.partition(TIER_MARK)
+    return usual.removesuffix(BATCH_MARK), usual.endswith(BATCH_MARK), tier
+
+
 def scaled(above_input_tokens: int, rates: Rates) -> Scaled:
     """The rates of one tier as whole numbers."""
     price_in = _whole(rates.input_per_million)
     price_out = _or(rates.output_per_million, price_in)
     cached = _or(rates.cached_input_per_million, price_in)
-    written = max(_whole(rates.cache_write_per_million), _whole(rates.cache_write_long_per_million))
+    written = _or(rates.cache_write_per_million, price_in)
+    written_long = _or(rates.cache_write_long_per_million, written)
     reasoning = _or(rates.reasoning_per_million, price_out)
+    sound_in, image_in = _or(rates.input_audio_per_million, price_in), _or(rates.input_image_per_million, price_in)
+    sound_out, image_out = (
+        _or(rates.output_audio_per_million, price_out),
+        _or(rates.output_image_per_million, price_out),
+    )
+    cached_sound = _or(rates.cached_audio_per_million, cached)
+    stated_writes = max(_whole(rates.cache_write_per_million), _whole(rates.cache_write_long_per_million))
     return Scaled(
         above_input_tokens=above_input_tokens,
         input=price_in,
         output=price_out,
         cached=cached,
-        cache_write=_or(rates.cache_write_per_million, price_in),
+        cache_write=written,
         reasoning=reasoning,
-        worst_input=max(price_in, written, cached),
+        worst_input=max(price_in, stated_writes, cached),
         worst_input_unwritten=max(price_in, cached),
-        worst_output=max(price_out, reasoning),
+        worst_output=max(price_out, reasoning, sound_out, image_out),
+        cache_write_long=written_long,
+        input_audio=sound_in,
+        output_audio=sound_out,
+        cached_audio=cached_sound,
+        input_image=image_in,
+        output_image=image_out,
+        worst_media=max(price_in, stated_writes, cached, sound_in, image_in, cached_sound),
     )
 
 

@@ -5,7 +5,8 @@ asked always for one provider. What neither knows is unknown, and unknown is ref
 
 Rules for usage that cannot be (``repaired`` applies them and names each in a flag):
 a negative count is 0; a count above a billion is a billion; cached plus cache-written input beyond
-the input raises the input to their sum; reasoning beyond the output raises the output to it.
+the input raises the input to their sum; reasoning beyond the output raises the output to it; finer
+counts (sound, images, long cache writes) that are no parts of the whole are left out.
 A class of tokens without a price of its own takes the price of the class that holds it: cached and
 cache-written input that of input, reasoning that of output; output, where the card prices none
 (embeddings), that of input.
@@ -13,18 +14,16 @@ cache-written input that of input, reasoning that of output; output, where the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal
 
+from msgspec import structs
 from msgspec.structs import replace
 
-from gateway.clock import SECOND
-from gateway.errors import ConfigurationInvalid, PriceUnknown
+from gateway.errors import PriceUnknown
 from gateway.ledger.price_book import book_card
-from gateway.ledger.price_card import PRICE_DECIMALS, PriceCard
-from gateway.models.llm_models import Usage
+from gateway.ledger.price_card import PRICE_DECIMALS, PriceCard, Scaled
+from gateway.ledger.stated_prices import NONE, Stated, bad, none_card, price_in_force, stated_card
+from gateway.models.llm_models import Usage, UsageDetail
 
 __all__ = [
     "PriceCard",
@@ -41,22 +40,6 @@ __all__ = [
 #: Provider types whose models run on this machine and bill nobody.
 LOCAL_TYPES = frozenset({"llama_cpp", "local", "local_embedding"})
 MOST_TOKENS = 10**9
-_FIELDS = frozenset(
-    {
-        "input_per_million",
-        "output_per_million",
-        "cached_input_per_million",
-        "cache_write_per_million",
-        "cache_write_long_per_million",
-        "reasoning_per_million",
-        "per_call",
-        "per_second",
-        "per_row",
-        "source",
-        "valid_from",
-    }
-)
-_SCALE: int = 10**PRICE_DECIMALS
 #: A token count times a scaled price, in 10⁻²⁴ USD, to units of 10⁻¹⁰ USD.
 _TOKENS_TO_UNITS: int = 10 ** (PRICE_DECIMALS + 6 - 10)
 #: A count of microseconds times a scaled price a second is on the same scale.
@@ -64,36 +47,53 @@ _MICROS = 10**6
 
 
 def card_for_llm(
-    model_name: str, provider_type: str, upstream_model: str, override: Mapping[str, Any] | None, at: int
+    model_name: str,
+    provider_type: str,
+    upstream_model: str,
+    stated: Stated,
+    at: int,
+    *,
+    known: int | None = None,
+    service_tier: str = "",
 ) -> PriceCard:
-    """The price of a language model at the time ``at`` (microseconds).
+    """The price of a language model at the time ``at``, as known at ``known`` (microseconds; now, if left out).
 
-    ``override`` is the model's ``price`` in models.yaml; before its ``valid_from`` it does not count.
-    Raises ``PriceUnknown`` where nobody states a price, ``ConfigurationInvalid`` for a bad override.
+    ``stated`` is the model's ``price`` in models.yaml; before its ``valid_from`` it does not count.
+    ``service_tier`` is what the caller asks the provider for; a tier without a price of its own has the usual.
+    Raises ``PriceUnknown`` where nobody states a price, ``ConfigurationInvalid`` for a bad one.
     """
-    card = _override_card(model_name, override, at)
+    card = _stated(model_name, stated, at, known, service_tier)
     if card is not None:
         if card.input_per_million is None and card.per_call is None and card.per_second is None:
-            raise _bad(model_name, "names no input_per_million, per_call or per_second")
+            raise bad(model_name, "names no input_per_million, per_call or per_second")
         return card
     if provider_type in LOCAL_TYPES:
         return local_card()
-    card = book_card(provider_type, upstream_model or model_name, at)
+    card = book_card(provider_type, upstream_model or model_name, at, service_tier=service_tier)
     if card is None:
         raise _unknown(model_name)
     return card
 
 
-def card_for_ml(model_name: str, provider_type: str, override: Mapping[str, Any] | None, at: int) -> PriceCard:
+def card_for_ml(model_name: str, provider_type: str, stated: Stated, at: int, *, known: int | None = None) -> PriceCard:
     """The price of a predictive model at the time ``at``: the operator's, or zero for our own machine."""
-    card = _override_card(model_name, override, at)
+    card = _stated(model_name, stated, at, known, "")
     if card is not None:
         if card.per_call is None and card.per_second is None and card.per_row is None:
-            raise _bad(model_name, "names no per_call, per_second or per_row")
+            raise bad(model_name, "names no per_call, per_second or per_row")
         return card
     if provider_type in LOCAL_TYPES:
         return local_card()
     raise _unknown(model_name)
+
+
+def _stated(model_name: str, stated: Stated, at: int, known: int | None, service_tier: str) -> PriceCard | None:
+    if stated is None:
+        return None
+    if stated == NONE:
+        return none_card()
+    written = price_in_force(model_name, stated, at, known)
+    return None if written is None else stated_card(model_name, written, service_tier)
 
 
 def local_card() -> PriceCard:
@@ -116,18 +116,22 @@ def worst_case(
     max_output_tokens: int,
     n: int = 1,
     cache_write: bool = True,
+    media: bool = False,
     max_seconds: float = 0,
 ) -> int:
     """The most a call can cost, in units, rounded up.
 
     ``max_output_tokens`` bounds each of the ``n`` answers, reasoning included. With ``cache_write``
     (the caller may ask for prompt caching) all input is taken at the dearest cache-writing price
-    where that is higher. A card that charges by the second needs ``max_seconds``.
+    where that is higher, with ``media`` at that of sound or images. A card that charges by the second
+    needs ``max_seconds``.
     """
     dearest = 0
     tokens_in, tokens_out = max(input_tokens, 0), max(max_output_tokens, 0) * max(n, 1)
     for rates in card.rates_up_to(input_tokens):
         price_in = rates.worst_input if cache_write else rates.worst_input_unwritten
+        if media:
+            price_in = rates.worst_media
         dearest = max(dearest, tokens_in * price_in + tokens_out * rates.worst_output)
     return _ceil(dearest + _fixed(card, _bounded(card, max_seconds), 0))
 
@@ -152,6 +156,8 @@ def cost_llm(card: PriceCard, usage: Usage, *, seconds_micros: int = 0) -> int:
         + (sound.output_tokens - sound.reasoning_tokens) * rates.output
         + sound.reasoning_tokens * rates.reasoning
     )
+    if sound.detail is not None:
+        total += _beside(rates, sound, sound.detail, fresh)
     return _round(total + _fixed(card, max(seconds_micros, 0), 0))
 
 
@@ -167,6 +173,7 @@ def repaired(usage: Usage) -> tuple[Usage, tuple[str, ...]]:
         and 0 <= usage.reasoning_tokens <= usage.output_tokens <= MOST_TOKENS
         and usage.cached_tokens >= 0
         and usage.cache_write_tokens >= 0
+        and (usage.detail is None or _fits(usage, usage.detail))
     ):
         return usage, ()
     flags: list[str] = []
@@ -184,76 +191,49 @@ def repaired(usage: Usage) -> tuple[Usage, tuple[str, ...]]:
     if counts["reasoning_tokens"] > counts["output_tokens"]:
         flags.append("reasoning_above_output")
         counts["output_tokens"] = counts["reasoning_tokens"]
-    return (replace(usage, **counts), tuple(flags)) if flags else (usage, ())
+    sound = replace(usage, **counts, detail=None)
+    if usage.detail is not None:
+        whole = UsageDetail(*(max(count, 0) for count in structs.astuple(usage.detail)))
+        sound = replace(sound, detail=whole if _fits(sound, whole) else None)
+        if sound.detail != usage.detail:
+            flags.append("detail_above_its_whole")
+    return (sound, tuple(flags)) if flags else (usage, ())
 
 
-def _override_card(model_name: str, override: Mapping[str, Any] | None, at: int) -> PriceCard | None:
-    if override is None:
-        return None
-    unknown = sorted(str(name) for name in set(override) - _FIELDS)
-    if unknown:
-        raise _bad(model_name, f"has an unknown field {unknown[0]!r}")
-    valid_from = _moment(model_name, override.get("valid_from"))
-    if valid_from is not None and at < int(valid_from.timestamp()) * SECOND:
-        return None
-    source = str(override.get("source") or "models.yaml")
-
-    def price(name: str) -> Decimal | None:
-        return _price(model_name, name, override.get(name))
-
-    return PriceCard(
-        name=f"models.yaml: {source}" + (f"@{valid_from.date().isoformat()}" if valid_from else ""),
-        source=source,
-        input_per_million=price("input_per_million"),
-        output_per_million=price("output_per_million"),
-        cached_input_per_million=price("cached_input_per_million"),
-        cache_write_per_million=price("cache_write_per_million"),
-        cache_write_long_per_million=price("cache_write_long_per_million"),
-        reasoning_per_million=price("reasoning_per_million"),
-        per_call=price("per_call"),
-        per_second=price("per_second"),
-        per_row=price("per_row"),
+def _fits(usage: Usage, detail: UsageDetail) -> bool:
+    """Whether the finer counts are parts of the whole ones."""
+    return (
+        min(structs.astuple(detail)) >= 0
+        and detail.input_audio + detail.input_image <= usage.input_tokens
+        and detail.cached_audio <= min(detail.input_audio, usage.cached_tokens)
+        and detail.output_audio + detail.output_image <= usage.output_tokens
+        and detail.cache_write_long <= usage.cache_write_tokens
     )
 
 
-def _price(model_name: str, name: str, value: Any) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        price = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
-    except InvalidOperation:
-        price = Decimal("NaN")
-    if price.is_finite() and 0 <= price <= 10**9 and price * _SCALE == int(price * _SCALE):
-        return price
-    raise _bad(model_name, f"has a bad {name}: it is USD, 0 or more, with at most {PRICE_DECIMALS} decimals")
-
-
-def _moment(model_name: str, value: Any) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise _bad(model_name, "has a bad valid_from: it is a date such as 2026-01-01") from None
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    raise _bad(model_name, "has a bad valid_from: it is a date such as 2026-01-01")
-
-
-def _bad(model_name: str, what: str) -> ConfigurationInvalid:
-    return ConfigurationInvalid(
-        f"models.yaml: the price of {model_name!r} {what}",
-        mend="a price has input_per_million and output_per_million, or per_call or per_second, and a source",
+def _beside(rates: Scaled, usage: Usage, detail: UsageDetail, fresh: int) -> int:
+    """What finer counts add to the cost by the whole ones (or take from it), in 10⁻²⁴ USD. Cached input whose
+    kind nobody tells is taken to be text as far as it can be."""
+    sound = min(detail.input_audio - detail.cached_audio, fresh)
+    images = min(detail.input_image, fresh - sound)
+    plain = usage.output_tokens - usage.reasoning_tokens
+    spoken = min(detail.output_audio, plain)
+    drawn = min(detail.output_image, plain - spoken)
+    return (
+        sound * (rates.input_audio - rates.input)
+        + images * (rates.input_image - rates.input)
+        + detail.cached_audio * (rates.cached_audio - rates.cached)
+        + spoken * (rates.output_audio - rates.output)
+        + drawn * (rates.output_image - rates.output)
+        + detail.cache_write_long * (rates.cache_write_long - rates.cache_write)
     )
 
 
 def _unknown(model_name: str) -> PriceUnknown:
     return PriceUnknown(
         f"no price is known for the model {model_name!r}, so it is refused rather than counted as free",
-        mend="give it a price in models.yaml: price: {input_per_million, output_per_million, source, valid_from}",
+        mend="give it a price in models.yaml: price: {input_per_million, output_per_million, source, valid_from}, or "
+        "price: none if its calls are not to be charged",
         param="model",
         model=model_name,
     )

@@ -8,9 +8,10 @@ database yet. Whoever changes a share's sums holds the lock of ``leasing``.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.ledger.budgets import Budget, subjects_of
+from gateway.ledger.budget import Budget, child_id, subjects_of
 from gateway.ledger.entry import Charge
 
 #: Kinds of charges whose shares are remembered.
@@ -39,6 +40,10 @@ class Shares:
         self._shares: dict[str, Share] = {}
         self._ended: list[Share] = []
         self._binding: dict[tuple[str, str], tuple[Share, ...]] = {}
+        #: Ids of the budgets for each run, by whom they bind, and the shares of single runs.
+        self._each_run: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._of_runs: dict[str, Share] = {}
+        self._making = threading.Lock()
         #: The shares that bind a charge, by what of it they ask.
         self._found: dict[tuple[str | None, ...], tuple[Share, ...]] = {}
 
@@ -46,7 +51,13 @@ class Shares:
         """Takes the budgets that are in force now."""
         current: dict[str, Share] = {}
         binding: dict[tuple[str, str], tuple[Share, ...]] = {}
+        each_run: dict[tuple[str, str], tuple[str, ...]] = {}
         for budget in sorted(budgets, key=lambda item: item.budget_id):
+            if budget.window == "run":
+                each_run[budget.scope, budget.subject] = (
+                    *each_run.get((budget.scope, budget.subject), ()), budget.budget_id
+                )  # fmt: skip
+                continue
             share = self._shares.pop(budget.budget_id, None) or Share(budget.budget_id)
             current[budget.budget_id] = share
             key = (budget.scope, budget.subject)
@@ -55,16 +66,28 @@ class Shares:
             share.in_force = False
             self._ended.append(share)
         # In this order: see ``binding``.
-        self._shares, self._binding = current, binding
-        self._found = {}
+        self._shares, self._binding, self._each_run = current, binding, each_run
+        self._forget_runs()
+
+    def _forget_runs(self) -> None:
+        """Shares of single runs are found anew; what they have comes back."""
+        with self._making:
+            ended, self._of_runs = self._of_runs, {}
+            self._found = {}
+        for share in ended.values():
+            share.in_force = False
+            self._ended.append(share)
 
     def binding(self, charge: Charge) -> tuple[Share, ...]:
         """The shares of every budget that binds the charge."""
         # Taken before the budgets are looked at: what is found by old ones is not remembered beside new ones.
         remembered = self._found
-        if not self._binding:
+        if not self._binding and not self._each_run:
             return ()
-        key = (charge.key_id, charge.principal, charge.team, charge.model, charge.workflow_id, charge.run_id)
+        key = (
+            charge.key_id, charge.principal, charge.team, charge.project, charge.model, charge.provider,
+            charge.workflow_id, charge.run_id,
+        )  # fmt: skip
         kept = remembered.get(key)
         if kept is None:
             kept = ()
@@ -72,18 +95,33 @@ class Shares:
                 kept += self._binding.get(subject, ())
             if len(remembered) >= _MOST_FOUND:
                 remembered.clear()
+            if self._each_run and charge.run_id:
+                kept = self._with_run(charge, kept)
             remembered[key] = kept
+        return kept
+
+    def _with_run(self, charge: Charge, kept: tuple[Share, ...]) -> tuple[Share, ...]:
+        with self._making:
+            for subject in subjects_of(charge):
+                for template in self._each_run.get(subject, ()):
+                    name = child_id(template, str(charge.run_id))
+                    share = self._of_runs.get(name)
+                    if share is None:
+                        share = self._of_runs[name] = Share(name)
+                    kept += (share,)
         return kept
 
     def any(self) -> bool:
         """Whether any budget is in force, or was when a call began that is still under way."""
-        return bool(self._shares or self._ended)
+        return bool(self._shares or self._ended or self._of_runs)
 
     def idle(self, *, everything: bool = False) -> list[tuple[Share, int]]:
         """Takes what is free of the shares that nobody used since the last look, and of ended budgets; or of all."""
         self._ended = [share for share in self._ended if share.free or share.taken]
         found: list[tuple[Share, int]] = []
-        for share in (*self._shares.values(), *self._ended):
+        if len(self._of_runs) > _MOST_FOUND:
+            self._forget_runs()
+        for share in (*self._shares.values(), *self._of_runs.values(), *self._ended):
             if share.free > 0 and (everything or not (share.used and share.in_force)):
                 found.append((share, share.free))
                 share.free = 0
@@ -94,7 +132,7 @@ class Shares:
         """What the database says is leased beyond what is known here, and what it lacks, by budget. What it
         lacks is free no more."""
         beyond, lacked = dict(leased), {}
-        for share in (*self._shares.values(), *self._ended):
+        for share in (*self._shares.values(), *self._of_runs.values(), *self._ended):
             held = share.free + share.taken
             difference = leased.get(share.budget_id, 0) - held
             beyond[share.budget_id] = difference

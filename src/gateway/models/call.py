@@ -36,5 +36,7 @@ class CallContext(Struct, frozen=True):
     optimise: str = ""
     #: The caller's limits on the choice of a model; ``None``: none are named.
     selection: Selection | None = None
+    #: What the caller calls it by, for the sums of usage; see ``models.tags``.
+    tags: str = ""
     #: What the door found out already: the first notes in the record of the call; see ``Order.notes``.
     notes: dict[str, Any] = field(default_factory=dict)

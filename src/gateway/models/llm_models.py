@@ -113,7 +113,9 @@ class Chat(Struct, frozen=True):
     other dialect has and the answer depends on (refused elsewhere), ``unmapped`` what is only a hint
     (reported elsewhere). ``headers`` came beside the body and go on with it to a provider of the dialect
     (reported elsewhere, too). Whoever changes ``messages`` or ``tools`` changes ``native`` alike or sets it
-    to ``None``.
+    to ``None``. ``relay`` says that nobody on the way reads of a streamed answer more than its text and its
+    end, nor of a whole one more than its usage: a provider of the dialect may then give it as the bytes it
+    came in.
     """
 
     model: str
@@ -138,19 +140,36 @@ class Chat(Struct, frozen=True):
     unmapped: tuple[str, ...] = ()
     prompt_cache: PromptCache | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    relay: bool = False
 
 
 class Native(Struct, frozen=True):
     """An answer, or one event of a streamed one, as the provider wrote it, in its ``dialect``.
 
-    ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried.
+    ``event`` is ``None`` on the further pieces of an event that an earlier piece has carried, and where
+    ``lines`` (see ``Chat.relay``) are all there is of it: whole server-sent events, or the body of a whole
+    answer, ready to be sent on.
     """
 
     dialect: str
     event: dict[str, Any] | None
+    lines: bytes = b""
 
 
-class Usage(Struct, frozen=True):
+class UsageDetail(Struct, frozen=True, omit_defaults=True):
+    """Tokens of a call that have prices of their own, each counted in ``Usage`` as well: sound and images
+    are part of input and output (``cached_audio`` also of the cached input), ``cache_write_long`` (kept for
+    an hour rather than minutes) is part of the cache-written input."""
+
+    input_audio: int = 0
+    output_audio: int = 0
+    cached_audio: int = 0
+    input_image: int = 0
+    output_image: int = 0
+    cache_write_long: int = 0
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
     """Tokens of one call.
 
     ``input_tokens`` counts all input, cached and cache-written included; ``output_tokens`` counts
@@ -163,6 +182,10 @@ class Usage(Struct, frozen=True):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     basis: UsageBasis = "none"
+    #: ``None`` where no token has a price beside those of its class: nearly always.
+    detail: UsageDetail | None = None
+    #: What the provider told wrong or not at all, so that it was counted here: names such as ``usage_missing``.
+    odd: tuple[str, ...] = ()
 
     @property
     def total_tokens(self) -> int:
@@ -183,7 +206,8 @@ class Choice(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """A whole answer. ``model`` is what the provider says answered."""
+    """A whole answer. ``model`` is what the provider says answered. ``choices`` are empty where ``native`` has
+    the answer as the bytes it came in."""
 
     id: str
     model: str

@@ -19,7 +19,8 @@ Capability = Literal["tools", "vision", "structured_output", "json_object"]
 #: What a row may declare: tools, images in the input, answers held to a JSON schema, any JSON object.
 CAPABILITIES: tuple[str, ...] = Capability.__args__  # type: ignore[attr-defined]
 FIELDS = ("max_cost_usd", "max_latency_ms", "min_quality", "needs", "deterministic")
-_HEADERS: Mapping[str, str] = {f"x-gateway-{name.replace('_', '-')}": name for name in FIELDS}
+#: The field by the header that says it.
+HEADERS: Mapping[str, str] = {f"x-gateway-{name.replace('_', '-')}": name for name in FIELDS}
 _TRUE, _FALSE = (True, "1", "true"), (False, "0", "false")
 
 
@@ -53,9 +54,9 @@ NO_SELECTION = Selection()
 
 def selection_of_headers(headers: Mapping[str, str]) -> Selection | None:
     """The limits among the headers (names in lower case); ``None`` where there is none of them."""
-    if _HEADERS.keys().isdisjoint(headers):
+    if HEADERS.keys().isdisjoint(headers):
         return None
-    return _read({name: headers[header] for header, name in _HEADERS.items() if header in headers}, _header)
+    return _read({name: headers[header] for header, name in HEADERS.items() if header in headers}, _header)
 
 
 def read_selection(raw: Any, path: str) -> Selection:

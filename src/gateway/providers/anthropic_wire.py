@@ -23,9 +23,11 @@ from gateway.models.llm_models import (
     ToolResultPart,
     ToolUsePart,
     Usage,
+    UsageDetail,
 )
 from gateway.providers.cache_marks import marked
 from gateway.providers.carrying import arguments_of, turns_of, unmapped
+from gateway.providers.usage_counts import count_of, part_of, told
 
 VERSION = "2023-06-01"
 #: The tool that stands for a response_format: forced on the way there, text on the way back.
@@ -173,15 +175,20 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
     replaces the one ``before``."""
     if not isinstance(raw, dict):
         return before
-    read = _count(raw, "cache_read_input_tokens", before.cached_tokens)
-    written = _count(raw, "cache_creation_input_tokens", before.cache_write_tokens)
-    fresh = _count(raw, "input_tokens", before.input_tokens - before.cached_tokens - before.cache_write_tokens)
-    return Usage(
-        input_tokens=fresh + read + written,
-        output_tokens=_count(raw, "output_tokens", before.output_tokens),
-        cached_tokens=read,
-        cache_write_tokens=written,
-        basis="provider",
+    read = count_of(raw, "cache_read_input_tokens", before.cached_tokens)
+    written = count_of(raw, "cache_creation_input_tokens", before.cache_write_tokens)
+    fresh = count_of(raw, "input_tokens", before.input_tokens - before.cached_tokens - before.cache_write_tokens)
+    written_long = count_of(part_of(raw, "cache_creation"), "ephemeral_1h_input_tokens")
+    return told(
+        Usage(
+            input_tokens=fresh + read + written,
+            output_tokens=count_of(raw, "output_tokens", before.output_tokens),
+            cached_tokens=read,
+            cache_write_tokens=written,
+            basis="provider",
+            detail=UsageDetail(cache_write_long=written_long) if written_long else before.detail,
+        ),
+        before,
     )
 
 
@@ -321,8 +328,3 @@ def _part(block: dict[str, Any]) -> list[Part]:
     if kind == "thinking":
         return [ThinkingPart(block.get("thinking") or "", block.get("signature") or "")]
     return []
-
-
-def _count(raw: dict[str, Any], name: str, otherwise: int) -> int:
-    value = raw.get(name)
-    return otherwise if value is None else int(value)

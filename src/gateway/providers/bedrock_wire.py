@@ -26,6 +26,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers.carrying import arguments_of, turns_of, unmapped
+from gateway.providers.usage_counts import count_of, told
 
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -87,13 +88,15 @@ def decode_usage(raw: Any) -> Usage:
     """Usage as Bedrock counts: input without cache."""
     if not isinstance(raw, dict):
         return Usage()
-    read, written = int(raw.get("cacheReadInputTokens") or 0), int(raw.get("cacheWriteInputTokens") or 0)
-    return Usage(
-        input_tokens=int(raw.get("inputTokens") or 0) + read + written,
-        output_tokens=int(raw.get("outputTokens") or 0),
-        cached_tokens=read,
-        cache_write_tokens=written,
-        basis="provider",
+    read, written = count_of(raw, "cacheReadInputTokens"), count_of(raw, "cacheWriteInputTokens")
+    return told(
+        Usage(
+            input_tokens=count_of(raw, "inputTokens") + read + written,
+            output_tokens=count_of(raw, "outputTokens"),
+            cached_tokens=read,
+            cache_write_tokens=written,
+            basis="provider",
+        )
     )
 
 

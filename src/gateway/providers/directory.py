@@ -8,11 +8,13 @@ from urllib.parse import quote
 
 from gateway.clock import Clock
 from gateway.errors import NotBuilt, ProviderNotConfigured
+from gateway.models.batch_models import BatchApi
 from gateway.models.custom_models import load_language_model
 from gateway.models.embedding_models import EmbeddingModel
 from gateway.models.llm_models import Chat, LanguageModel
 from gateway.models.moderation_models import ModerationModel
 from gateway.providers import anthropic_wire
+from gateway.providers.anthropic_batches import AnthropicBatches
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
 from gateway.providers.google_token import GoogleToken
@@ -26,9 +28,11 @@ from gateway.providers.http_models import (
     OpenAIWire,
     Wire,
 )
+from gateway.providers.json_client import JsonClient
 from gateway.providers.local_embedding import LocalEmbeddings
 from gateway.providers.local_llm import LocalServerNote
 from gateway.providers.moderations import HttpModerations
+from gateway.providers.openai_batches import OpenAIBatches
 from gateway.providers.sigv4 import Credentials
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import ModelSpec, ProviderSpec
@@ -93,6 +97,18 @@ class ProviderDirectory:
         upstream = model.upstream_model or model.name
         client = EndpointClient(provider.name, endpoint, self._transport, provider.timeouts, provider.proxy)
         return HttpModerations(upstream, client)
+
+    def batch_api(self, provider: ProviderSpec, model: ModelSpec) -> BatchApi:
+        """The provider's own batch API for this model; ``NotBuilt`` where none is known."""
+        _check_configured(provider, model)
+        if provider.type == "openai":
+            return OpenAIBatches(
+                self._openai(provider, model)[0], JsonClient(provider, _bearer(provider), self._transport)
+            )
+        if provider.type == "anthropic":
+            client = JsonClient(provider, _anthropic_headers(provider), self._transport)
+            return AnthropicBatches(self._anthropic(provider, model)[0], client, provider.base_url)
+        raise NotBuilt(f"no batch API is known of a provider of type {provider.type!r}")
 
     def _make(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
         if provider.type == "python":

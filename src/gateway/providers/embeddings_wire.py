@@ -7,6 +7,7 @@ import msgspec
 from gateway.errors import UpstreamError
 from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Usage
+from gateway.providers.usage_counts import count_of, part_of
 
 
 def encode(request: EmbedRequest, upstream_model: str) -> bytes:
@@ -29,8 +30,8 @@ def decode(content: bytes, count: int) -> Embeddings:
         vectors = tuple(by_index[at] for at in range(count))
         if not all(isinstance(vector, (str, list)) for vector in vectors):
             raise TypeError("a vector is a list or base64")
-        counted = raw.get("usage") or {}
-        tokens = int(counted.get("prompt_tokens") or counted.get("total_tokens") or 0)
+        counted = part_of(raw, "usage")
+        tokens = count_of(counted, "prompt_tokens") or count_of(counted, "total_tokens")
         usage = Usage(input_tokens=tokens, basis="provider") if tokens else Usage()
         return Embeddings(vectors, str(raw.get("model") or ""), usage)
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.providers.endpoints import Address, Endpoint
+from gateway.providers.endpoints import Address, Endpoint, FixedEndpoint
 from gateway.providers.http_target import Target, target_of
 from gateway.providers.transport import StreamedResponse, Transport
 from gateway.providers.upstream_errors import error_of, no_stream
 from gateway.registry.catalogue import Timeouts
 
+_WHOLE, _STREAMED = "application/json", "text/event-stream"
 #: The most heads that are kept made for one endpoint.
 _MOST_MADE = 64
 #: Types of content that are no stream of events, whatever the status says.
@@ -26,10 +27,12 @@ class EndpointClient:
         self._timeouts = timeouts
         self._proxy = proxy
         self._made: dict[str, tuple[Address, Target]] = {}
+        #: Where every call without headers of its own goes, by what it takes for an answer.
+        self._fixed: dict[str, Target] = {}
 
     async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
         """The body of a good answer; the error that any other means. ``headers`` go beside the endpoint's own."""
-        target = await self._target(body, "application/json", headers)
+        target = (None if headers else self._fixed.get(_WHOLE)) or await self._target(body, _WHOLE, headers)
         response = await self._transport.send(target, body, self._timeouts)
         if response.status != 200:
             raise error_of(self._provider, response.status, response.headers, response.body)
@@ -37,7 +40,7 @@ class EndpointClient:
 
     async def open(self, body: bytes, headers: Mapping[str, str] | None = None) -> StreamedResponse:
         """A good answer that is still coming; the error that any other means."""
-        target = await self._target(body, "text/event-stream", headers)
+        target = (None if headers else self._fixed.get(_STREAMED)) or await self._target(body, _STREAMED, headers)
         response = await self._transport.open(target, body, self._timeouts)
         try:
             if response.status != 200:
@@ -51,7 +54,7 @@ class EndpointClient:
         return response
 
     async def _target(self, body: bytes, accept: str, headers: Mapping[str, str] | None) -> Target:
-        address = await self._endpoint.address(body, stream=accept != "application/json")
+        address = await self._endpoint.address(body, stream=accept != _WHOLE)
         name = f"{accept}\n{headers}" if headers else accept
         made = self._made.get(name)
         if made is not None and made[0] is address:
@@ -61,6 +64,8 @@ class EndpointClient:
         if len(self._made) >= _MOST_MADE:
             self._made.clear()
         self._made[name] = (address, target)
+        if not headers and isinstance(self._endpoint, FixedEndpoint):
+            self._fixed[accept] = target
         return target
 
 

@@ -38,10 +38,10 @@ class FixedEndpoint:
     """One address for every call."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        self._address = Address(url, dict(headers))
+        self.fixed = Address(url, dict(headers))
 
     async def address(self, body: bytes, *, stream: bool) -> Address:
-        return self._address
+        return self.fixed
 
 
 class MovingEndpoint:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from gateway.models.llm_models import Delta
 from gateway.providers.aws_event_stream import AwsEvent, EventStreamDecoder
 from gateway.providers.sse import SseDecoder, SseEvent
 
@@ -13,11 +15,12 @@ _DECODER = msgspec.json.Decoder()
 
 
 class Frames(Protocol):
-    """Bytes in, JSON objects out. ``done``: the provider has said that nothing follows."""
+    """Bytes in, JSON objects out, or pieces that are read already. ``done``: the provider has said that
+    nothing follows."""
 
     done: bool
 
-    def feed(self, chunk: bytes) -> list[dict[str, Any]]:
+    def feed(self, chunk: bytes) -> Sequence[dict[str, Any] | Delta]:
         """The objects that this chunk completes; ``ValueError`` for bytes that cannot be read on."""
         ...
 
@@ -36,7 +39,7 @@ class SseFrames:
         self._decoder = SseDecoder()
         self.done = False
 
-    def feed(self, chunk: bytes) -> list[dict[str, Any]]:
+    def feed(self, chunk: bytes) -> Sequence[dict[str, Any] | Delta]:
         if chunk[-2:] != b"\n\n" or b"\r" in chunk or not self._decoder.begins(chunk):
             return self._objects(self._decoder.feed(chunk))
         found: list[dict[str, Any]] = []

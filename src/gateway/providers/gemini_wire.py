@@ -26,6 +26,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers.carrying import unmapped
+from gateway.providers.usage_counts import count_of, google_detail, told
 
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -132,13 +133,16 @@ def decode_usage(raw: Any) -> Usage:
     """Usage as Google counts: prompt with cached but without the tools' own, answer without thoughts."""
     if not isinstance(raw, dict):
         return Usage()
-    thoughts = _count(raw, "thoughtsTokenCount")
-    return Usage(
-        input_tokens=_count(raw, "promptTokenCount") + _count(raw, "toolUsePromptTokenCount"),
-        output_tokens=_count(raw, "candidatesTokenCount") + thoughts,
-        cached_tokens=_count(raw, "cachedContentTokenCount"),
-        reasoning_tokens=thoughts,
-        basis="provider",
+    thoughts = count_of(raw, "thoughtsTokenCount")
+    return told(
+        Usage(
+            input_tokens=count_of(raw, "promptTokenCount") + count_of(raw, "toolUsePromptTokenCount"),
+            output_tokens=count_of(raw, "candidatesTokenCount") + thoughts,
+            cached_tokens=count_of(raw, "cachedContentTokenCount"),
+            reasoning_tokens=thoughts,
+            basis="provider",
+            detail=google_detail(raw),
+        )
     )
 
 
@@ -375,7 +379,3 @@ def _text(raw: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} is not a text")
     return value
-
-
-def _count(raw: dict[str, Any], name: str) -> int:
-    return int(raw.get(name) or 0)

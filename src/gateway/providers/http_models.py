@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
@@ -16,6 +16,8 @@ from gateway.providers import anthropic_wire, bedrock_wire, embeddings_wire, gem
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import Endpoint
 from gateway.providers.framing import AwsFrames, Frames, SseFrames
+from gateway.providers.openai_blocks import OpenAIFrames
+from gateway.providers.openai_whole import relayed
 from gateway.providers.transport import StreamedResponse, Transport
 from gateway.providers.upstream_errors import event_error
 from gateway.registry.catalogue import Timeouts
@@ -32,11 +34,11 @@ class Wire(Protocol):
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]: ...
 
-    def decode_reply(self, content: bytes) -> Reply: ...
+    def decode_reply(self, content: bytes, chat: Chat | None = None) -> Reply: ...
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]: ...
 
-    def frames(self) -> Frames: ...
+    def frames(self, chat: Chat) -> Frames: ...
 
 
 class OpenAIWire:
@@ -53,14 +55,18 @@ class OpenAIWire:
         official, cache_key = self._official, self._cache_key
         return openai_wire.encode(chat, self._model, stream=stream, official=official, cache_key=cache_key)
 
-    def decode_reply(self, content: bytes) -> Reply:
+    def decode_reply(self, content: bytes, chat: Chat | None = None) -> Reply:
+        if chat is not None and chat.relay and chat.dialect == "openai":
+            relay = relayed(content, chat.model)
+            if relay is not None:
+                return relay
         return openai_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return openai_wire.decode_chunk
 
-    def frames(self) -> Frames:
-        return SseFrames()
+    def frames(self, chat: Chat) -> Frames:
+        return OpenAIFrames(chat.model) if chat.relay and chat.dialect == "openai" else SseFrames()
 
 
 class AnthropicWire:
@@ -75,13 +81,13 @@ class AnthropicWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return anthropic_wire.encode(chat, self._model, stream=stream, max_tokens=self._max_tokens)
 
-    def decode_reply(self, content: bytes) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return anthropic_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return anthropic_wire.StreamDecoder().decode
 
-    def frames(self) -> Frames:
+    def frames(self, _chat: Chat) -> Frames:
         return SseFrames()
 
 
@@ -96,13 +102,13 @@ class GeminiWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return gemini_wire.encode(chat, stream=stream, signed=self._signed)
 
-    def decode_reply(self, content: bytes) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return gemini_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         return gemini_wire.StreamDecoder().decode
 
-    def frames(self) -> Frames:
+    def frames(self, _chat: Chat) -> Frames:
         return SseFrames()
 
 
@@ -114,14 +120,14 @@ class BedrockWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return bedrock_wire.encode(chat)
 
-    def decode_reply(self, content: bytes) -> Reply:
+    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return bedrock_wire.decode_reply(content)
 
     def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
         decoder = bedrock_wire.StreamDecoder()
         return lambda raw: decoder.decode(raw["event"], raw["payload"])
 
-    def frames(self) -> Frames:
+    def frames(self, _chat: Chat) -> Frames:
         return AwsFrames()
 
 
@@ -163,7 +169,7 @@ class HttpModel:
         body, _ = self._wire.encode(chat, stream=False)
         content = await self._client.post(body, self._beside(chat))
         try:
-            return self._wire.decode_reply(content)
+            return self._wire.decode_reply(content, chat)
         except RecursionError as error:
             raise UpstreamError("the provider's answer is nested without end", reached=True) from error
 
@@ -183,13 +189,17 @@ class HttpModel:
         body, _ = self._wire.encode(chat, stream=True)
         dialect = self._wire.dialect
         own = chat.native is not None and chat.dialect == dialect
-        frames, decode = self._wire.frames(), self._wire.decoder()
+        frames, decode = self._wire.frames(chat), self._wire.decoder()
         response = await self._client.open(body, self._beside(chat))
         progress = _Progress(chat.n)
         ended = False
         try:
             while not ended:
                 for raw in await self._events(response, frames, progress):
+                    if isinstance(raw, Delta):
+                        progress.note(raw)
+                        yield raw
+                        continue
                     if raw.get("error") and not raw.get("choices"):
                         raise event_error(self._provider, raw)
                     deltas = self._decoded(decode, raw)
@@ -212,7 +222,9 @@ class HttpModel:
         """The caller's headers that this dialect knows."""
         return chat.headers if chat.headers and chat.dialect == self._wire.dialect else None
 
-    async def _events(self, response: StreamedResponse, frames: Frames, progress: _Progress) -> list[dict[str, Any]]:
+    async def _events(
+        self, response: StreamedResponse, frames: Frames, progress: _Progress
+    ) -> Sequence[dict[str, Any] | Delta]:
         """The next events; the last ones come with ``frames.done``."""
         try:
             chunk = await response.chunk()

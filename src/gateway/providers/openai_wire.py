@@ -26,6 +26,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers.carrying import unmapped
+from gateway.providers.usage_counts import count_of, openai_detail, part_of, told
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -150,14 +151,16 @@ def decode_usage(raw: Any) -> Usage:
     """Usage as OpenAI counts: prompt with cached, completion with reasoning."""
     if not isinstance(raw, dict):
         return Usage()
-    prompt_details = raw.get("prompt_tokens_details") or {}
-    completion_details = raw.get("completion_tokens_details") or {}
-    return Usage(
-        input_tokens=int(raw.get("prompt_tokens") or 0),
-        output_tokens=int(raw.get("completion_tokens") or 0),
-        cached_tokens=int(prompt_details.get("cached_tokens") or 0),
-        reasoning_tokens=int(completion_details.get("reasoning_tokens") or 0),
-        basis="provider",
+    prompt, completion = part_of(raw, "prompt_tokens_details"), part_of(raw, "completion_tokens_details")
+    return told(
+        Usage(
+            input_tokens=count_of(raw, "prompt_tokens"),
+            output_tokens=count_of(raw, "completion_tokens"),
+            cached_tokens=count_of(prompt, "cached_tokens"),
+            reasoning_tokens=count_of(completion, "reasoning_tokens"),
+            basis="provider",
+            detail=openai_detail(prompt, completion),
+        )
     )
 
 

@@ -105,9 +105,10 @@ class Transport:
         """Sends and reads the whole answer."""
         return await self.send(target_of(url, headers), body, timeouts)
 
-    async def send(self, target: Target, body: bytes, timeouts: Timeouts) -> Response:
-        """Sends to what ``target_of`` made, and reads the whole answer."""
-        connection = await self._exchange(target, body, timeouts, whole=True)
+    async def send(self, target: Target, body: bytes, timeouts: Timeouts, *, once: bool = False) -> Response:
+        """Sends to what ``target_of`` made, and reads the whole answer. What may not be done twice goes ``once``:
+        over a new connection, for on one at rest it cannot be told whether the provider had it."""
+        connection = await self._exchange(target, body, timeouts, whole=True, once=once)
         status, headers, coding = connection.status, connection.headers, connection.coding
         content = connection.taken()
         connection.finish()
@@ -133,10 +134,12 @@ class Transport:
         self._pools.clear()
         self._names, self._loop = self._given_names, None
 
-    async def _exchange(self, target: Target, body: bytes, timeouts: Timeouts, *, whole: bool) -> Connection:
+    async def _exchange(
+        self, target: Target, body: bytes, timeouts: Timeouts, *, whole: bool, once: bool = False
+    ) -> Connection:
         pool = self._pools.get(target.key) or self._pool(target)
         request = b"%bcontent-length: %d\r\n\r\n%b" % (target.head, len(body), body)
-        connection = pool.take()
+        connection = None if once else pool.take()
         rested = connection is not None
         while True:
             if connection is None:

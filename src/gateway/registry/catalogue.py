@@ -38,6 +38,9 @@ PROVIDER_TYPES: Mapping[str, str] = {
 LLM_PROVIDER_TYPES = frozenset(PROVIDER_TYPES) - {"local", "local_embedding"}
 EMBEDDING_PROVIDER_TYPES = LLM_PROVIDER_TYPES | {"local_embedding"}
 ML_PROVIDER_TYPES = frozenset({"local", "python"})
+#: Provider types whose own batch API is used for batches.
+BATCH_PROVIDER_TYPES = frozenset({"openai", "anthropic"})
+BatchWay = Literal["auto", "provider", "inline"]
 
 
 class Timeouts(Struct, frozen=True):
@@ -95,7 +98,8 @@ class ModelSpec(Struct, frozen=True):
     upstream_model: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
     alias: str | None = None
-    price: dict[str, Any] | None = None
+    #: Price cards of its own, or ``none``; see ``ledger.stated_prices``.
+    price: dict[str, Any] | tuple[dict[str, Any], ...] | str | None = None
     context_window: int | None = None
     max_output_tokens: int | None = None
     fallbacks: tuple[str, ...] = ()
@@ -117,6 +121,9 @@ class ModelSpec(Struct, frozen=True):
     quality: float | None = None
     #: What it is declared to do, by the words of ``models.selection``; what is not declared is not assumed.
     capabilities: tuple[str, ...] = ()
+    #: How requests of batches go: by the provider's batch API, each like any other call, or (``auto``) by the
+    #: former where its price is known.
+    batch: BatchWay = "auto"
     description: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 

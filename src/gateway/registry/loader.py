@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from gateway.errors import ConfigurationInvalid, GatewayError
 from gateway.models.guard import GuardSpec
 from gateway.models.route import STRATEGIES, Deployment, Route, Strategy
+from gateway.registry.batch_rows import read_batch
 from gateway.registry.catalogue import (
     EMBEDDING_PROVIDER_TYPES,
     LLM_PROVIDER_TYPES,
@@ -25,6 +26,7 @@ from gateway.registry.catalogue import (
 )
 from gateway.registry.guard_rows import guards_of, with_reach
 from gateway.registry.optimise_rows import read_optimise
+from gateway.registry.price_rows import read_price
 from gateway.registry.selection_rows import check_fallbacks, read_capabilities, read_quality, read_weights, with_auto
 from gateway.registry.semantic_rows import read_semantic_cache
 from gateway.registry.yaml_lines import Document, Path_, expand, read_yaml
@@ -34,7 +36,7 @@ _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_a
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
     "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
-    "quality", "capabilities", "semantic_cache",
+    "quality", "capabilities", "semantic_cache", "batch",
 }  # fmt: skip
 _ROUTE_FIELDS = {"deployments", "strategy", "sticky", "stream", "hedge_after", "weights"}
 #: Which providers serve a type of model; our own serve every other type.
@@ -199,7 +201,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             upstream_model=_text(document, (*path, "upstream_model"), raw.get("upstream_model", "")),
             parameters=_object(document, (*path, "parameters"), raw.get("parameters", {}), None),
             alias=raw.get("alias"),
-            price=None if raw.get("price") is None else _object(document, (*path, "price"), raw["price"], None),
+            price=read_price(document, (*path, "price"), raw.get("price")),
             context_window=_optional(document, (*path, "context_window"), raw.get("context_window")),
             max_output_tokens=_optional(document, (*path, "max_output_tokens"), raw.get("max_output_tokens")),
             fallbacks=fallbacks,
@@ -212,6 +214,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             guards=_guards(document, path, raw, kind, guards),
             quality=read_quality(document, path, raw),
             capabilities=read_capabilities(document, path, raw),
+            batch=read_batch(document, path, raw, providers[provider]),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_object(document, (*path, "options"), raw.get("options", {}), None),
         )

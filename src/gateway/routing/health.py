@@ -43,10 +43,10 @@ class Health:
 
     def is_healthy(self, name: str) -> bool:
         """False while its breaker is open, or half open with a probe under way."""
+        state = self._states.get(name)
+        if state is None or state.failures < FAILURES:
+            return True
         with self._lock:
-            state = self._states.get(name)
-            if state is None or state.failures < FAILURES:
-                return True
             return self._clock.monotonic() >= state.open_until and not state.probing
 
     def busy(self, name: str) -> int:
@@ -64,7 +64,7 @@ class Health:
     def entered(self, name: str) -> None:
         """A call begins; the first after an open breaker's pause is its probe."""
         with self._lock:
-            state = self._states.setdefault(name, _State())
+            state = self._state(name)
             state.busy += 1
             if state.failures >= FAILURES and self._clock.monotonic() >= state.open_until:
                 state.probing = True
@@ -72,27 +72,26 @@ class Health:
     def left(self, name: str, seconds: float | None = None) -> None:
         """A call has ended; ``seconds`` to its first token where it had one."""
         with self._lock:
-            state = self._states.setdefault(name, _State())
-            state.busy = max(state.busy - 1, 0)
-            state.probing = False
-            if seconds is not None:
-                known = state.latency
-                state.latency = seconds if known is None else known + _NEWEST * (seconds - known)
-                state.micros += int(seconds * 1e6)
-                state.measured += 1
+            self._leave(self._state(name), seconds)
 
     def succeeded(self, name: str) -> None:
         """It answered (an answer that refuses the request is an answer)."""
         with self._lock:
             state = self._states.get(name)
             if state is not None:
-                state.failures, state.open_until, state.probing = 0, 0.0, False
-                state.answered += 1
+                self._forgive(state)
+
+    def answered(self, name: str, seconds: float) -> None:
+        """A call has ended with its answer: ``left`` and ``succeeded`` in one."""
+        with self._lock:
+            state = self._state(name)
+            self._leave(state, seconds)
+            self._forgive(state)
 
     def failed(self, name: str) -> None:
         """It did not."""
         with self._lock:
-            state = self._states.setdefault(name, _State())
+            state = self._state(name)
             state.failures += 1
             state.failed += 1
             state.probing = False
@@ -113,3 +112,26 @@ class Health:
                     found[name] = Outcomes(state.answered, state.failed, state.micros, state.measured)
                     state.answered = state.failed = state.micros = state.measured = 0
             return found
+
+    # -- parts, under the lock ---------------------------------------------------------------------
+
+    def _state(self, name: str) -> _State:
+        state = self._states.get(name)
+        if state is None:
+            state = self._states[name] = _State()
+        return state
+
+    @staticmethod
+    def _leave(state: _State, seconds: float | None) -> None:
+        state.busy = state.busy - 1 if state.busy else 0
+        state.probing = False
+        if seconds is not None:
+            known = state.latency
+            state.latency = seconds if known is None else known + _NEWEST * (seconds - known)
+            state.micros += int(seconds * 1e6)
+            state.measured += 1
+
+    @staticmethod
+    def _forgive(state: _State) -> None:
+        state.failures, state.open_until, state.probing = 0, 0.0, False
+        state.answered += 1

@@ -147,6 +147,12 @@ def choose(
     return Choice(tuple(fitting), ruled_out, explored)
 
 
+def best_of(candidates: Sequence[Candidate], choice: Choice) -> str:
+    """The one that fits and is expected to be the best, whatever it costs; of equal ones the first in order."""
+    known = {item.name: expected_quality(item.quality, item.standing) for item in candidates}
+    return max((item.name for item in choice.fitting), key=lambda name: known[name])
+
+
 def expected_quality(quality: float | None, standing: Standing) -> float:
     """The mean of what the quality may be."""
     good, bad = _quality(quality, standing)

@@ -28,6 +28,7 @@ PERMISSIONS: dict[str, str] = {
     "prompts:promote": "move the label production",
     "usage:read": "see own usage and cost",
     "usage:read_all": "see everybody's usage and cost",
+    "ledger:correct": "book corrections of what was charged",
     "budgets:read": "see budgets",
     "budgets:write": "set budgets",
     "keys:read": "see API keys (never their secrets)",
@@ -45,7 +46,16 @@ ROLES: dict[str, frozenset[str]] = {
     "developer": _CALL | {"prompts:write"},
     "analyst": _CALL | {"workflows:write", "prompts:write", "prompts:promote", "models:write", "runs:approve"},
     "operator": _VIEW
-    | {"usage:read_all", "budgets:read", "budgets:write", "keys:read", "keys:write", "audit:read", "runs:read_all"}
+    | {
+        "usage:read_all",
+        "ledger:correct",
+        "budgets:read",
+        "budgets:write",
+        "keys:read",
+        "keys:write",
+        "audit:read",
+        "runs:read_all",
+    }
     | {"webhooks:write", "tasks:write", "workflows:run", "runs:approve"},
     "admin": frozenset(PERMISSIONS),
 }
@@ -63,6 +73,7 @@ class Caller(Struct, frozen=True):
     models: tuple[str, ...] = ("*",)
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    project: str | None = None
 
     @property
     def tenant(self) -> str:

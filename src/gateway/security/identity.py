@@ -52,6 +52,7 @@ class KeyRecord(Struct, frozen=True):
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    project: str | None = None
 
     def usable(self, now: int) -> bool:
         """Neither revoked nor expired."""
@@ -159,6 +160,7 @@ class Identity:
         role: str,
         principal: str | None = None,
         team: str | None = None,
+        project: str | None = None,
         models: tuple[str, ...] = ("*",),
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
@@ -168,7 +170,7 @@ class Identity:
         """A new key and its secret, which is shown this once.
 
         Without ``principal`` the key is a principal of its own. A key never exceeds its maker: not in
-        role, models, rates, team or life. ``before_insert`` is called with the new key's id after all
+        role, models, rates, team, project or life. ``before_insert`` is called with the new key's id after all
         checks and before the key works (to set its budget first); what it raises stops the making.
         """
         caller.require("keys:write")
@@ -178,7 +180,7 @@ class Identity:
             raise ValidationFailed("a key needs a name of at most 100 characters", param="name")
         if role not in ROLES:
             raise ValidationFailed(f"role is one of: {', '.join(ROLES)}", param="role")
-        for value, field in ((principal, "principal"), (team, "team")):
+        for value, field in ((principal, "principal"), (team, "team"), (project, "project")):
             if value is not None and not _PRINCIPAL.fullmatch(value):
                 raise ValidationFailed(f"{field} is a name of letters, digits and ._:/@+|=-", param=field)
         if not models or not all(isinstance(item, str) and _PATTERN.fullmatch(item) for item in models):
@@ -193,7 +195,7 @@ class Identity:
             if expires_at is not None and expires_at > maker.expires_at:
                 raise exceeds("expires_at", "lives no longer than your own key")
             expires_at = maker.expires_at if expires_at is None else expires_at
-        check_within(caller, role, principal, team, models, requests_per_minute, tokens_per_minute)
+        check_within(caller, role, principal, team, project, models, requests_per_minute, tokens_per_minute)
         secret = "gw-" + secrets.token_urlsafe(32)
         record = KeyRecord(
             key_id=key_id,
@@ -208,6 +210,7 @@ class Identity:
             created_by=caller.principal,
             created_at=now,
             expires_at=expires_at,
+            project=project if project is not None else caller.project,
         )
         if before_insert is not None:
             before_insert(key_id)
@@ -324,6 +327,7 @@ def _caller_of_key(record: KeyRecord) -> Caller:
         models=record.models,
         requests_per_minute=record.requests_per_minute,
         tokens_per_minute=record.tokens_per_minute,
+        project=record.project,
     )
 
 
@@ -336,10 +340,18 @@ def _caller_of_claims(claims: Mapping[str, Any]) -> Caller:
     )
     if not isinstance(role, str) or role not in ROLES:
         raise refused("its role is not one that this gateway knows")
+    project = claims.get("project")
     if team is not None and not isinstance(team, str):
         raise refused("its team is not a name")
+    if project is not None and not isinstance(project, str):
+        raise refused("its project is not a name")
     if not isinstance(models, list) or not all(isinstance(item, str) and _PATTERN.fullmatch(item) for item in models):
         raise refused("its models are not a list of names")
     return caller_for(
-        str(claims["sub"]), role, team=team, models=tuple(models), name=name if isinstance(name, str) else ""
+        str(claims["sub"]),
+        role,
+        team=team,
+        project=project,
+        models=tuple(models),
+        name=name if isinstance(name, str) else "",
     )

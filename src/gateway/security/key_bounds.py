@@ -1,4 +1,4 @@
-"""A key never exceeds its maker: not in role, principal, team, models or rates."""
+"""A key never exceeds its maker: not in role, principal, team, project, models or rates."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ def check_within(
     role: str,
     principal: str | None,
     team: str | None,
+    project: str | None,
     models: tuple[str, ...],
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
@@ -23,6 +24,8 @@ def check_within(
         raise exceeds("principal", "acts for yourself or for a principal of its own")
     if caller.team is not None and team not in (None, caller.team):
         raise exceeds("team", "belongs to your own team")
+    if caller.project is not None and project not in (None, caller.project):
+        raise exceeds("project", "belongs to your own project")
     if not all(any(_covers(wide, narrow) for wide in caller.models) for narrow in models):
         raise exceeds("models", "opens no model that is closed to you")
     for asked, own, field in (

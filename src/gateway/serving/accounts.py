@@ -5,14 +5,16 @@ Nothing here waits for the database but ``open`` where this process's share of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
 from gateway.clock import Clock
-from gateway.errors import GatewayError
+from gateway.errors import BudgetExceeded, GatewayError
 from gateway.ledger.calls import CallLedger, OpenCall
 from gateway.ledger.entry import Charge, Settled
+from gateway.ledger.savings import Saving, note_of
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
@@ -20,6 +22,9 @@ from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
 from gateway.serving.answer import Observer
 
+#: So long a call waits at its door for a budget's next window, and so long after it began.
+LONGEST_QUEUE_SECONDS = 30.0
+_AFTER_SECONDS = 0.05
 #: A call about which nothing was found out.
 NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 
@@ -27,7 +32,7 @@ NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 class Account:
     """An open call: what is set aside for it, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "spec")
+    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "saved", "spec")
 
     def __init__(
         self,
@@ -46,6 +51,13 @@ class Account:
         #: What goes into the record of the call beside the usual; its stages may still add to it.
         self.notes = notes
         self.closed = False
+        #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
+        self.saved: Callable[[Usage, int, int], list[Saving]] | None = None
+
+    def told(self, usage: Usage, cost: int, micros: int) -> Mapping[str, Any]:
+        """The record of the call, with what it saved."""
+        saved = [] if self.saved is None else self.saved(usage, cost, micros)
+        return {**self.notes, **note_of(saved)} if saved else self.notes
 
 
 class Accounts:
@@ -74,23 +86,9 @@ class Accounts:
         notes: Mapping[str, Any] = NO_NOTES,
     ) -> Account:
         """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise."""
-        charge = Charge(
-            cause=call.cause,
-            kind=kind,
-            principal=caller.principal,
-            key_id=caller.key_id,
-            team=caller.team,
-            model=spec.name,
-            provider=spec.provider,
-            upstream_model=spec.upstream_model or spec.name,
-            workflow_id=call.workflow_id,
-            run_id=call.run_id,
-            task_id=call.task_id,
-            request_id=call.request_id,
-            config_epoch=catalogue.epoch,
-        )
+        charge = _charge(caller, call, catalogue, spec, kind)
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
-            await self._calls.make_room(charge, worst_case)
+            await self._make_room(charge, worst_case)
         if self._calls.strict:
             try:
                 await self._calls.synced()
@@ -98,6 +96,16 @@ class Accounts:
                 self._calls.release(opened, "not_durable")
                 raise
         return Account(caller, call, spec, kind, opened, notes)
+
+    async def _make_room(self, charge: Charge, amount: int) -> None:
+        """Returns when it is worth trying again. A call that is to wait for the next window of a budget does,
+        where that is near; else it is refused, and told when."""
+        try:
+            await self._calls.make_room(charge, amount)
+        except BudgetExceeded as refused:
+            if refused.retry_after is None or refused.retry_after > LONGEST_QUEUE_SECONDS:
+                raise
+            await asyncio.sleep(refused.retry_after + _AFTER_SECONDS)
 
     def settle(
         self,
@@ -120,7 +128,7 @@ class Accounts:
             rows=rows,
             outcome=outcome,
             upstream_model=upstream_model,
-            note=account.notes,
+            note=account.told(usage, cost, micros),
         )
         spec = account.spec
         self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
@@ -158,3 +166,25 @@ class Accounts:
             request_id=call.request_id,
             detail={**notes, "door": call.door},
         )
+
+
+def _charge(
+    caller: Caller, call: CallContext, catalogue: Catalogue, spec: ModelSpec, kind: Literal["llm", "ml"]
+) -> Charge:
+    return Charge(
+        call.cause,
+        kind,
+        caller.principal,
+        spec.name,
+        spec.provider,
+        call.request_id,
+        caller.key_id,
+        caller.team,
+        spec.upstream_model or spec.name,
+        call.workflow_id,
+        call.run_id,
+        call.task_id,
+        catalogue.epoch,
+        caller.project,
+        call.tags,
+    )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from gateway.errors import GatewayError, NotSupported, ValidationFailed
-from gateway.governance.policy import check_chat
+from gateway.governance.policy import check_chat, input_tokens_bound
 from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usage
@@ -46,7 +46,7 @@ from gateway.serving.repair import repaired
 from gateway.serving.replay import replayed
 from gateway.serving.selecting import Deployments
 from gateway.serving.semantic_cache import SemanticCache
-from gateway.serving.tokens import TokenService, said_by
+from gateway.serving.tokens import TokenService, flagged, said_by, untold
 
 #: Ways of ending that make an answer worth keeping.
 _KEPT = frozenset({"stop", "tool_use", "length"})
@@ -82,6 +82,8 @@ class ChatService:
     ) -> ChatAnswer:
         """The whole answer. Raises what the plan's last error was."""
         order = await self._admitted(caller, chat, call, provider)
+        if order.guard is None and not self._may_be_kept(order):
+            return await self._once(order)
         answer = await self._answer(order)
         return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
 
@@ -92,8 +94,8 @@ class ChatService:
             return ChatAnswer(ticket.value, await self._replayed(order, ticket))
         if not isinstance(ticket, Ticket):
             return await self._complete(order)
-        try:
-            answer = await self._complete(order)
+        try:  # what is kept is read in full
+            answer = await self._complete(replace(order, chat=replace(order.chat, relay=False)))
             if all(choice.finish in _KEPT for choice in answer.reply.choices):
                 ticket.keep(kept_of(answer.reply, answer.meta))
             return answer
@@ -145,18 +147,11 @@ class ChatService:
         return KeptStream(pieces, meta)
 
     async def _once(self, order: Order) -> ChatAnswer:
-        async def send(attempt: Attempt) -> Reply:
-            return await attempt.model.complete(attempt.chat)
-
-        async def lose(attempt: Attempt, reply: Reply) -> None:
-            micros = (time.perf_counter_ns() - attempt.started) // 1000
-            await asyncio.to_thread(self._path.settle_lost, attempt, reply.usage, micros)
-
-        found = await self._path.through(order, send, lose)
+        found = await self._path.through(order, _whole, self._lose)
         attempt, reply = found.attempt, found.sent
         reply, refusal = (reply, None) if order.guard is None else order.guard.checked(order.chat, reply)
         usage = reply.usage
-        if usage.basis == "none":
+        if untold(usage):
             usage = await self._counted(attempt, reply)
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = self._accounts.settle(
@@ -170,23 +165,28 @@ class ChatService:
         self._limits.settle(order.caller, order.limits, usage.total_tokens)
         if refusal is not None:
             raise refusal
-        meta = answer_meta(order, found)
-        return ChatAnswer(
-            msgspec.structs.replace(reply, usage=usage, created=reply.created or meta.created),
-            msgspec.structs.replace(
-                meta,
-                cost=settled.entry.cost,
-                entry_id=settled.entry.entry_id,
-                latency_micros=micros,
-                flags=settled.flags,
-                upstream_model=reply.model or meta.upstream_model,
-            ),
+        meta = answer_meta(
+            order,
+            found,
+            reply.model,
+            cost=settled.entry.cost,
+            entry_id=settled.entry.entry_id,
+            latency_micros=micros,
+            flags=settled.flags,
         )
+        if not reply.created or usage is not reply.usage:
+            reply = replace(reply, usage=usage, created=reply.created or meta.created)
+        return ChatAnswer(reply, meta)
+
+    async def _lose(self, attempt: Attempt, reply: Reply) -> None:
+        """An answer that came too late for a race."""
+        micros = (time.perf_counter_ns() - attempt.started) // 1000
+        await asyncio.to_thread(self._path.settle_lost, attempt, reply.usage, micros)
 
     async def _counted(self, attempt: Attempt, reply: Reply) -> Usage:
         """What an answer used whose provider does not say. A caller who leaves meanwhile pays by estimate."""
         try:
-            return await asyncio.to_thread(self._path.used, attempt, said_by(reply), reply.usage)
+            return await asyncio.to_thread(self._path.used, attempt, said_by(reply), flagged(reply.usage))
         except asyncio.CancelledError as error:
             self._path.close_failed(attempt, error)
             raise
@@ -259,7 +259,7 @@ class ChatService:
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, None)
         notes: dict[str, Any] = {}
-        await self._tokens.optimised(catalogue, spec, chat, msgspec.structs.replace(call, optimise=asked), notes)
+        await self._tokens.optimised(catalogue, spec, chat, replace(call, optimise=asked), notes)
         saved: dict[str, Any] = notes.get("tokens", {})
         return saved
 
@@ -269,30 +269,41 @@ class ChatService:
         return self._path.explain(self._catalogue(), caller, model, chat, **circumstances)
 
     async def _admitted(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
-        """The admitted order, its chat as the model's guards let it pass."""
-        order = await self._order(caller, chat, call, provider)
-        if not order.spec.guards:
-            return order
-        try:
-            ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
-        except GatewayError as error:
-            self._limits.settle(caller, order.limits, 0)
-            refused = (caller, call, "llm", order.spec.name, error.code, order.notes)
-            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
-            raise
-        return msgspec.structs.replace(order, chat=ready, guard=guard)
-
-    # -- parts ------------------------------------------------------------------------------------
-
-    async def _order(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
-        """Admits the call: permission, the shape of the chat, rate limits."""
+        """Admits the call: permission, the shape of the chat, rate limits, and the guards of its model."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, provider)
         notes: dict[str, Any] = {**call.notes, "config": catalogue.epoch}
         if spec.optimise is not None or call.optimise:
             chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
-        state = self._limits.take(caller, model=spec.name, tokens=estimate(chat) + (chat.max_tokens or 0))
-        return Order(catalogue, spec, caller, chat, call, state, notes)
+        bound = input_tokens_bound(chat)
+        state = self._limits.take(caller, model=spec.name, tokens=max(1, bound // 4) + (chat.max_tokens or 0))
+        order = Order(catalogue, spec, caller, chat, call, state, notes, None, bound)
+        return await self._guarded(order) if spec.guards else order
+
+    async def _guarded(self, order: Order) -> Order:
+        """The order with its chat as the guards of its model let it pass; a refusal is on record."""
+        try:
+            ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
+        except GatewayError as error:
+            self._limits.settle(order.caller, order.limits, 0)
+            refused = (order.caller, order.call, "llm", order.spec.name, error.code, order.notes)
+            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
+            raise
+        bound = input_tokens_bound(ready)
+        return replace(order, chat=replace(ready, relay=False), guard=guard, bound=bound)
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def admitted(self, caller: Caller, chat: Chat) -> tuple[Catalogue, ModelSpec]:
+        """The configuration and the model of a chat that may be asked; nothing is taken of any limit."""
+        catalogue = self._catalogue()
+        return catalogue, self._admit(catalogue, caller, chat, None)
+
+    def _may_be_kept(self, order: Order) -> bool:
+        """Whether the cache, of whatever kind, has any part in the call."""
+        call, spec = order.call, order.spec
+        seconds = spec.cache_seconds if call.cache_seconds is None else call.cache_seconds
+        return bool(seconds) or spec.semantic_cache is not None or call.semantic
 
     async def _ticket(self, order: Order, *, stream: bool) -> Kept | Ticket | None:
         """The kept answer, or the ticket to produce one; ``None`` where nothing is to be kept."""
@@ -320,7 +331,7 @@ class ChatService:
         )
         self._limits.settle(order.caller, order.limits, 0)
         guards = guards_line(order.notes) if order.guard is not None else ""
-        return msgspec.structs.replace(meta, guards=guards, tokens_saved=tokens_saved(order))
+        return replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:
         caller.require("llm:execute")
@@ -340,6 +351,10 @@ class ChatService:
             )
         check_chat(chat)
         return spec
+
+
+def _whole(attempt: Attempt) -> Awaitable[Reply]:
+    return attempt.model.complete(attempt.chat)
 
 
 def _keeper(ticket: Ticket, meta: AnswerMeta) -> Callable[[tuple[Delta, ...] | None], None]:

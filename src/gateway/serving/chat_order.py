@@ -7,7 +7,6 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -59,6 +58,8 @@ class Order(Struct, frozen=True):
     notes: dict[str, Any] = msgspec.field(default_factory=dict)
     #: The guards of the call, where its model has some; ``chat`` is then what they let pass.
     guard: Guarded | None = None
+    #: See ``policy.input_tokens_bound``, of ``chat``.
+    bound: int = 0
 
 
 class Attempt(Struct, frozen=True):
@@ -84,8 +85,7 @@ class Streamed(Struct, frozen=True):
     begun: list[Delta]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[Sent]):
+class Answered(Struct, Generic[Sent], frozen=True):
     """The attempt that was answered, after how many tries, and why it was tried."""
 
     attempt: Attempt
@@ -96,7 +96,8 @@ class Answered(Generic[Sent]):
 
 def with_defaults(chat: Chat, spec: ModelSpec) -> Chat:
     """The chat with the model's own parameters where the caller named none."""
-    if not spec.parameters and (chat.max_tokens is None or spec.max_output_tokens is None):
+    own, most = chat.max_tokens, spec.max_output_tokens
+    if not spec.parameters and (own is None or most is None or own <= most):
         return chat
     changes: dict[str, Any] = {
         name: spec.parameters[name]
@@ -148,30 +149,44 @@ def chance(chat: Chat, call: CallContext, *, auto: bool) -> float:
 async def begin(pieces: AsyncIterator[Delta], first_token: float, *, whole: bool) -> Streamed:
     """Reads until a piece says something, or (``whole``) to the end; ``UpstreamTimeout`` without a first token."""
     begun: list[Delta] = []
+    task, late = asyncio.current_task(), False
+
+    def stop() -> None:
+        nonlocal late
+        if task is not None:
+            late = task.cancel()
+
+    # What ``asyncio.timeout`` does, for less: this is begun and ended with every stream.
+    timer = None if whole else asyncio.get_running_loop().call_later(first_token, stop)
     try:
-        async with asyncio.timeout(None if whole else first_token):
-            async for piece in pieces:
-                begun.append(piece)
-                if piece.says() and not whole:
-                    return Streamed(pieces, begun)
-    except TimeoutError:
+        async for piece in pieces:
+            begun.append(piece)
+            if not whole and piece.says():
+                return Streamed(pieces, begun)
+    except asyncio.CancelledError:
+        if not late or task is None or task.uncancel():
+            raise
         close = getattr(pieces, "aclose", None)
         if close is not None:
             await close()
         raise UpstreamTimeout("the provider gave no first token in time", reached=True) from None
+    finally:
+        if timer is not None:
+            timer.cancel()
     if not any(piece.says() for piece in begun):
         raise UpstreamError("the provider's stream was empty", reached=True)
     return Streamed(pieces, begun)
 
 
-def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
+def answer_meta(order: Order, found: Answered[Any], upstream_model: str = "", **settled: Any) -> AnswerMeta:
+    """The facts of an answer; ``settled`` are those that are known at its end."""
     attempt = found.attempt
     return AnswerMeta(
         request_id=order.call.request_id,
         model=attempt.spec.name,
         provider=attempt.spec.provider,
-        upstream_model=attempt.spec.upstream_model or attempt.spec.name,
-        cost=0,
+        upstream_model=upstream_model or attempt.spec.upstream_model or attempt.spec.name,
+        cost=settled.pop("cost", 0),
         created=int(time.time()),
         attempts=found.tries,
         config_epoch=order.catalogue.epoch,
@@ -180,4 +195,5 @@ def answer_meta(order: Order, found: Answered[Any]) -> AnswerMeta:
         tokens_saved=tokens_saved(order),
         route=found.reason,
         guards=guards_line(order.notes) if order.guard is not None else "",
+        **settled,
     )

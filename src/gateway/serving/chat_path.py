@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from gateway.clock import SECOND
-from gateway.errors import GatewayError, NoModelFits, NotSupported, UpstreamError
-from gateway.governance.policy import input_tokens_bound, output_tokens_bound
+from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupported, UpstreamError
+from gateway.governance.policy import has_media, output_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
+from gateway.ledger.savings import saved_by_call
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Message, TextPart, Usage
 from gateway.models.selection import refuse_selection
@@ -32,11 +34,16 @@ from gateway.serving.chat_order import (
     estimate,
     estimated,
     sticky_key,
+    tokens_saved,
     with_defaults,
 )
+from gateway.serving.degrading import told_budget, within_budget
 from gateway.serving.failover import Tries, follow, race
 from gateway.serving.selecting import USUAL_OUTPUT, Deployments, Selector
 from gateway.serving.tokens import SILENCE, Said, TokenService
+
+#: Price cards that are remembered: callers choose the names of service tiers.
+_MOST_CARDS = 10_000
 
 
 class ChatPath:
@@ -54,7 +61,7 @@ class ChatPath:
         self.tokens = tokens
         self._accounts = accounts
         self._health = health
-        self._cards: dict[str, tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
+        self._cards: dict[tuple[str, str], tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
         self._selector = Selector(deployments, accounts.now, standings)
 
     async def through(
@@ -64,33 +71,38 @@ class ChatPath:
         lose: Callable[[Attempt, Sent], Awaitable[None]],
     ) -> Answered[Sent]:
         """Follows the plan until an attempt is answered."""
-        catalogue, spec, caller = order.catalogue, order.spec, order.caller
-        route = await self._planned(order)
-        reasons = dict(zip(route.models, route.reasons, strict=True))
+        spec = order.spec
+        try:
+            route = self._planned(order)
+        except NoModelFits as error:
+            refused = (order.caller, order.call, "llm", spec.name, error.code, order.notes)
+            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
+            raise
         tries = Tries()
-
-        async def attempt(name: str, number: int) -> tuple[Attempt, Sent]:
-            opened = await self._open(order, catalogue.models[name], number, last=name not in route.models[:-1])
-            return opened, await self._send(opened, send)
-
-        async def run(names: Sequence[str]) -> tuple[Attempt, Sent]:
-            return await follow(
-                names,
-                attempt,
-                asked=spec,
-                catalogue=catalogue,
-                allowed=caller.may_use_model,
-                health=self._health,
-                tries=tries,
-            )
-
+        attempt = partial(self._attempt, order, route, send)
+        run = partial(
+            follow,
+            attempt=attempt,
+            asked=spec,
+            catalogue=order.catalogue,
+            allowed=order.caller.may_use_model,
+            health=self._health,
+            tries=tries,
+        )
         hedge = None if spec.route is None else spec.route.hedge_after
-        if hedge is None or len(route.models) < 2:
-            opened, sent = await run(route.models)
-        else:
-            opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
-        name = opened.spec.name
-        return Answered(opened, sent, tries.count, reasons.get(name) or f"{name}: fallback of {spec.name}")
+        try:
+            if hedge is None or len(route.models) < 2:
+                opened, sent = await run(route.models)
+            else:
+                opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+        except BudgetExceeded as refused:
+            cheaper = within_budget(order.catalogue, spec, order.caller, refused, route.models)
+            if not cheaper:
+                raise
+            opened, sent = await run(cheaper)
+            reason = f"{opened.spec.name}: {told_budget(refused)} does not cover {spec.name}"
+            return Answered(opened, sent, tries.count, reason)
+        return Answered(opened, sent, tries.count, _reason(route, opened.spec.name, spec.name))
 
     def explain(
         self,
@@ -110,15 +122,9 @@ class ChatPath:
         ask = self._ask(catalogue, caller, asked, call, {} if notes is None else notes, draw)
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
 
-    async def _planned(self, order: Order) -> Plan:
-        """The plan of an order; that nothing fits is on record as well."""
-        catalogue, spec, caller, call = order.catalogue, order.spec, order.caller, order.call
-        try:
-            ask = self._ask(catalogue, caller, order.chat, call, order.notes, None)
-        except NoModelFits as error:
-            refused = (caller, call, "llm", spec.name, error.code, order.notes)
-            await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
-            raise
+    def _planned(self, order: Order) -> Plan:
+        catalogue, spec, caller = order.catalogue, order.spec, order.caller
+        ask = self._ask(catalogue, caller, order.chat, order.call, order.notes, None)
         if spec.route is None and not spec.fallbacks and self._health.is_healthy(spec.name):
             return Plan((spec.name,), (f"{spec.name}: asked for",))  # as ``plan`` says it of one that has no other
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
@@ -155,6 +161,20 @@ class ChatPath:
 
         return Ask(draw, sticky_key(route.sticky, chat, call), price)
 
+    async def _attempt(
+        self, order: Order, route: Plan, send: Callable[[Attempt], Awaitable[Sent]], name: str, number: int
+    ) -> tuple[Attempt, Sent]:
+        """One try: opened, sent, and its account closed where it fails."""
+        spec = order.catalogue.models[name]
+        attempt = await self._open(order, spec, number, last=name not in route.models[:-1])
+        try:
+            return attempt, await send(attempt)
+        except BaseException as error:
+            self.close_failed(attempt, error)
+            if isinstance(error, Exception) and not isinstance(error, GatewayError):
+                raise UpstreamError(f"the call to {name} failed ({type(error).__name__})") from error
+            raise
+
     async def _open(self, order: Order, spec: ModelSpec, number: int, *, last: bool) -> Attempt:
         """Checks that the deployment can carry the chat, then reserves its worst case."""
         catalogue, caller, chat, call = order.catalogue, order.caller, order.chat, order.call
@@ -168,12 +188,14 @@ class ChatPath:
                 mend="leave it out, or do not ask for strictness",
                 param=dropped[0],
             )
-        card, bound = self._card(spec, provider), input_tokens_bound(ready)
+        tier = ready.extra.get("service_tier") if ready.extra else None
+        card, bound = self._card(spec, provider, tier if isinstance(tier, str) else ""), order.bound
         most = worst_case(
             card,
             input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
             max_output_tokens=output_tokens_bound(ready.max_tokens, spec.max_output_tokens),
             n=ready.n,
+            media=card.media and has_media(ready),
             max_seconds=provider.timeouts.total,
         )
         if ready.max_tokens is None and most > 0:
@@ -182,19 +204,30 @@ class ChatPath:
         if number > 1:
             call = msgspec.structs.replace(call, cause=f"{call.cause}#{number}")
         account = await self._accounts.open(caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes)
+        account.saved = partial(saved_by_call, card, self._best(order, spec), tokens_saved(order) or 0)
         started = time.perf_counter_ns()
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
         return Attempt(spec, model, ready, card, account, dropped, started, max(1, bound // 4), provider.type, patience)
 
-    def _card(self, spec: ModelSpec, provider: ProviderSpec) -> PriceCard:
-        """What the deployment asks now; looked up anew every second."""
+    def _card(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> PriceCard:
+        """What the deployment asks now for that service tier; looked up anew every second."""
         now = self._accounts.now()
-        kept = self._cards.get(spec.name)
+        kept = self._cards.get((spec.name, tier))
         if kept is not None and kept[0] is spec and kept[1] is provider and kept[2] == now // SECOND:
             return kept[3]
-        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now)
-        self._cards[spec.name] = (spec, provider, now // SECOND, card)
+        card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now, service_tier=tier)
+        if len(self._cards) > _MOST_CARDS:
+            self._cards = {}
+        self._cards[spec.name, tier] = (spec, provider, now // SECOND, card)
         return card
+
+    def _best(self, order: Order, spec: ModelSpec) -> PriceCard | None:
+        """The card of the candidate that was expected to be the best, where another is tried."""
+        name = order.notes["selection"].get("best") if "selection" in order.notes else None
+        if name is None or name == spec.name:
+            return None
+        best = order.catalogue.models[name]
+        return self._card(best, order.catalogue.provider(best.provider), "")
 
     async def _exact(self, provider: ProviderSpec, spec: ModelSpec, chat: Chat) -> int:
         return await asyncio.to_thread(self.tokens.bound, provider.type, spec, chat)
@@ -203,15 +236,6 @@ class ChatPath:
         """Usage of an attempt whose provider did not tell all of it; blocks."""
         spec, chat = attempt.spec, attempt.chat
         return self.tokens.used(attempt.provider_type, spec, chat, said, told, attempt.input_estimate)
-
-    async def _send(self, attempt: Attempt, send: Callable[[Attempt], Awaitable[Sent]]) -> Sent:
-        try:
-            return await send(attempt)
-        except BaseException as error:
-            self.close_failed(attempt, error)
-            if isinstance(error, Exception) and not isinstance(error, GatewayError):
-                raise UpstreamError(f"the call to {attempt.spec.name} failed ({type(error).__name__})") from error
-            raise
 
     def settle_lost(self, attempt: Attempt, usage: Usage, micros: int) -> None:
         """Charges an answer that came too late for a race: it was worked on all the same."""
@@ -225,3 +249,11 @@ class ChatPath:
         usage = estimated(attempt.input_estimate, 0)
         cost = cost_llm(attempt.card, usage, seconds_micros=micros)
         self._accounts.fail(attempt.account, error, micros, usage, cost)
+
+
+def _reason(route: Plan, name: str, asked: str) -> str:
+    """Why the deployment was tried."""
+    for planned, reason in zip(route.models, route.reasons, strict=True):
+        if planned == name:
+            return reason
+    return f"{name}: fallback of {asked}"

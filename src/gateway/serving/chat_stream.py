@@ -12,7 +12,7 @@ from gateway.errors import GatewayError, UpstreamError
 from gateway.models.llm_models import Delta, Usage
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
-from gateway.serving.tokens import Said
+from gateway.serving.tokens import Said, flagged, untold
 
 Restore = Callable[[AsyncIterator[Delta]], AsyncIterator[Delta]]
 
@@ -87,7 +87,7 @@ class ChatStream:
             self._plain = False
         if piece.finish is not None:
             self._finished = True
-        if piece.usage is not None:
+        if piece.usage is not None and piece.usage.basis != "none":  # the last that tells something counts
             self.usage = piece.usage
         if piece.model and piece.model != self.meta.upstream_model:
             self.meta = msgspec.structs.replace(self.meta, upstream_model=piece.model)
@@ -99,6 +99,9 @@ class ChatStream:
         self._account.closed = True
         if self._keep is not None:
             self._keep(tuple(self._seen_pieces) if outcome == "completed" else None)
+        if outcome == "completed" and not untold(self.usage):
+            self._charge(self.usage, outcome)  # the pieces are at their end: there is nothing to wait for
+            return
         closing = asyncio.ensure_future(self._settle(outcome))
         try:
             await asyncio.shield(closing)
@@ -110,11 +113,16 @@ class ChatStream:
         close = getattr(self._pieces, "aclose", None)
         if close is not None:
             await close()
-        micros = (time.perf_counter_ns() - self._started) // 1000
         usage = self.usage
-        if usage.basis == "none" or not (self._finished or outcome == "completed"):
+        ended = self._finished or outcome == "completed"
+        if not ended or untold(usage):
             # Without an end, what the provider has told so far is not all.
-            usage = await asyncio.to_thread(self._used, Said("".join(self._said), self._plain), usage)
+            told = flagged(usage) if ended else usage
+            usage = await asyncio.to_thread(self._used, Said("".join(self._said), self._plain), told)
+        self._charge(usage, outcome)
+
+    def _charge(self, usage: Usage, outcome: str) -> None:
+        micros = (time.perf_counter_ns() - self._started) // 1000
         settled = self._accounts.settle(
             self._account,
             cost=self._price(usage, micros),

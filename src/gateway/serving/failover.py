@@ -26,15 +26,12 @@ class Tries:
     def count(self) -> int:
         return len(self._starts)
 
-    async def next(self) -> int:
-        """The number of the try that may begin now; waits where too many began a moment ago."""
+    def next(self) -> float:
+        """One more try, the ``count``-th; how many seconds it is to wait, where too many began a moment ago."""
         now = time.monotonic()
         seconds = wait_before(self._starts, now)
         self._starts.append(now + seconds)
-        number = self.count
-        if seconds:
-            await asyncio.sleep(seconds)
-        return number
+        return seconds
 
 
 async def follow(
@@ -57,7 +54,11 @@ async def follow(
         name, here = rest.pop(0), 0
         tried.add(name)
         while True:
-            number, here = await tries.next(), here + 1
+            here += 1
+            pause = tries.next()
+            number = tries.count
+            if pause:
+                await asyncio.sleep(pause)
             health.entered(name)
             began = time.monotonic()
             try:
@@ -84,8 +85,7 @@ async def follow(
                 health.left(name)
                 raise
             else:
-                health.left(name, time.monotonic() - began)
-                health.succeeded(name)
+                health.answered(name, time.monotonic() - began)
                 return answer
     raise problem if problem is not None else NotSupported("no deployment can answer this")
 

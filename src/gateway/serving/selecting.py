@@ -15,7 +15,7 @@ from gateway.models.route import Route
 from gateway.models.selection import NO_SELECTION
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.learning import Standing
-from gateway.routing.selection import Candidate, Choice, choose
+from gateway.routing.selection import Candidate, Choice, best_of, choose
 from gateway.security.access import Caller
 from gateway.serving.chat_order import Deployed, with_defaults
 
@@ -69,8 +69,9 @@ class Selector:
         needs = needs_of(chat) | frozenset(selection.needs)
         bound = input_tokens_bound(chat)
         known = self._standings()
+        candidates = [self._candidate(catalogue, name, chat, bound, known.get(name)) for name in names]
         choice = choose(
-            [self._candidate(catalogue, name, chat, bound, known.get(name)) for name in names],
+            candidates,
             needs=needs,
             selection=selection,
             weights=route.weights,
@@ -80,6 +81,7 @@ class Selector:
         notes["selection"] = choice.note(needs, selection)
         if not choice.fitting:
             raise _nothing_fits(choice)
+        notes["selection"]["best"] = best_of(candidates, choice)
         return choice
 
     def _candidate(

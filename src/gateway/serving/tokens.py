@@ -17,6 +17,7 @@ from gateway.governance.compaction import compact, tell_once
 from gateway.governance.policy import input_tokens_bound
 from gateway.governance.token_rules import count_chat
 from gateway.governance.trimming import trimmed
+from gateway.ledger.pricing import MOST_TOKENS
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Part, PromptCache, Reply, TextPart, ThinkingPart, ToolUsePart, Usage
 from gateway.models.optimise import Optimise, parse_optimise
@@ -43,6 +44,30 @@ class Said(Struct, frozen=True):
 
 
 SILENCE = Said()
+_NOTHING_SAID = ("no_output_tokens",)
+
+
+def untold(usage: Usage) -> bool:
+    """Whether the usage of a whole answer leaves out a side of it, or tells there what cannot be."""
+    return (
+        usage.basis == "none" or not 0 < usage.input_tokens <= MOST_TOKENS or not 0 < usage.output_tokens <= MOST_TOKENS
+    )
+
+
+def flagged(usage: Usage) -> Usage:
+    """The same, with a name for each thing that a provider who answered should have told."""
+    if usage.basis == "none":
+        return structs.replace(usage, odd=("usage_missing",))
+    odd = []
+    for name in ("input_tokens", "output_tokens"):
+        count = getattr(usage, name)
+        if not 0 < count <= MOST_TOKENS:
+            odd.append(f"{'absurd' if count > 0 else 'negative' if count else 'no'}_{name}")
+    return structs.replace(usage, odd=tuple(odd))
+
+
+def _possible(count: int) -> int:
+    return count if 0 < count <= MOST_TOKENS else 0
 
 
 def said_by(reply: Reply) -> Said:
@@ -109,15 +134,16 @@ class TokenService:
         """Usage of an answer whose provider did not tell all of it: ``said`` is what came, ``told`` what
         was told, ``estimate`` about how many tokens the input has. ``counted`` where both sides are exact. A
         table that is not there costs exactness, never the account of a call."""
+        if told.odd == _NOTHING_SAID and not said.text:
+            return structs.replace(told, odd=())  # an answer may be empty
+        told_input, told_output = _possible(told.input_tokens), _possible(told.output_tokens)
         rule = rule_of(provider_type, spec.upstream_model or spec.name)
         count = None if rule is None else self._counter(rule.encoding)
         if rule is None or count is None:
-            output = max(told.output_tokens, (len(said.text) + 3) // 4)
-            return structs.replace(
-                told, input_tokens=told.input_tokens or estimate, output_tokens=output, basis="estimated"
-            )
-        tokens, exact = (told.input_tokens, True) if told.input_tokens else count_chat(chat, rule, count)
-        output = max(told.output_tokens, count(said.text))
+            output = max(told_output, (len(said.text) + 3) // 4)
+            return structs.replace(told, input_tokens=told_input or estimate, output_tokens=output, basis="estimated")
+        tokens, exact = (told_input, True) if told_input else count_chat(chat, rule, count)
+        output = max(told_output, count(said.text))
         # Frames of tool calls, and reasoning that nobody shows, cannot be counted.
         basis = "counted" if exact and said.plain and rule.published else "estimated"
         return structs.replace(told, input_tokens=tokens, output_tokens=output, basis=basis)

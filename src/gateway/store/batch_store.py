@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, delete, exists, select, update
+from sqlalchemy import Connection, Row, and_, delete, exists, or_, select, update
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import NotFound
@@ -15,7 +15,7 @@ from gateway.store.codec import from_json, to_json
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
 from gateway.store.file_store import KEEP_SECONDS, new_file, write_lines
-from gateway.store.tables import batch, batch_line, step
+from gateway.store.tables import batch, batch_ask, batch_line, step
 
 ENDED = ("completed", "failed", "cancelled", "expired")
 #: From which status a batch goes where.
@@ -27,7 +27,10 @@ MOVES: Mapping[str, tuple[str, ...]] = {
 }
 #: A batch whose time is over, and that no worker has ended since, is ended by the sweep after so long.
 _GRACE = 300 * SECOND
+#: The same where a provider's batch is still to end, which it may take its time for.
+_LONG_GRACE = 7_200 * SECOND
 _PAGE = 500
+_JSON = ("errors", "metadata", "times", "handling")
 
 
 class KeptBatch(Struct, frozen=True):
@@ -47,6 +50,8 @@ class KeptBatch(Struct, frozen=True):
     errors: list[dict[str, Any]] = []
     metadata: dict[str, str] = {}
     times: dict[str, int] = {}
+    #: Which way its lines went; see ``workflows.batch_handling``.
+    handling: dict[str, Any] = {}
     total: int = 0
     completed: int = 0
     failed: int = 0
@@ -63,7 +68,7 @@ class SqlBatchStore:
     def insert(self, new: KeptBatch) -> KeptBatch:
         """The batch as it is kept: one of that id that is there already stays as it is."""
         values = {name: getattr(new, name) for name in new.__struct_fields__}
-        values |= {name: to_json(values[name]) for name in ("errors", "metadata", "times")}
+        values |= {name: to_json(values[name]) for name in _JSON}
         with self._database.begin() as connection:
             connection.execute(insert_into(connection, batch).values(values).on_conflict_do_nothing())
             return _batch_of(connection.execute(select(batch).where(batch.c.batch_id == new.batch_id)).one())
@@ -102,6 +107,11 @@ class SqlBatchStore:
         """Its input cannot be worked on; ``errors`` are OpenAI's: code, message, param, line."""
         with self._database.begin() as connection:
             return self._move(connection, batch_id, "failed", {"errors": to_json(errors)})
+
+    def note(self, batch_id: str, handling: Mapping[str, Any]) -> None:
+        """Keeps which way the lines went."""
+        with self._database.begin() as connection:
+            connection.execute(update(batch).where(batch.c.batch_id == batch_id).values(handling=to_json(handling)))
 
     # -- lines ------------------------------------------------------------------------------------
 
@@ -169,9 +179,10 @@ class SqlBatchStore:
                 .join(step, step.c.task_id == batch.c.task_id)
                 .where(live, step.c.state.in_(("failed", "cancelled", "skipped")))
             ).all()
-            over = connection.scalars(
-                select(batch.c.batch_id).where(live, batch.c.expires_at < self._clock.now() - _GRACE)
-            ).all()
+            now = self._clock.now()
+            coming = exists().where(batch_ask.c.owner == batch.c.batch_id, batch_ask.c.state != "done")
+            late = or_(and_(batch.c.expires_at < now - _GRACE, ~coming), batch.c.expires_at < now - _LONG_GRACE)
+            over = connection.scalars(select(batch.c.batch_id).where(live, late)).all()
         for row in left:
             error = from_json(row.error) or {}
             cancelled = row.state != "failed" or error.get("code") == "cancelled"
@@ -209,5 +220,5 @@ def _contents(connection: Connection, batch_id: str, failed: bool) -> Iterator[s
 
 def _batch_of(row: Row[Any]) -> KeptBatch:
     fields = {name: getattr(row, name) for name in KeptBatch.__struct_fields__}
-    fields |= {name: from_json(fields[name]) for name in ("errors", "metadata", "times")}
+    fields |= {name: from_json(fields[name]) for name in _JSON}
     return KeptBatch(**fields)

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
 
-from gateway.ledger.budgets import THRESHOLD_ID, THRESHOLD_SCOPE, Budget, Spending, window_start
+from gateway.ledger.budget import DENIED, THRESHOLD_ID, THRESHOLD_SCOPE, Budget, Spending
 from gateway.ledger.entry import BudgetAlert
+from gateway.ledger.windows import window_start
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database, next_value
 from gateway.store.tables import budget as table
@@ -31,7 +32,7 @@ class SqlBudgetStore:
 
     def insert(self, budget: Budget) -> None:
         with self._database.begin() as connection:
-            connection.execute(insert(table).values(_values(budget)))
+            connection.execute(insert(table).values(values_of(budget)))
             next_value(connection, VERSION)
 
     def get(self, budget_id: str) -> Budget | None:
@@ -39,8 +40,11 @@ class SqlBudgetStore:
             row = connection.execute(select(table).where(table.c.budget_id == budget_id)).one_or_none()
         return None if row is None else budget_of(row)
 
-    def list(self, *, scope: str | None, subject: str | None, active: bool | None) -> list[Budget]:
+    def list(
+        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
+    ) -> list[Budget]:
         query = select(table).order_by(table.c.budget_id)
+        query = query.where(table.c.parent.is_(None) if parent is None else table.c.parent == parent)
         for column, value in ((table.c.scope, scope), (table.c.subject, subject), (table.c.active, active)):
             if value is not None:
                 query = query.where(column == value)
@@ -56,8 +60,23 @@ class SqlBudgetStore:
                 .returning(table.c.budget_id)
             )
             found = ended.first() is not None
+            connection.execute(update(table).where(table.c.parent == budget_id).values(active=False))
             next_value(connection, VERSION)
             return found
+
+    def decide(self, budget_id: str, extra: int, now: int) -> Budget | None:
+        with self._database.begin() as connection:
+            spending = lock_budgets(connection, [budget_id]).get(budget_id)
+            if spending is None or not spending.budget.active:
+                return None
+            budget = spending.budget.as_of(now)
+            if budget.window_start != spending.budget.window_start:
+                spending.alerted = ()
+            asked = 0 if extra else DENIED
+            spending.budget = msgspec.structs.replace(budget, extra=budget.extra + extra, asked=asked)
+            write_spendings(connection, [spending])
+            next_value(connection, VERSION)
+            return spending.budget
 
 
 def lock_budgets(connection: Connection, budget_ids: Iterable[str]) -> dict[str, Spending]:
@@ -72,6 +91,14 @@ def lock_budgets(connection: Connection, budget_ids: Iterable[str]) -> dict[str,
     }
 
 
+def lock_bound(connection: Connection, subjects: Sequence[tuple[str, str]]) -> dict[str, Spending]:
+    """Every budget of the subjects that is in force, as it stands, until the transaction ends."""
+    bound = select(table.c.budget_id).where(
+        tuple_(table.c.scope, table.c.subject).in_(subjects), table.c.active, table.c.window != "run"
+    )
+    return lock_budgets(connection, connection.scalars(bound))
+
+
 def lock_threshold(connection: Connection, threshold: int, now: int) -> Spending:
     """The day's total of the whole gateway, as a budget of ``threshold``. To be locked after all others."""
     found = lock_budgets(connection, [THRESHOLD_ID])
@@ -80,7 +107,7 @@ def lock_threshold(connection: Connection, threshold: int, now: int) -> Spending
         whole = Budget(
             THRESHOLD_ID, THRESHOLD_SCOPE, "*", "day", threshold, current, "gateway", now, alert_shares=("1",)
         )
-        connection.execute(insert_into(connection, table).values(_values(whole)).on_conflict_do_nothing())
+        connection.execute(insert_into(connection, table).values(values_of(whole)).on_conflict_do_nothing())
         found = lock_budgets(connection, [THRESHOLD_ID])
     spending = found[THRESHOLD_ID]
     spending.budget = msgspec.structs.replace(spending.budget, limit=threshold)
@@ -97,6 +124,9 @@ def write_spendings(connection: Connection, spendings: Iterable[Spending]) -> No
             "spent": spending.budget.spent,
             "reserved": spending.budget.reserved,
             "alerted": msgspec.json.encode(spending.alerted).decode(),
+            "slots": msgspec.json.encode(spending.budget.slots).decode(),
+            "extra": spending.budget.extra,
+            "asked": spending.budget.asked,
         }
         for spending in spendings
     ]
@@ -110,6 +140,9 @@ def write_spendings(connection: Connection, spendings: Iterable[Spending]) -> No
                 spent=bindparam("spent"),
                 reserved=bindparam("reserved"),
                 alerted=bindparam("alerted"),
+                slots=bindparam("slots"),
+                extra=bindparam("extra"),
+                asked=bindparam("asked"),
             ),
             rows,
         )
@@ -119,8 +152,7 @@ def spend_in_budgets(
     connection: Connection, subjects: Sequence[tuple[str, str]], cost: int, now: int
 ) -> tuple[BudgetAlert, ...]:
     """Adds ``cost``, which was never reserved, to every active budget of the subjects."""
-    bound = select(table.c.budget_id).where(tuple_(table.c.scope, table.c.subject).in_(subjects), table.c.active)
-    spendings = lock_budgets(connection, connection.scalars(bound))
+    spendings = lock_bound(connection, subjects)
     alerts = [alert for spending in spendings.values() for alert in spending.spend(cost, now)]
     write_spendings(connection, spendings.values())
     return tuple(alerts)
@@ -149,10 +181,17 @@ def budget_of(row: Row[Any]) -> Budget:
         reserved=row.reserved,
         alert_shares=msgspec.json.decode(row.alert_shares, type=tuple[str, ...]),
         active=row.active,
+        time_zone=row.time_zone,
+        slots=() if row.slots == "[]" else msgspec.json.decode(row.slots, type=tuple[tuple[int, int], ...]),
+        at_cap=row.at_cap,
+        degrade_to=() if row.degrade_to == "[]" else msgspec.json.decode(row.degrade_to, type=tuple[str, ...]),
+        parent=row.parent,
+        extra=row.extra,
+        asked=row.asked,
     )
 
 
-def _values(budget: Budget) -> dict[str, Any]:
+def values_of(budget: Budget) -> dict[str, Any]:
     return {
         "budget_id": budget.budget_id,
         "scope": budget.scope,
@@ -167,4 +206,11 @@ def _values(budget: Budget) -> dict[str, Any]:
         "created_by": budget.created_by,
         "created_at": budget.created_at,
         "active": budget.active,
+        "time_zone": budget.time_zone,
+        "slots": msgspec.json.encode(budget.slots).decode(),
+        "at_cap": budget.at_cap,
+        "degrade_to": msgspec.json.encode(budget.degrade_to).decode(),
+        "parent": budget.parent,
+        "extra": budget.extra,
+        "asked": budget.asked,
     }

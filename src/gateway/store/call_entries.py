@@ -1,7 +1,7 @@
 """Ended calls as rows: entries, postings, balances, budgets, shares, audit records, and the journal's mark.
 
-Locks are taken in the order of the whole store: budgets by id, balances by account, the day's threshold,
-the audit trail's end.
+Locks are taken in the order of the whole store: budgets by id, balances by account, sums of usage by series,
+the day's threshold, the audit trail's end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 from gateway.clock import SECOND
 from gateway.ledger.entry import BudgetAlert, Entry
 from gateway.ledger.intents import Done, Released
+from gateway.ledger.savings import Saving, savings_of_note
+from gateway.ledger.windows import QUARTER
 from gateway.money import plain_usd
 from gateway.security.audit import AuditDraft, AuditRecord, draft_of
 from gateway.store.audit_store import append_records
@@ -25,6 +27,7 @@ from gateway.store.dialect import insert_rows
 from gateway.store.engine import Database
 from gateway.store.journal_folder import Position
 from gateway.store.tables import entry, journal_mark, posting
+from gateway.store.usage_rollups import add_usage
 
 _DAY = 86_400 * SECOND
 
@@ -62,6 +65,13 @@ def enter_calls(
             fresh = _new(connection, journal, batch)
             set_mark(connection, journal, max(item.position for item in batch))
             return _enter(connection, journal, fresh, threshold)
+
+
+def enter_without_journal(
+    connection: Connection, holder: str, batch: Sequence[Done], threshold: int | None
+) -> tuple[Alerts, AuditRecord | None]:
+    """The same for calls that no journal has, within the transaction of whoever keeps them."""
+    return _enter(connection, holder, _new(connection, holder, batch), threshold)
 
 
 def set_mark(connection: Connection, journal: str, position: Position) -> bool:
@@ -127,10 +137,16 @@ def _enter(
         if spent:
             alerts += spend_from_shares(connection, journal, spent)
         _balance(connection, made)
+        add_usage(connection, made, _saved(batch))
         if threshold is not None:
             alerts += _threshold(connection, made, threshold)
     records = append_records(connection, [_draft(item) for item in batch]) if batch else []
     return alerts, records[-1] if records else None
+
+
+def _saved(batch: Sequence[Done]) -> list[tuple[Entry, Saving]]:
+    found = [(item.entry, item.end.note) for item in batch if item.entry is not None and "saved" in item.end.note]
+    return [(made, told) for made, note in found for told in savings_of_note(note)]
 
 
 def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:
@@ -139,7 +155,7 @@ def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:
 
 
 def _spent(batch: Sequence[Done]) -> list[Spent]:
-    """What each budget paid, day by day: no window ends within one."""
+    """What each budget paid, by quarters of an hour: no window ends within one."""
     sums: dict[tuple[str, int], tuple[int, int]] = {}
     last: dict[tuple[str, int], Entry] = {}
     for item in batch:
@@ -148,13 +164,13 @@ def _spent(batch: Sequence[Done]) -> list[Spent]:
             continue
         covered = min(made.cost, item.opened.amount)
         for budget_id in item.opened.budgets:
-            key = budget_id, made.at // _DAY
+            key = budget_id, made.at // QUARTER
             before = sums.get(key, (0, 0))
             sums[key] = before[0] + made.cost, before[1] + covered
             last[key] = made
     return [
-        Spent(budget_id, last[budget_id, day].at, *sums[budget_id, day], last[budget_id, day].principal)
-        for budget_id, day in sums
+        Spent(budget_id, last[budget_id, quarter].at, *sums[budget_id, quarter], last[budget_id, quarter].principal)
+        for budget_id, quarter in sums
     ]
 
 

@@ -36,7 +36,8 @@ class Database:
             )
         if self._sqlite:
             file = make_url(url).database
-            kept = Path(file) if file and file != ":memory:" else None
+            memory = not file or file == ":memory:" or file.startswith("file:")
+            kept = None if memory else Path(str(file))
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
             self._turns: WriterTurns | None = WriterTurns(kept)

@@ -11,6 +11,7 @@ from gateway.events.event import Event, EventDraft
 from gateway.store.engine import Database, next_value
 from gateway.store.large_values import fetch, keep
 from gateway.store.tables import event
+from gateway.store.webhook_store import insert_notices
 
 _COUNTER = "event"
 
@@ -37,11 +38,26 @@ def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int
     )
 
 
-class SqlEventStore:
-    """Reads events; writes those that belong to no run."""
+def tell(
+    connection: Connection, draft: EventDraft, now: int, owners: Sequence[str] = (), default_url: str = ""
+) -> None:
+    """Stores an event that belongs to no run, and has it delivered to whoever of ``owners`` (the event's own,
+    where none are named) subscribed to it, and to the default address."""
+    insert_notices(connection, draft, owners or (draft.owner,), now, default_url)
+    insert_events(connection, (draft,), now)
 
-    def __init__(self, database: Database) -> None:
+
+class SqlEventStore:
+    """Reads events; writes those that belong to no run. ``default_url`` is told of those that ``notify`` brings."""
+
+    def __init__(self, database: Database, *, default_url: str = "") -> None:
         self._database = database
+        self._default_url = default_url
+
+    def notify(self, draft: EventDraft, now: int, owners: Sequence[str] = ()) -> None:
+        """Stores an event in a transaction of its own, and has it delivered by webhook; see ``tell``."""
+        with self._database.begin() as connection:
+            tell(connection, draft, now, owners, self._default_url)
 
     def add(self, drafts: Sequence[EventDraft], now: int) -> None:
         """Stores events in a transaction of their own."""

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 INSERT_ONLY = ("entry", "posting", "audit")
 #: The same, of later making.
 PROMPTS = ("prompt", "prompt_label_move")
+SAVINGS = ("saving",)
 
 _POSTGRESQL_FUNCTION = """
 CREATE OR REPLACE FUNCTION gateway_insert_only() RETURNS trigger LANGUAGE plpgsql AS $$

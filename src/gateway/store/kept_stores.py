@@ -10,6 +10,7 @@ from gateway.store.batch_store import SqlBatchStore
 from gateway.store.engine import Database
 from gateway.store.file_store import SqlFileStore
 from gateway.store.idempotency_store import SqlIdempotencyStore
+from gateway.store.provider_batch_store import SqlProviderBatchStore
 from gateway.store.response_store import SqlResponseStore
 
 
@@ -21,6 +22,7 @@ class KeptStores:
     files: SqlFileStore
     batches: SqlBatchStore
     idempotency: SqlIdempotencyStore
+    provider_batches: SqlProviderBatchStore
 
     @classmethod
     def over(cls, database: Database, clock: Clock, catch_up: Callable[[], object] = lambda: None) -> KeptStores:
@@ -30,8 +32,10 @@ class KeptStores:
             SqlFileStore(database, clock),
             SqlBatchStore(database, clock, catch_up),
             SqlIdempotencyStore(database, clock, catch_up),
+            SqlProviderBatchStore(database, clock),
         )
 
     def sweep(self) -> int:
         """Ends batches that nobody will end, and deletes what is past its time; how many."""
-        return self.batches.sweep() + self.files.sweep() + self.responses.sweep() + self.idempotency.sweep()
+        ended = self.batches.sweep() + self.provider_batches.sweep()
+        return ended + self.files.sweep() + self.responses.sweep() + self.idempotency.sweep()

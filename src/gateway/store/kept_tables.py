@@ -59,6 +59,7 @@ batch = Table(
     Column("completed", Integer, nullable=False, default=0),
     Column("failed", Integer, nullable=False, default=0),
     Column("times", Text, nullable=False, default="{}"),  # when each status began, JSON
+    Column("handling", Text, nullable=False, default="{}"),  # which way its lines went, JSON
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Index("batch_by_tenant", "tenant", "batch_id"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 from sqlalchemy import Connection, case, func, or_, select
 
 from gateway.clock import SECOND
 from gateway.ledger.budgets import THRESHOLD_SCOPE
 from gateway.money import plain, usd
-from gateway.store.tables import balance, budget, budget_lease, entry, posting
+from gateway.store.budget_leases import BATCH, batch_holder
+from gateway.store.tables import balance, batch_ask, budget, budget_lease, entry, posting
+from gateway.store.usage_check import usage_problems
 
 #: Shares whose process is silent for so long mean that nobody sweeps.
 _OVERDUE = 3600 * SECOND
@@ -23,6 +26,8 @@ def problems_of(connection: Connection, now: int) -> list[str]:
         *_balances(connection),
         *_reservations(connection),
         *_lost_shares(connection, now),
+        *_batch_shares(connection),
+        *usage_problems(connection),
     ]
 
 
@@ -102,4 +107,26 @@ def _lost_shares(connection: Connection, now: int) -> Iterator[str]:
     silent_since = func.abs(budget_lease.c.expires_at)
     query = select(budget_lease.c.holder).where(silent_since < now - _OVERDUE).distinct().limit(_MOST)
     for row in connection.execute(query):
-        yield f"journal {row.holder}: its process is silent for over an hour, and its shares were not taken back"
+        if row.holder.startswith(BATCH):
+            yield f"{row.holder}: its requests should have ended at their provider, and nobody has ended them here"
+        else:
+            yield f"journal {row.holder}: its process is silent for over an hour, and its shares were not taken back"
+
+
+def _batch_shares(connection: Connection) -> Iterator[str]:
+    """What is set aside for requests at providers is what those that are not done may cost, to the unit."""
+    asked = (
+        select(batch_ask.c.owner, batch_ask.c.budgets, func.sum(batch_ask.c.amount).label("amount"))
+        .where(batch_ask.c.state != "done", batch_ask.c.budgets != "[]")
+        .group_by(batch_ask.c.owner, batch_ask.c.budgets)
+    )
+    expected: dict[tuple[str, str], int] = {}
+    for row in connection.execute(asked):
+        for budget_id in msgspec.json.decode(row.budgets, type=tuple[str, ...]):
+            key = (batch_holder(row.owner), budget_id)
+            expected[key] = expected.get(key, 0) + int(row.amount)
+    leased = select(budget_lease).where(budget_lease.c.holder.startswith(BATCH, autoescape=True))
+    found = {(row.holder, row.budget_id): row.amount for row in connection.execute(leased)}
+    wrong = [key for key in expected.keys() | found.keys() if expected.get(key, 0) != found.get(key, 0)]
+    for holder, budget_id in sorted(wrong)[:_MOST]:
+        yield f"{holder}: its share of budget {budget_id} is not what its requests may cost"

@@ -30,6 +30,7 @@ from gateway.store.dialect import insert_into, one_snapshot
 from gateway.store.engine import Database
 from gateway.store.ledger_check import problems_of
 from gateway.store.tables import balance, entry, posting
+from gateway.store.usage_rollups import add_usage
 
 _DAY = 86_400 * SECOND
 
@@ -131,6 +132,7 @@ def _post(connection: Connection, made: Entry, threshold: int | None) -> tuple[B
                 set_={"amount": balance.c.amount + item.amount, "entries": balance.c.entries + 1},
             )
         )
+    add_usage(connection, (made,))
     return () if threshold is None else count_towards_threshold(connection, threshold, made.cost, made.at)
 
 

@@ -18,22 +18,24 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from gateway.store.flow_tables import dead_letter, limiter, schedule, signal, step_call, step_limit, step_result
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
+from gateway.store.provider_batch_tables import batch_ask, batch_part
+from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_saving, usage_series
 
 __all__ = [
-    "api_key", "artifact", "audit", "balance", "batch", "batch_line", "budget", "budget_lease", "counter",
-    "dead_letter", "definition", "edge", "entry", "event", "file", "file_part", "idempotency",
-    "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt", "prompt_label_move",
-    "prompt_result", "response", "run", "schedule", "signal",
-    "step", "step_call", "step_limit", "step_result",
+    "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
+    "budget_lease", "counter", "dead_letter", "definition", "edge", "entry", "event", "file", "file_part",
+    "idempotency", "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt",
+    "prompt_label_move", "prompt_result", "response", "run", "saving", "schedule", "signal", "spend_anomaly",
+    "step", "step_call", "step_limit", "step_result", "usage_day", "usage_hour", "usage_saving", "usage_series",
     "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
-
 # -- engine ---------------------------------------------------------------------------------------
 
 definition = Table(
@@ -171,6 +173,7 @@ webhook_delivery = Table(
     Column("last_error", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("completed_at", BigInteger),
+    Column("subscription_id", Text),  # none: the address that a task, a run or the operator named
     Index("webhook_by_due", "state", "not_before"),
 )
 
@@ -184,6 +187,8 @@ webhook_subscription = Table(
     Column("secret", Text, nullable=False),
     Column("active", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("old_secret", Text),  # signs too until old_secret_until: the overlap of a rotation
+    Column("old_secret_until", BigInteger),
 )
 
 #: Large values and model files, by content.
@@ -243,9 +248,19 @@ entry = Table(
     Column("request_id", Text, nullable=False),
     Column("run_id", Text, index=True),
     Column("task_id", Text, index=True),
+    Column("flags", Text, nullable=False, server_default=""),  # what was odd about the usage, with commas
+    Column("usage_detail", Text, nullable=False, server_default=""),  # UsageDetail, JSON; nearly always empty
+    Column("workflow_id", Text),
+    Column("tags", Text, nullable=False, server_default=""),  # names with commas, see models/tags.py
     Column("at", BigInteger, nullable=False, index=True),
     Index("entry_by_principal", "principal", "at"),
     Index("entry_by_request", "request_id"),
+    Index(
+        "entry_correction",
+        "hold_id",
+        sqlite_where=text("kind = 'correction'"),
+        postgresql_where=text("kind = 'correction'"),
+    ),
 )
 
 posting = Table(
@@ -268,9 +283,9 @@ budget = Table(
     "budget",
     metadata,
     Column("budget_id", Text, primary_key=True),
-    Column("scope", Text, nullable=False),  # key user team model workflow run gateway
+    Column("scope", Text, nullable=False),  # key user team project model provider workflow run gateway
     Column("subject", Text, nullable=False),  # the key_id, principal, …; '*' for the gateway
-    Column("window", Text, nullable=False),  # day week month lifetime
+    Column("window", Text, nullable=False),  # see ledger/windows.py
     Column("limit_units", BigInteger, nullable=False),
     Column("window_start", BigInteger, nullable=False),
     Column("spent", BigInteger, nullable=False, default=0),
@@ -280,6 +295,13 @@ budget = Table(
     Column("created_by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("active", Boolean, nullable=False, default=True),
+    Column("time_zone", Text, nullable=False, server_default=""),  # where its day begins; UTC if empty
+    Column("slots", Text, nullable=False, server_default="[]"),  # of a rolling window: [[since, units], …]
+    Column("at_cap", Text, nullable=False, server_default="refuse"),  # refuse degrade queue approve
+    Column("degrade_to", Text, nullable=False, server_default="[]"),  # JSON list of models
+    Column("parent", Text, index=True),  # the budget for each run that this is one run's of
+    Column("extra", BigInteger, nullable=False, server_default="0"),  # approved for this window
+    Column("asked", BigInteger, nullable=False, server_default="0"),  # units waited for; -1: denied
     CheckConstraint("limit_units >= 0", name="budget_limit_not_negative"),
     Index("budget_by_subject", "scope", "subject"),
 )
@@ -304,6 +326,18 @@ journal_mark = Table(
     Column("applied", BigInteger, nullable=False),
 )
 
+#: Hours whose spending was told to be far above the usual, so that each is told once.
+spend_anomaly = Table(
+    "spend_anomaly",
+    metadata,
+    Column("scope", Text, primary_key=True),  # gateway team key
+    Column("subject", Text, primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),  # since 1970, UTC
+    Column("spent", BigInteger, nullable=False),
+    Column("usual", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 # -- security -------------------------------------------------------------------------------------
 
 api_key = Table(
@@ -316,6 +350,7 @@ api_key = Table(
     Column("role", Text, nullable=False),
     Column("principal", Text, nullable=False),
     Column("team", Text),
+    Column("project", Text),
     Column("models", Text, nullable=False, default='["*"]'),  # JSON list of name patterns
     Column("requests_per_minute", Integer),
     Column("tokens_per_minute", Integer),

@@ -6,11 +6,14 @@ several orchestrators never send the same try at once, and keeps one id over all
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
+from gateway.clock import rfc3339
 from gateway.engine.rows import RunRow
+from gateway.events.event import EventDraft
 from gateway.events.outbox import Delivery, Subscription
 from gateway.ids import new_id
 from gateway.store.codec import from_json, to_json
@@ -27,15 +30,20 @@ def insert_deliveries(
     now: int,
     default_url: str,
 ) -> None:
-    """A delivery for the run's own address (else the default one) and for each matching subscription."""
-    targets = [held.webhook_url or default_url] if held.webhook_url or default_url else []
-    query = select(webhook_subscription.c.url, webhook_subscription.c.events).where(
-        webhook_subscription.c.owner == held.owner, webhook_subscription.c.active
+    """A delivery for each matching subscription, and one for the run's own address (else the default one)
+    unless a subscription leads there. One row a target, in the transaction of the event: it is told once."""
+    table = webhook_subscription
+    query = select(table.c.subscription_id, table.c.url, table.c.events).where(
+        table.c.owner == held.owner, table.c.active
     )
+    targets: dict[str, str | None] = {}
     for row in connection.execute(query):
         wanted = from_json(row.events)
         if not wanted or event in wanted:
-            targets.append(row.url)
+            targets.setdefault(row.url, row.subscription_id)
+    own = held.webhook_url or default_url
+    if own:
+        targets.setdefault(own, None)
     if not targets:
         return
     text = to_json(body)
@@ -54,10 +62,41 @@ def insert_deliveries(
                 "attempts": 0,
                 "not_before": now,
                 "created_at": now,
+                "subscription_id": subscription_id,
             }
-            for url in dict.fromkeys(targets)
+            for url, subscription_id in targets.items()
         ],
     )
+
+
+def insert_notices(
+    connection: Connection, draft: EventDraft, owners: Sequence[str], now: int, default_url: str
+) -> None:
+    """A delivery of an event that belongs to no run: to the default address, and for each subscription of
+    these owners that names its type (those that take all events are told of runs alone)."""
+    targets = {default_url: draft.owner} if default_url else {}
+    query = select(webhook_subscription).where(webhook_subscription.c.owner.in_(owners), webhook_subscription.c.active)
+    for row in connection.execute(query):
+        if draft.type in from_json(row.events):
+            targets.setdefault(row.url, row.owner)
+    if not targets:
+        return
+    text = to_json({"event": draft.type, "timestamp": rfc3339(now), **draft.payload})
+    rows = [
+        {
+            "delivery_id": new_id("msg"),
+            "url": url,
+            "owner": owner,
+            "event": draft.type,
+            "body": text,
+            "state": "pending",
+            "attempts": 0,
+            "not_before": now,
+            "created_at": now,
+        }
+        for url, owner in targets.items()
+    ]
+    connection.execute(insert(webhook_delivery), rows)
 
 
 class SqlWebhookStore:
@@ -125,15 +164,35 @@ class SqlWebhookStore:
             )
             return done.first() is not None
 
-    def deliveries(self, owner: str | None, *, state: str | None, limit: int) -> list[Delivery]:
-        """Newest first. ``owner`` ``None``: everybody's."""
-        query = select(webhook_delivery).order_by(webhook_delivery.c.delivery_id.desc()).limit(limit)
-        if owner is not None:
-            query = query.where(webhook_delivery.c.owner == owner)
-        if state is not None:
-            query = query.where(webhook_delivery.c.state == state)
+    def deliveries(
+        self,
+        owner: str | None,
+        *,
+        state: str | None,
+        limit: int,
+        subscription_id: str | None = None,
+        before: str | None = None,
+    ) -> list[Delivery]:
+        """Newest first, older than ``before``. ``owner`` ``None``: everybody's."""
+        table = webhook_delivery
+        query = select(table).order_by(table.c.delivery_id.desc()).limit(limit)
+        for column, value in (("owner", owner), ("state", state), ("subscription_id", subscription_id)):
+            if value is not None:
+                query = query.where(table.c[column] == value)
+        if before is not None:
+            query = query.where(table.c.delivery_id < before)
         with self._database.read() as connection:
             return [_delivery_of(row) for row in connection.execute(query)]
+
+    def counts(self) -> dict[str, int]:
+        """How many deliveries wait, and how many are dead."""
+        table = webhook_delivery
+        query = (
+            select(table.c.state, func.count()).where(table.c.state.in_(("pending", "dead"))).group_by(table.c.state)
+        )
+        with self._database.read() as connection:
+            found = {row[0]: int(row[1]) for row in connection.execute(query)}
+        return {"pending": found.get("pending", 0), "dead": found.get("dead", 0)}
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """One delivery."""
@@ -142,11 +201,36 @@ class SqlWebhookStore:
             row = connection.execute(query).one_or_none()
         return None if row is None else _delivery_of(row)
 
-    def subscribe(self, subscription: Subscription) -> None:
-        """Adds a subscription."""
+    def subscribe(self, subscription: Subscription) -> bool:
+        """Adds a subscription. False: the owner has one to that address."""
+        table = webhook_subscription
         values = {name: getattr(subscription, name) for name in subscription.__struct_fields__}
+        same = select(table.c.subscription_id).where(
+            table.c.owner == subscription.owner, table.c.url == subscription.url, table.c.active
+        )
         with self._database.begin() as connection:
-            connection.execute(insert(webhook_subscription).values({**values, "events": to_json(subscription.events)}))
+            if connection.execute(same).first() is not None:
+                return False
+            connection.execute(insert(table).values({**values, "events": to_json(subscription.events)}))
+        return True
+
+    def subscription(self, subscription_id: str) -> Subscription | None:
+        """One subscription, also an ended one."""
+        table = webhook_subscription
+        with self._database.read() as connection:
+            row = connection.execute(select(table).where(table.c.subscription_id == subscription_id)).one_or_none()
+        return None if row is None else _subscription_of(row)
+
+    def rotate(self, subscription_id: str, owner: str | None, secret: str, until: int) -> Subscription | None:
+        """Gives the subscription a new secret; the one it had signs too until ``until``."""
+        table = webhook_subscription
+        statement = update(table).where(table.c.subscription_id == subscription_id, table.c.active)
+        if owner is not None:
+            statement = statement.where(table.c.owner == owner)
+        changed = statement.values(old_secret=table.c.secret, old_secret_until=until, secret=secret).returning(table)
+        with self._database.begin() as connection:
+            row = connection.execute(changed).one_or_none()
+        return None if row is None else _subscription_of(row)
 
     def subscriptions(self, owner: str | None) -> list[Subscription]:
         """Active ones, newest first."""
@@ -157,22 +241,22 @@ class SqlWebhookStore:
         with self._database.read() as connection:
             return [_subscription_of(row) for row in connection.execute(query)]
 
-    def secret_for(self, owner: str, url: str) -> str | None:
-        """The signing secret of the owner's subscription to that address."""
-        table = webhook_subscription
-        query = select(table.c.secret).where(table.c.owner == owner, table.c.url == url, table.c.active).limit(1)
-        with self._database.read() as connection:
-            return connection.scalar(query)
-
-    def unsubscribe(self, subscription_id: str, owner: str | None) -> bool:
-        """Ends a subscription. False: there is none for that owner."""
-        table = webhook_subscription
+    def unsubscribe(self, subscription_id: str, owner: str | None, now: int) -> bool:
+        """Ends a subscription, and what was still to be delivered for it. False: there is none for that owner."""
+        table, waiting = webhook_subscription, webhook_delivery
         statement = update(table).where(table.c.subscription_id == subscription_id, table.c.active)
         if owner is not None:
             statement = statement.where(table.c.owner == owner)
         with self._database.begin() as connection:
             done = connection.execute(statement.values(active=False).returning(table.c.subscription_id))
-            return done.first() is not None
+            if done.first() is None:
+                return False
+            connection.execute(
+                update(waiting)
+                .where(waiting.c.subscription_id == subscription_id, waiting.c.state == "pending")
+                .values(state="dead", completed_at=now, lease_until=None, last_error="the subscription was ended")
+            )
+        return True
 
     def _end(self, delivery_id: str, values: dict[str, Any]) -> None:
         with self._database.begin() as connection:

@@ -14,6 +14,7 @@ from gateway.store.batch_store import ENDED, KeptBatch, SqlBatchStore
 from gateway.store.file_store import SqlFileStore
 from gateway.tasks.desk import Desk
 from gateway.tasks.submission import TaskSubmission
+from gateway.workflows.batch_handling import WISH
 from gateway.workflows.batch_tools import ENDPOINTS
 
 #: The one completion window there is, as OpenAI's, and its seconds.
@@ -61,6 +62,7 @@ class BatchDesk:
             expires_at=now + _WINDOW_SECONDS * SECOND,
             output_seconds=expiry_seconds(body.get("output_expires_after"), "output_expires_after"),
             metadata=_metadata(body.get("metadata")),
+            handling={"wish": _wish(body.get("metadata"))},
         )
         batch = self._batches.insert(made)
         task = TaskSubmission(self._desk.task_types["llm_batch"], {"batch_id": batch.batch_id}, priority=_PRIORITY)
@@ -107,8 +109,18 @@ def batch_view(batch: KeptBatch) -> dict[str, Any]:
         **times,
         "request_counts": {"total": batch.total, "completed": batch.completed, "failed": batch.failed},
         "metadata": batch.metadata or None,
+        "usage": batch.handling.get("usage"),
         "task_id": batch.task_id,
+        "gateway": batch.handling.get("told"),
     }
+
+
+def _wish(metadata: Any) -> str:
+    """Which way the batch asks its lines to go."""
+    word = metadata.get(WISH, "auto") if isinstance(metadata, dict) else "auto"
+    if word not in ("auto", "provider", "inline"):
+        raise ValidationFailed(f"metadata.{WISH}: auto, provider or inline is expected", param=f"metadata.{WISH}")
+    return str(word)
 
 
 def expiry_seconds(raw: Any, place: str) -> int | None:

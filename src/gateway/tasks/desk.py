@@ -265,6 +265,11 @@ class Desk:
         for definition in parsed:
             self._reader.define(definition, source="config", owner="gateway", now=self._clock.now())
 
+    def kept(self, caller: Caller, workflow_id: str) -> KeptDefinition:
+        """The newest definition of a workflow, as it is kept."""
+        caller.require("workflows:read")
+        return self._kept(workflow_id)
+
     def definition(self, caller: Caller, workflow_id: str) -> dict[str, Any]:
         """The newest definition of a workflow."""
         caller.require("workflows:read")

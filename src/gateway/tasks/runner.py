@@ -22,6 +22,7 @@ from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.engine.waiting import StepWaits
 from gateway.errors import GatewayError, StepCancelled, StepTimeout, Unavailable
+from gateway.tasks.budget_pause import pause_of
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
 from gateway.tasks.step_work import Done, StepWork
@@ -62,6 +63,8 @@ class StepRunner:
         self._clock = clock
         self._worker = worker
         self._executor: Executor | None = None
+        #: Set when no step is run here any more.
+        self.closing = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="steps", daemon=True)
         self._thread.start()
@@ -90,21 +93,30 @@ class StepRunner:
         except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
             end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
         except StepWaits as pause:
-            seconds = pause.seconds
-            end = lambda tx, now: advance.wait(tx, step, seconds, now)  # noqa: E731
+            seconds, told = pause.seconds, pulse.untold
+            end = lambda tx, now: advance.wait(tx, step, seconds, told, now)  # noqa: E731
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
-            problem, retryable = _problem(error)
-            if not isinstance(error, GatewayError):
-                _log.exception("step %s of run %s failed", step.step_id, run.run_id)
-            end = lambda tx, now: advance.fail(tx, step, problem, retryable=retryable, now=now)  # noqa: E731
+            end = self._after(error, run, step)
         if end is None:
             _log.warning("step %s was taken from this worker; its work is dropped", task_id)
             return
         self._calls.flush()
         self._finish(run, task_id, end)
 
+    @staticmethod
+    def _after(error: Exception, run: RunRow, step: StepRow) -> Callable[[Any, int], bool]:
+        """What becomes of a step whose handler raised: it waits for a budget, or this attempt failed."""
+        pause = pause_of(error)
+        if pause is not None:
+            return lambda tx, now: advance.wait(tx, step, pause, None, now)
+        problem, retryable = _problem(error)
+        if not isinstance(error, GatewayError):
+            _log.error("step %s of run %s failed", step.step_id, run.run_id, exc_info=error)
+        return lambda tx, now: advance.fail(tx, step, problem, retryable=retryable, now=now)
+
     def close(self) -> None:
         """Stops the loop; running handlers are cancelled, and left to the sweep."""
+        self.closing.set()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
 

@@ -9,12 +9,15 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.engine.rows import RunRow, StepRow
 from gateway.models.artifacts import ArtifactStore
+from gateway.models.run_budget import degrades_to
+from gateway.models.tags import kept_tags
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
 from gateway.tasks.step_calls import CallStore, StepCalls
 from gateway.tasks.step_pulse import Pulse
 from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.context import ChatPort, PredictPort, PromptPort, StepContext
+from gateway.workflows.degrading import degrading
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,13 @@ class ContextFactory:
             model_config=step.spec.llm_config,
             upstream=upstream,
             artifacts=self.artifacts,
-            chat=chat,
+            chat=degrading(chat, degrades_to(run.metadata)),
             predict=predict,
             registry=self.registry,
             prompts=self.prompts,
             default_model=lambda task_type: self.catalogue().default_model(task_type),
             batch=self.batch,
+            tags=kept_tags(run.metadata),
             report=pulse.report,
             is_cancelled=pulse.is_cancelled,
             is_overdue=pulse.is_overdue,

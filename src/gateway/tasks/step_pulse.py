@@ -36,6 +36,11 @@ class Pulse:
         """The newest progress; told at the next tick."""
         self._news = (fraction, note)
 
+    @property
+    def untold(self) -> tuple[float, str] | None:
+        """Progress that no tick has told yet."""
+        return self._news
+
     def is_cancelled(self) -> bool:
         """Whether the step should stop."""
         return self.fenced or self.unwanted

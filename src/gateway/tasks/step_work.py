@@ -70,7 +70,7 @@ class StepWork:
             if kept is not None:
                 return Done(kept[1], {**record, "output": hash_of(kept[1]), "cached": kept[0]})
         context = self._contexts.context(run, step, upstream, pulse)
-        output = await load_handler(spec.handler)(context, data)
+        output = await (spec.function or load_handler(spec.handler))(context, data)
         _check(step, output)
         until = None if key is None else self._clock.now() + int((step.spec.cache_ttl or 0) * SECOND)
         keep = None if key is None or until is None or replays else (key, until)

@@ -14,6 +14,7 @@ from gateway.engine.step_fields import check_model_config
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, ValidationFailed
 from gateway.governance.validators import check_llm_parameters, refuse_unknown, text_field
+from gateway.models.tags import tags_of_metadata
 from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue
 from gateway.security.access import Caller
 
@@ -78,6 +79,8 @@ def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catal
             mend="give prompt, messages, or template with variables",
             param="input_data.prompt",
         )
+    if spec.check is not None:
+        spec.check(data)
     config = raw.get("model_config")
     if config is not None:
         check_config(config, spec, catalogue, caller)
@@ -138,6 +141,7 @@ def _common(raw: Mapping[str, Any]) -> dict[str, Any]:
     _object(metadata, "metadata")
     if len(msgspec.json.encode(metadata)) > _LARGEST_METADATA:
         raise ValidationFailed(f"metadata: at most {_LARGEST_METADATA} bytes of JSON", param="metadata")
+    tags_of_metadata(metadata)
     try:
         timeout = seconds_at(raw.get("timeout"), "timeout")
     except DefinitionInvalid as error:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import GatewayError
-from gateway.events.outbox import LEASE_SECONDS, Delivery, headers, next_try
+from gateway.events.outbox import LEASE_SECONDS, Delivery, Subscription, headers, next_try, secret_of
 
 _log = logging.getLogger(__name__)
 _BATCH = 20
@@ -33,24 +33,31 @@ class Outbox(Protocol):
 
     def bury(self, delivery_id: str, now: int, error: str) -> None: ...
 
-    def secret_for(self, owner: str, url: str) -> str | None: ...
+    def subscription(self, subscription_id: str) -> Subscription | None: ...
+
+    def unsubscribe(self, subscription_id: str, owner: str | None, now: int) -> bool: ...
 
 
 class WebhookDeliverer:
-    """``run`` delivers until told to stop. ``secret`` signs where no subscription has its own."""
+    """``run`` delivers until told to stop. A subscription signs with its own secrets, ``own_url`` (the
+    operator's) with ``secret``, the addresses that owners name in tasks and runs with one made of both."""
 
-    def __init__(self, outbox: Outbox, send: Send, clock: Clock, *, secret: str, interval: float = 0.5) -> None:
+    def __init__(
+        self, outbox: Outbox, send: Send, clock: Clock, *, secret: str, own_url: str = "", interval: float = 0.5
+    ) -> None:
         self._outbox = outbox
         self._send = send
         self._clock = clock
         self._secret = secret
+        self._own_url = own_url
         self._interval = interval
 
     def run(self, stop: threading.Event) -> None:
-        """One pass after another."""
+        """One pass after another; no event loop is made while nothing is due."""
         while not stop.is_set():
             try:
-                sent = asyncio.run(self.deliver_due())
+                due = self._outbox.any_due(self._clock.now())
+                sent = asyncio.run(self.deliver_due()) if due else 0
             except GatewayError as error:
                 _log.warning("webhooks wait: %s", error.message)
                 sent = 0
@@ -62,16 +69,17 @@ class WebhookDeliverer:
     async def deliver_due(self) -> int:
         """Sends what is due now; how many tries were made."""
         now = self._clock.now()
-        if not await asyncio.to_thread(self._outbox.any_due, now):
-            return 0
         claimed = await asyncio.to_thread(self._outbox.claim_due, now, now + LEASE_SECONDS * SECOND, _BATCH)
         await asyncio.gather(*(self._deliver(delivery) for delivery in claimed))
         return len(claimed)
 
     async def _deliver(self, delivery: Delivery) -> None:
+        secrets = await asyncio.to_thread(self._signers, delivery)
+        if secrets is None:
+            await self._bury(delivery, "the subscription was ended")
+            return
         body = delivery.body.encode()
-        own = await asyncio.to_thread(self._outbox.secret_for, delivery.owner, delivery.url)
-        signed = headers(own or self._secret, delivery.delivery_id, self._clock.now() // SECOND, body)
+        signed = headers(secrets, delivery.delivery_id, self._clock.now() // SECOND, body)
         try:
             status = await self._send(delivery.url, body, signed)
             problem = "" if 200 <= status < 300 else f"the receiver answered {status}"
@@ -81,9 +89,23 @@ class WebhookDeliverer:
         if not problem:
             await asyncio.to_thread(self._outbox.delivered, delivery.delivery_id, now)
             return
+        if status == _GONE and delivery.subscription_id is not None:
+            await asyncio.to_thread(self._outbox.unsubscribe, delivery.subscription_id, None, now)
+            _log.warning("subscription %s was ended: its receiver answered 410", delivery.subscription_id)
         pause = None if status == _GONE else next_try(delivery.attempts)
         if pause is None:
-            await asyncio.to_thread(self._outbox.bury, delivery.delivery_id, now, problem)
-            _log.warning("webhook %s is dead: %s", delivery.delivery_id, problem)
+            await self._bury(delivery, problem)
         else:
             await asyncio.to_thread(self._outbox.retry, delivery.delivery_id, now + int(pause * SECOND), problem)
+
+    async def _bury(self, delivery: Delivery, problem: str) -> None:
+        await asyncio.to_thread(self._outbox.bury, delivery.delivery_id, self._clock.now(), problem)
+        _log.warning("webhook %s is dead: %s", delivery.delivery_id, problem)
+
+    def _signers(self, delivery: Delivery) -> tuple[str, ...] | None:
+        """The secrets that sign this message; ``None`` where nobody is subscribed any more."""
+        if delivery.subscription_id is None:
+            own = not self._secret or delivery.url == self._own_url
+            return (self._secret if own else secret_of(delivery.owner, self._secret),)
+        found = self._outbox.subscription(delivery.subscription_id)
+        return found.signers(self._clock.now()) if found is not None and found.active else None

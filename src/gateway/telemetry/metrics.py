@@ -1,12 +1,13 @@
 """Prometheus metrics: names begin with ``gateway_``, label values come from configuration, never from callers.
 
 Processes of one machine share their counters through the directory ``PROMETHEUS_MULTIPROC_DIR``
-(set by the supervisor); ``render`` sums them.
+(set by the supervisor); ``render`` sums them. What a process counts gets there within a second.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -16,24 +17,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway.models.llm_models import Usage
+from gateway.telemetry.sums import CallSums, TimedSums
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: How old what is shared with other processes may be.
+_FOLD_SECONDS = 1.0
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-#: (tasks by status, waiting steps by queue), read when scraped.
+#: Tasks by status, waiting steps by queue, webhooks by state; read when scraped.
 Counts = Callable[[], dict[str, dict[str, int]]]
-
-
-class _CallSeries:
-    """The series that a call of some labels counts in."""
-
-    __slots__ = ("calls", "cost", "seconds", "tokens")
-
-    def __init__(self, calls: Counter, seconds: Histogram, cost: Counter) -> None:
-        self.calls = calls
-        self.seconds = seconds
-        self.cost = cost
-        self.tokens: dict[str, Counter] = {}
 
 
 class Metrics:
@@ -55,46 +47,64 @@ class Metrics:
         )
         self._tokens = Counter("gateway_tokens", "Tokens by class", ["model", "provider", "class"], registry=registry)
         self._cost = Counter("gateway_cost_usd", "Cost in USD", ["model", "provider"], registry=registry)
-        #: The series by their labels: looking them up by name costs more than counting.
-        self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._of_call: dict[tuple[str, str, str, str], _CallSeries] = {}
+        #: What was counted since it was last folded into the series, by their labels.
+        self._of_request: dict[tuple[str, str, int], TimedSums] = {}
+        self._of_call: dict[tuple[str, str, str, str], CallSums] = {}
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
         self._alerts = Counter("gateway_budget_alerts", "Budgets that passed a share", ["scope"], registry=registry)
+        self._anomalies = Counter(
+            "gateway_spend_anomalies", "Hours whose spending was far above the usual", ["scope"], registry=registry
+        )
+
+    def spend_anomaly(self, scope: str) -> None:
+        """An hour's spending is far above the usual."""
+        self._anomalies.labels(scope).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered. ``route`` is the template, such as ``/tasks/{task_id}``."""
-        found = self._of_request.get((method, route, status))
-        if found is None:
-            found = self._requests.labels(method, route, str(status)), self._latency.labels(route)
-            self._of_request[method, route, status] = found
-        found[0].inc()
-        found[1].observe(seconds)
+        with self._lock:
+            sums = self._of_request.get((method, route, status))
+            if sums is None:
+                counter, histogram = self._requests.labels(method, route, str(status)), self._latency.labels(route)
+                sums = self._of_request[method, route, status] = TimedSums(counter, histogram, _SECONDS)
+            sums.add(seconds)
+        if self._timer is None:
+            self._fold_soon()
 
     def model_call(
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost_usd: float, usage: Usage | None
     ) -> None:
         """A model call ended."""
-        found = self._of_call.get((kind, model, provider, outcome))
-        if found is None:
-            found = self._of_call[kind, model, provider, outcome] = _CallSeries(
-                self._calls.labels(kind, model, provider, outcome),
-                self._model_latency.labels(kind, model),
-                self._cost.labels(model, provider),
-            )
-        found.calls.inc()
-        found.seconds.observe(micros / 1e6)
-        found.cost.inc(cost_usd)
-        if usage is not None:
-            for name, count in (
-                ("input", usage.input_tokens),
-                ("output", usage.output_tokens),
-                ("cached", usage.cached_tokens),
-                ("reasoning", usage.reasoning_tokens),
-            ):
-                if count > 0:
-                    series = found.tokens.get(name)
-                    if series is None:
-                        series = found.tokens[name] = self._tokens.labels(model, provider, name)
-                    series.inc(count)
+        with self._lock:
+            sums = self._of_call.get((kind, model, provider, outcome))
+            if sums is None:
+                sums = self._of_call[kind, model, provider, outcome] = CallSums(
+                    self._calls.labels(kind, model, provider, outcome),
+                    self._model_latency.labels(kind, model),
+                    _SECONDS,
+                    self._cost.labels(model, provider),
+                    lambda name: self._tokens.labels(model, provider, name),
+                )
+            sums.add_call(micros / 1e6, cost_usd, usage)
+        if self._timer is None:
+            self._fold_soon()
+
+    def fold(self) -> None:
+        """Brings Prometheus' series, which processes share, up to what this one has counted."""
+        with self._lock:
+            self._timer = None
+            for requests in self._of_request.values():
+                requests.fold()
+            for calls in self._of_call.values():
+                calls.fold()
+
+    def _fold_soon(self) -> None:
+        with self._lock:
+            if self._timer is None:
+                self._timer = threading.Timer(_FOLD_SECONDS, self.fold)
+                self._timer.daemon = True
+                self._timer.start()
 
     def budget_alert(self, scope: str) -> None:
         """A budget passed a share of its limit."""
@@ -102,6 +112,7 @@ class Metrics:
 
     def render(self, counts: Counts) -> bytes:
         """The page that Prometheus scrapes. Blocks on the database."""
+        self.fold()
         registry = self._registry
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             registry = CollectorRegistry()
@@ -129,3 +140,7 @@ class _Gauges(Collector):
         for queue, number in counts["queue_depth"].items():
             depth.add_metric([queue], number)
         yield depth
+        hooks = GaugeMetricFamily("gateway_webhook_deliveries", "Webhooks that wait or are dead", labels=["state"])
+        for state, number in counts.get("webhooks", {}).items():
+            hooks.add_metric([state], number)
+        yield hooks

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.clock import Clock, rfc3339
+from gateway.clock import SECOND, Clock, rfc3339
 from gateway.errors import GatewayError
 from gateway.events.event import EventDraft
+from gateway.ledger.anomaly import Anomaly
 from gateway.ledger.entry import BudgetAlert
 from gateway.models.llm_models import Usage
-from gateway.money import usd
+from gateway.money import UNITS_PER_USD, plain_usd, usd
 from gateway.registry.prompt_results import PromptResults
 from gateway.telemetry.metrics import Metrics
 
@@ -24,19 +25,19 @@ class CallObserver:
     def __init__(
         self,
         metrics: Metrics,
-        add_events: Callable[[Sequence[EventDraft], int], None],
+        notify: Callable[[EventDraft, int, Sequence[str]], None],
         clock: Clock,
         prompts: PromptResults,
     ) -> None:
         self._prompts = prompts
         self._metrics = metrics
-        self._add_events = add_events
+        self._notify = notify
         self._clock = clock
 
     def call_ended(
         self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
     ) -> None:
-        self._metrics.model_call(kind, model, provider, outcome, micros, float(usd(cost)), usage)
+        self._metrics.model_call(kind, model, provider, outcome, micros, cost / UNITS_PER_USD, usage)
 
     def noted(self, notes: Mapping[str, Any], outcome: str, micros: int, cost: int) -> None:
         if "prompt" in notes:
@@ -46,7 +47,6 @@ class CallObserver:
         """Budgets passed a share of their limit by a call of ``principal``'s."""
         if not alerts:
             return
-        drafts = []
         for alert in alerts:
             self._metrics.budget_alert(alert.scope)
             _log.warning(
@@ -63,8 +63,24 @@ class CallObserver:
                 "resets_at": None if alert.resets_at is None else rfc3339(alert.resets_at),
                 "soft": alert.soft,
             }
-            drafts.append(EventDraft("budget_alert", principal, payload=payload))
+            self._told(EventDraft("budget_alert", principal, payload=payload), {principal, alert.created_by})
+
+    def anomaly(self, found: Anomaly) -> None:
+        """An hour's spending is far above the usual."""
+        self._metrics.spend_anomaly(found.scope)
+        spent, usual = plain_usd(found.spent), plain_usd(found.usual)
+        _log.warning("%s %s has spent %s USD this hour; %s is usual", found.scope, found.subject, spent, usual)
+        payload = {
+            "scope": found.scope,
+            "subject": found.subject,
+            "hour": rfc3339(found.hour * 3600 * SECOND),
+            "spent_usd": usd(found.spent),
+            "usual_usd": usd(found.usual),
+        }
+        self._told(EventDraft("spend_anomaly", "gateway", payload=payload), {"gateway"})
+
+    def _told(self, draft: EventDraft, owners: set[str]) -> None:
         try:
-            self._add_events(drafts, self._clock.now())
+            self._notify(draft, self._clock.now(), sorted(owners - {""}))
         except GatewayError as error:
-            _log.warning("a budget alert could not be told: %s", error.message)
+            _log.warning("%s could not be told: %s", draft.type, error.message)

@@ -72,6 +72,7 @@ class StepContext:
     prompts: PromptPort
     default_model: Callable[[str], str | None]
     batch: BatchTools | None = None
+    tags: str = ""
     report: Callable[[float, str], None] = field(default=lambda _fraction, _note: None)
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
     #: Whether the step's soft timeout has passed: time to come to an end with what there is.
@@ -88,6 +89,7 @@ class StepContext:
             run_id=self.run_id,
             task_id=self.task_id,
             workflow_id=self.workflow_id,
+            tags=self.tags,
             selection=None if limits is None else read_selection(limits, "model_config.selection"),
             notes=dict(notes or {}),
         )

@@ -11,6 +11,7 @@ import msgspec
 from gateway.governance.number_tracing import Fact, facts_of, trace_numbers
 from gateway.models.llm_models import Chat, Message, TextPart
 from gateway.registry.prompt_labels import SplitKey
+from gateway.workflows.batch_step import as_it_was, complete, handed_over
 from gateway.workflows.chat_input import chat_of, rendered_of, result_of
 from gateway.workflows.context import StepContext
 
@@ -29,6 +30,8 @@ async def analyse(context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
     means that the number stands in the inputs, not that the sentence around it is right.
     """
     config = context.model_config or {}
+    ask = await handed_over(context)
+    data = dict(as_it_was(data, ask))
     facts = [*_given(data.get("context")), *_upstream(context.upstream)][:_MOST_FACTS]
     key = SplitKey("run", context.run_id)  # every step of a run, and every attempt, asks one version
     rendered = await asyncio.to_thread(rendered_of, data, context.caller, context.prompts, key)
@@ -37,7 +40,7 @@ async def analyse(context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
     chat = _with_facts(asked, facts)
     context.progress(0.1, f"asking {model}")
     call = context.call(notes=None if rendered is None else rendered.notes)
-    answer = await context.chat.complete(context.caller, chat, call, provider=config.get("provider"))
+    answer = await complete(context, chat, call, ask)
     result = result_of(answer.reply, answer.meta, rendered)
     prompt = "\n".join(message.text() for message in asked.messages if message.role == "user")
     numbers = trace_numbers(result["response"], [*facts, *facts_of(context.upstream)], prompt)

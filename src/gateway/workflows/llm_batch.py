@@ -1,4 +1,5 @@
-"""``llm_batch``: the requests of a batch, each on the path of any call and under a cause of its own.
+"""``llm_batch``: the requests of a batch, each under a cause of its own: by the batch API of its provider, or on
+the path of any call.
 
 What a line gave is kept as soon as it is there. A worker that takes over from a dead one does the lines
 that have nothing yet; one that the ledger shows as charged is not sent again, but told as lost.
@@ -7,14 +8,18 @@ that have nothing yet; one that the ledger shows as charged is not sent again, b
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
 
+from gateway.engine.waiting import StepWaits
 from gateway.errors import Conflict, GatewayError, NotFound, StepFailed
 from gateway.ids import new_id
 from gateway.models.call import CallContext
+from gateway.serving.batch_offers import problem_of
 from gateway.store.batch_store import ENDED, KeptBatch
+from gateway.workflows.batch_handling import ProviderLines
 from gateway.workflows.batch_input import Line, check, raw_lines, read_line
 from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.context import StepContext
@@ -28,6 +33,8 @@ _PASSING = frozenset({"rate_limited", "upstream_rate_limited", "upstream_overloa
 _MOST_WAITS = 12
 _LONGEST_WAIT = 60.0
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+#: Codes of requests that a provider's batch ended without.
+_UNDONE = frozenset({"batch_expired", "batch_cancelled", "no_result"})
 _STOPPED = {
     "expired": ("batch_expired", "the completion window ended before this request was done"),
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request was done"),
@@ -85,22 +92,57 @@ class _Work:
         self._done = 0
         self._stop = asyncio.Event()
         self._end = "completed"
+        self._provider = ProviderLines(context, tools, batch)
 
     async def done(self) -> None:
-        """Returns when every line has its result and the files are written."""
+        """Returns when every line has its result and the files are written. ``StepWaits`` where the rest of
+        them is with a provider."""
         batches, name = self._tools.batches, self._batch.batch_id
         have = await asyncio.to_thread(batches.done_lines, name)
         self._done = len(have)
+        await self._look()
+        if not self._provider.offered:
+            handed = await self._provider.handed_over()
+            await self._do(lambda number: number not in have and number not in handed, self._begun)
+            if not self._stop.is_set():
+                await self._provider.seal()
+        await self._await_provider()
+        handed = await self._provider.handed_over() - await asyncio.to_thread(batches.done_lines, name)
+        if handed:
+            await self._do(handed.__contains__, self._answered, stopped=True)
+        if self._end == "completed" and not await asyncio.to_thread(batches.move, name, "finalizing"):
+            self._end = "cancelled"  # it was called off when the last line was done
+        if self._end != "completed":
+            await self._tell_left(await asyncio.to_thread(batches.done_lines, name))
+        await self._provider.note(ended=True)
+        await asyncio.to_thread(batches.finish, name, self._end)
+
+    async def _await_provider(self) -> None:
+        """Returns when no line is with a provider any more; ``StepWaits`` before."""
+        if self._stop.is_set():
+            await self._provider.call_off()
+        totals = await self._provider.totals()
+        if totals.open:
+            done = self._done + totals.requests - totals.open
+            note = f"{totals.open} of {self._batch.total} requests are with their provider's batch API"
+            self._context.progress(done / max(self._batch.total, 1), note)
+            raise StepWaits(self._tools.every)
+
+    async def _do(
+        self, which: Callable[[int], bool], work: Callable[[Line], Coroutine[Any, Any, None]], *, stopped: bool = False
+    ) -> None:
+        """Works on those lines, several at once, until they are done or (unless that is all the same to them)
+        the batch is called off."""
         watch = asyncio.create_task(self._watch())
         running: set[asyncio.Task[None]] = set()
         try:
-            await self._look()
             async for number, raw in raw_lines(self._tools.files, self._batch.input_file_id):
-                if number in have:
+                if not which(number):
                     continue
-                if self._stop.is_set():
+                if self._stop.is_set() and not stopped:
                     break
-                running.add(asyncio.create_task(self._line(read_line(number, raw, self._batch.endpoint))))
+                line = read_line(number, raw, self._batch.endpoint)
+                running.add(asyncio.create_task(work(line)))
                 if len(running) >= _AT_ONCE:
                     ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in ended:
@@ -111,11 +153,6 @@ class _Work:
             for task in running:
                 task.cancel()
             await asyncio.gather(watch, *running, return_exceptions=True)
-        if self._end != "completed":
-            await self._tell_left(await asyncio.to_thread(batches.done_lines, name))
-        elif not await asyncio.to_thread(batches.move, name, "finalizing"):
-            self._end = "cancelled"  # it was called off when the last line was done
-        await asyncio.to_thread(batches.finish, name, self._end)
 
     async def _watch(self) -> None:
         while not self._stop.is_set():
@@ -132,30 +169,77 @@ class _Work:
         if self._end != "completed":
             self._stop.set()
 
-    async def _line(self, line: Line) -> None:
-        cause = f"{self._batch.batch_id}:{line.number}"
-        request_id = new_id("req")
-        call = CallContext(
-            request_id=request_id,
-            cause=cause,
+    async def _begun(self, line: Line) -> None:
+        """A line on its way: to its provider's batch API, or to its answer."""
+        call = self._call(line)
+        try:
+            await self._refuse_charged(call)
+            reason = await self._provider.offer(line, call)
+        except GatewayError as error:
+            if error.code in _PASSING:
+                raise  # nothing is wrong with the line: the whole attempt is made again
+            await self._keep(line, call, error)
+            return
+        if reason is not None:
+            await self._line(line, call, reason)
+
+    async def _answered(self, line: Line) -> None:
+        """What a provider's batch API made of the line; one that it refused takes the usual path."""
+        ask = await asyncio.to_thread(self._tools.asks.ask, self._batch.batch_id, line.number)
+        if ask is None:
+            return
+        call = msgspec.structs.replace(self._call(line), request_id=ask.terms.charge.request_id)
+        if ask.answer is not None:
+            try:
+                await self._keep(line, call, await self._provider.answer(ask, line))
+            except GatewayError as error:
+                if error.code in _PASSING:
+                    raise
+                await self._keep(line, call, error)
+            return
+        told = ask.error or {}
+        if told.get("code") == "refused" and self._provider.wish != "provider":
+            if not self._stop.is_set():
+                await self._line(line, call, "refused")
+        elif self._end == "completed" or told.get("code") not in _UNDONE:
+            await self._keep(line, call, problem_of(ask.provider, told))
+
+    async def _line(self, line: Line, call: CallContext, reason: str) -> None:
+        """The line as any other call."""
+        call = msgspec.structs.replace(call, notes=self._provider.takes_usual_path(reason))
+        try:
+            await self._refuse_charged(call)
+            await self._keep(line, call, await self._answer(line, call))
+        except GatewayError as error:
+            if error.code in _PASSING and self._stop.is_set():
+                return  # told with the others that were stopped
+            await self._keep(line, call, error)
+
+    def _call(self, line: Line) -> CallContext:
+        return CallContext(
+            request_id=new_id("req"),
+            cause=f"{self._batch.batch_id}:{line.number}",
             door="batch",
             run_id=self._context.run_id,
             task_id=self._context.task_id,
             workflow_id=self._context.workflow_id,
+            tags=self._context.tags,
         )
-        try:
-            if self._resumed and await asyncio.to_thread(self._tools.batches.charged, cause):
-                raise Conflict(
-                    "this request was charged, and its answer is lost: its worker died",
-                    mend="look at GET /usage/entries; to ask again, send it in another batch",
-                )
-            body = await self._answer(line, call)
-            result = (line.number, False, _told(line, request_id, 200, body))
-        except GatewayError as error:
-            if error.code in _PASSING and self._stop.is_set():
-                return  # told with the others that were stopped
-            refused = self._tools.lines.refusal(error, request_id)
-            result = (line.number, True, _told(line, request_id, error.status, refused))
+
+    async def _refuse_charged(self, call: CallContext) -> None:
+        if self._resumed and await asyncio.to_thread(self._tools.batches.charged, call.cause):
+            raise Conflict(
+                "this request was charged, and its answer is lost: its worker died",
+                mend="look at GET /usage/entries; to ask again, send it in another batch",
+            )
+
+    async def _keep(self, line: Line, call: CallContext, found: dict[str, Any] | GatewayError) -> None:
+        """The line's answer, or its error, for the batch's files."""
+        if isinstance(found, GatewayError):
+            refused = self._tools.lines.refusal(found, call.request_id)
+            result = (line.number, True, _told(line, call.request_id, found.status, refused))
+        else:
+            result = (line.number, False, _told(line, call.request_id, 200, found))
         await asyncio.to_thread(self._tools.batches.add_lines, self._batch.batch_id, [result])
         self._done += 1
         self._context.progress(self._done / max(self._batch.total, 1), f"{self._done} of {self._batch.total} requests")

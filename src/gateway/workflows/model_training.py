@@ -16,6 +16,15 @@ from gateway.workflows.builtin_models import FIRST_SEED, BuiltIn, built_in, new_
 from gateway.workflows.context import StepContext
 from gateway.workflows.market_input import load_market
 from gateway.workflows.model_step import options_of, told, whole_number
+from gateway.workflows.workflow import Workflow
+
+#: The workflow: what it says stands in config/workflows.yaml too, where an operator may change it.
+WORKFLOW = Workflow("model_training", name="Model Training Workflow")
+WORKFLOW.step(
+    "train",
+    "model_training",
+    {name: WORKFLOW.input[name] for name in ("model", "data", "promote", "seed")},
+)
 
 BUNDLED = "sp500-20"
 Promote = Literal[True, False, "if_better"]

@@ -1,4 +1,4 @@
-"""The two steps of risk analysis that call a predictive model: unusual days, and the level of risk."""
+"""Risk analysis: the workflow, and its two steps that call a predictive model (unusual days, the level of risk)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ from gateway.workflows.context import StepContext
 from gateway.workflows.market_input import load_market, thinned
 from gateway.workflows.model_step import MOST_ROWS, ask, named_rows, options_of, peaks, told, whole_number
 from gateway.workflows.training_data import specs
+from gateway.workflows.workflow import Workflow
+
+#: The workflow: what it says stands in config/workflows.yaml too, where an operator may change it.
+WORKFLOW = Workflow("risk_analysis", name="Risk Analysis Workflow")
+_prepared = WORKFLOW.step(
+    "data_prep",
+    "data_preprocessing",
+    {"data": WORKFLOW.input.market_data},
+    publish={"processed_data": "processed_data"},
+)
+_anomalies = WORKFLOW.step("anomaly_check", "anomaly_detection", {"data": _prepared.processed_data}, after=[_prepared])
+_classified = WORKFLOW.step(
+    "risk_classify", "risk_classification", {"features": _prepared.processed_data}, after=[_prepared]
+)
+WORKFLOW.step(
+    "llm_analysis", "llm_analysis", {"prompt": WORKFLOW.input.analysis_prompt}, after=[_anomalies, _classified]
+)
 
 #: Anomalies listed; how many there are in all is told beside them.
 MOST_LISTED = 50

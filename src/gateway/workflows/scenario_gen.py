@@ -16,6 +16,13 @@ from gateway.errors import ValidationFailed
 from gateway.risk import scenarios
 from gateway.workflows.context import StepContext
 from gateway.workflows.market_input import fact, plain
+from gateway.workflows.workflow import Workflow
+
+#: The workflow: what it says stands in config/workflows.yaml too, where an operator may change it.
+WORKFLOW = Workflow("scenario_generation", name="Scenario Generation Workflow")
+_analysed = WORKFLOW.step("market_analysis", "data_analysis", {"market_data": WORKFLOW.input.market_data})
+_drawn = WORKFLOW.step("scenario_gen", "scenario_generation", {"analysis": _analysed.result}, after=[_analysed])
+WORKFLOW.step("risk_assessment", "risk_assessment", {"scenarios": _drawn.scenarios}, after=[_drawn])
 
 _PERCENTILES = (5, 25, 50, 75, 95)
 _TITLES = {

@@ -1,7 +1,8 @@
 """Every task type there is, and how its handler is found.
 
 Handlers are named, not imported: a process that only submits tasks stays light. A package of yours
-adds task types through the entry point group ``gateway.task_types`` (each a ``TaskTypeSpec``).
+adds task types through the entry point group ``gateway.task_types`` (each made by ``task_type``, or a
+``TaskTypeSpec``), and workflows through ``gateway.workflows`` (each a ``Workflow``, or a definition).
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import cast
+from typing import Any, cast
 
 from gateway.engine.task_types import TaskTypeSpec, index
 from gateway.errors import ConfigurationInvalid
 from gateway.workflows.context import Handler
 
 ENTRY_POINTS = "gateway.task_types"
+WORKFLOW_ENTRY_POINTS = "gateway.workflows"
 
 BUILT_IN: tuple[TaskTypeSpec, ...] = (
     TaskTypeSpec(
@@ -167,11 +169,26 @@ def known_task_types() -> Mapping[str, TaskTypeSpec]:
     """The built-in task types and those that installed packages bring."""
     brought = []
     for point in entry_points(group=ENTRY_POINTS):
-        spec = point.load()
+        found = point.load()
+        spec = getattr(found, "spec", found)
         if not isinstance(spec, TaskTypeSpec):
-            raise ConfigurationInvalid(f"the entry point {point.name!r} of {ENTRY_POINTS} is no TaskTypeSpec")
+            raise ConfigurationInvalid(
+                f"the entry point {point.name!r} of {ENTRY_POINTS} is no task type", mend="decorate it with @task_type"
+            )
         brought.append(spec)
     return index((*BUILT_IN, *brought))
+
+
+def installed_workflows() -> tuple[Mapping[str, Any], ...]:
+    """The definitions of workflows that installed packages bring."""
+    brought = []
+    for point in entry_points(group=WORKFLOW_ENTRY_POINTS):
+        found = point.load()
+        definition = found.definition() if hasattr(found, "definition") else found
+        if not isinstance(definition, Mapping):
+            raise ConfigurationInvalid(f"the entry point {point.name!r} of {WORKFLOW_ENTRY_POINTS} is no workflow")
+        brought.append(definition)
+    return tuple(brought)
 
 
 @cache

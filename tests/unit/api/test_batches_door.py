@@ -33,7 +33,7 @@ def client(house: House) -> Iterator[openai.OpenAI]:
 
 
 def line(name: str, url: str = CHAT, **body: Any) -> dict[str, Any]:
-    asked = {"model": "gpt-4", "messages": [{"role": "user", "content": name}], "max_tokens": 9}
+    asked = {"model": "t-good", "messages": [{"role": "user", "content": name}], "max_tokens": 9}
     return {"custom_id": name, "method": "POST", "url": url, "body": {**asked, **body} if url == CHAT else body}
 
 
@@ -79,7 +79,7 @@ def test_a_batch_of_chats(house: House, client: openai.OpenAI) -> None:
 
 def test_batches_of_the_other_endpoints(house: House, client: openai.OpenAI) -> None:
     house.upstream.play(answer(openai_answer("Hi.")))
-    asked = hand_in(client, [line("r", "/v1/responses", model="gpt-4", input="a")], "/v1/responses")
+    asked = hand_in(client, [line("r", "/v1/responses", model="t-good", input="a")], "/v1/responses")
     done = ended(client, asked)
     (found,) = told(client, done.output_file_id)
     kept = found["response"]["body"]

@@ -102,7 +102,7 @@ def test_every_state_of_a_step_is_explained() -> None:
 def test_every_room_is_described() -> None:
     described = set(re.findall(r"^\| `([a-z_]+)` \|", page("ARCHITECTURE.md"), re.MULTILINE))
     rooms = {path.parent.name for path in (ROOT / "src" / PACKAGE).glob("*/__init__.py")}
-    assert described == rooms | {"bootstrap", "api_process", "upkeep"}
+    assert described == rooms | {"bootstrap", "work_process", "api_process", "upkeep", "testing"}
 
 
 def test_the_floors_are_drawn_as_the_contract_has_them() -> None:

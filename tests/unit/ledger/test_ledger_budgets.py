@@ -36,7 +36,13 @@ class MemoryBudgets:
     def get(self, budget_id: str) -> Budget | None:
         return self.kept.get(budget_id)
 
-    def list(self, *, scope: str | None, subject: str | None, active: bool | None) -> list[Budget]:
+    def decide(self, budget_id: str, extra: int, now: int) -> Budget | None:
+        found = self.kept.get(budget_id)
+        return None if found is None else replace(found, extra=extra)
+
+    def list(
+        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
+    ) -> list[Budget]:
         return [
             budget
             for budget in self.kept.values()
@@ -72,23 +78,44 @@ def test_windows_are_utc(window: str, start: str, end: str) -> None:
     assert window_start(window, ended) == ended
 
 
+@pytest.mark.parametrize(
+    ("zone", "window", "start", "end"),
+    [
+        ("Europe/Berlin", "day", "2026-03-03T23:00", "2026-03-04T23:00"),
+        ("America/New_York", "week", "2026-03-02T05:00", "2026-03-09T04:00"),  # summer time begins on the 8th
+        ("Europe/Berlin", "month", "2026-02-28T23:00", "2026-03-31T22:00"),
+        ("Asia/Kathmandu", "day", "2026-03-03T18:15", "2026-03-04T18:15"),
+    ],
+)
+def test_windows_begin_at_midnight_of_their_zone(zone: str, window: str, start: str, end: str) -> None:
+    began = window_start(window, NOON, zone)
+    ended = window_end(window, began, zone)
+    assert ended is not None
+    assert (rfc3339(began)[:16], rfc3339(ended)[:16]) == (start, end)
+    assert window_start(window, ended - 1, zone) == began
+    assert window_start(window, ended, zone) == ended
+
+
 def test_a_lifetime_never_ends() -> None:
     assert window_start("lifetime", NOON) == 0
     assert window_end("lifetime", 0) is None
 
 
 def test_everything_a_charge_belongs_to_binds_it() -> None:
-    bound = subjects_of(charge(workflow_id="risk_analysis", run_id="run-1"))
+    bound = subjects_of(charge(workflow_id="risk_analysis", run_id="run-1", project="apollo"))
     assert bound == (
         ("key", "key-a"),
         ("user", "alice"),
         ("team", "risk"),
+        ("project", "apollo"),
         ("model", "gpt-4"),
+        ("provider", "openai"),
         ("workflow", "risk_analysis"),
         ("run", "run-1"),
         ("gateway", "*"),
     )
-    assert subjects_of(charge(key_id=None, team=None)) == (("user", "alice"), ("model", "gpt-4"), ("gateway", "*"))
+    alone = (("user", "alice"), ("model", "gpt-4"), ("provider", "openai"), ("gateway", "*"))
+    assert subjects_of(charge(key_id=None, team=None)) == alone
 
 
 def test_a_new_window_starts_with_nothing_spent_but_keeps_what_is_reserved() -> None:
@@ -120,6 +147,7 @@ def test_refusal_says_what_is_left_and_until_when() -> None:
         "reserved": Decimal(0),
         "requested": Decimal("0.2"),
         "resets_at": "2026-03-05T00:00:00.000000Z",
+        "at_cap": "refuse",
     }
     assert error.status == 402
 
@@ -153,6 +181,21 @@ def test_the_budget_of_a_new_key_binds_that_key(service: BudgetService) -> None:
         ({"scope": "planet"}, "scope"),
         ({"scope": ["user"]}, "scope"),
         ({"window": "year"}, "window"),
+        ({"window": ["day"]}, "window"),
+        ({"window": "rolling:0h"}, "window"),
+        ({"window": "rolling:999d"}, "window"),
+        ({"scope": "run", "window": "run"}, "window"),
+        ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"time_zone": "../../etc/passwd"}, "time_zone"),
+        ({"time_zone": 3}, "time_zone"),
+        ({"time_zone": "Europe/Berlin", "window": "lifetime"}, "time_zone"),
+        ({"at_cap": "explode"}, "at_cap"),
+        ({"at_cap": ["queue"]}, "at_cap"),
+        ({"at_cap": "queue", "window": "lifetime"}, "at_cap"),
+        ({"at_cap": "degrade"}, "degrade_to"),
+        ({"at_cap": "degrade", "degrade_to": "gpt-4"}, "degrade_to"),
+        ({"at_cap": "degrade", "degrade_to": [3]}, "degrade_to"),
+        ({"degrade_to": ["gpt-4"]}, "degrade_to"),
         ({"subject": ""}, "subject"),
         ({"subject": "*"}, "subject"),
         ({"scope": "gateway", "subject": "alice"}, "subject"),

@@ -189,7 +189,6 @@ MALFORMED: list[Any] = [
     {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": [1]}}]}}]},
     {"candidates": [{"index": "x"}]},
     {"candidates": [{"finishReason": 1}]},
-    {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": "many"}},
     {"promptFeedback": 3},
     {"promptFeedback": {"blockReason": 3}},
 ]

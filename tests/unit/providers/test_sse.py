@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gateway.models.llm_models import Delta
 from gateway.providers import sse
 from gateway.providers.framing import SseFrames
 from gateway.providers.sse import SseDecoder, SseEvent
@@ -39,9 +40,9 @@ def decode(chunks: list[bytes]) -> list[SseEvent]:
     return [event for chunk in chunks for event in decoder.feed(chunk)] + decoder.end()
 
 
-def objects(chunks: list[bytes]) -> list[dict[str, Any]]:
+def objects(chunks: list[bytes]) -> list[dict[str, Any] | Delta]:
     frames = SseFrames()
-    return [found for chunk in chunks for found in frames.feed(chunk)] + frames.end()
+    return [*(found for chunk in chunks for found in frames.feed(chunk)), *frames.end()]
 
 
 def by_the_standard(stream: bytes) -> list[SseEvent]:

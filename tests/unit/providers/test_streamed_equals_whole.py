@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from fixtures.aws import event as aws_event
-from gateway.models.llm_models import Delta, Reply, ThinkingPart, ToolUsePart, Usage
+from gateway.models.llm_models import Chat, Delta, Reply, ThinkingPart, ToolUsePart, Usage
 from gateway.providers.http_models import AnthropicWire, BedrockWire, GeminiWire, OpenAIWire, Wire
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -230,10 +230,10 @@ def of_deltas(deltas: list[Delta]) -> dict[str, Any]:
 
 
 def read(wire: Wire, stream: bytes, cuts: list[int]) -> list[Delta]:
-    frames, decode = wire.frames(), wire.decoder()
+    frames, decode = wire.frames(Chat("m", ())), wire.decoder()
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     found = [raw for start, end in pairwise(places) for raw in frames.feed(stream[start:end])]
-    return [delta for raw in [*found, *frames.end()] for delta in decode(raw)]
+    return [delta for raw in [*found, *frames.end()] if isinstance(raw, dict) for delta in decode(raw)]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fixtures.ledger_house import Line
 from fixtures.money_kit import SECOND, ManualClock, open_database
 from gateway.errors import (
     ConfigurationInvalid,
@@ -25,7 +24,6 @@ from gateway.errors import (
 from gateway.security.access import Caller, caller_for
 from gateway.security.identity import Identity, JwtSettings, hash_key
 from gateway.security.jwt_tokens import JwtVerifier
-from gateway.security.key_memory import SILENCE_SECONDS
 from gateway.store.engine import Database
 from gateway.store.key_store import SqlKeyStore
 
@@ -115,52 +113,6 @@ def test_another_process_hears_of_a_revocation_within_seconds(database: Database
     clock.pass_seconds(3.1)
     with pytest.raises(NotAuthenticated):
         there.authenticate(bearer(secret))
-
-
-def test_a_key_in_force_stays_so_for_minutes_where_the_database_is_silent(
-    database: Database, clock: ManualClock
-) -> None:
-    line = Line(database)
-    identity = Identity(SqlKeyStore(line), clock, jwt=JWT)
-    key, secret = identity.create_key(ADMIN, name="a", role="developer")
-    short = identity.create_key(ADMIN, name="b", role="developer", expires_at=clock.now() + 60 * SECOND)[1]
-    unseen = identity.create_key(ADMIN, name="c", role="developer")[1]
-    identity.authenticate(bearer(short))
-    token = identity.mint_token(identity.authenticate(bearer(secret))).token
-    identity.authenticate(bearer(token))
-    with pytest.raises(NotAuthenticated):
-        identity.authenticate(bearer("gw-nobody"))
-    line.cut_after = 0
-    for _ in range(10):
-        clock.pass_seconds(20)
-        assert identity.authenticate(bearer(secret)).key_id == key.key_id
-        assert identity.authenticate(bearer(token)).key_id == key.key_id
-        assert identity.cached(bearer(secret)) is not None, "not each call asks"
-    with pytest.raises(NotAuthenticated):
-        identity.authenticate(bearer(short))
-    for nobody_knows in (unseen, "gw-nobody"):
-        with pytest.raises(Unavailable):
-            identity.authenticate(bearer(nobody_knows))
-    clock.pass_seconds(SILENCE_SECONDS - 200)
-    with pytest.raises(Unavailable):
-        identity.authenticate(bearer(secret))
-    line.cut_after = None
-    identity.revoke_key(ADMIN, key.key_id)
-    with pytest.raises(NotAuthenticated):
-        identity.authenticate(bearer(secret))
-
-
-def test_a_key_is_remembered_only_with_what_had_to_be_asked_beside_it(identity: Identity) -> None:
-    _, secret = identity.create_key(ADMIN, name="a", role="developer")
-
-    def silent() -> None:
-        raise Unavailable("the database does not answer")
-
-    with pytest.raises(Unavailable):
-        identity.authenticate(bearer(secret), silent)
-    assert identity.cached(bearer(secret)) is None
-    identity.authenticate(bearer(secret))
-    assert identity.cached(bearer(secret)) is not None
 
 
 def test_a_fresh_look_up_is_remembered_without_a_query(identity: Identity, clock: ManualClock) -> None:

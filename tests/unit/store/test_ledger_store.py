@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.batch_money_suite import BatchMoneySuite
+from fixtures.caps_suite import CapsSuite
 from fixtures.ledger_suite import LedgerSuite
 from fixtures.money_kit import open_database
 from fixtures.recovery_suite import RecoverySuite
@@ -27,6 +29,14 @@ class TestLedgerOnSqlite(LedgerSuite):
 
 class TestSharesOnSqlite(SharesSuite):
     """Budgets between processes."""
+
+
+class TestCapsOnSqlite(CapsSuite):
+    """Windows of budgets, and what happens at their caps."""
+
+
+class TestBatchMoneyOnSqlite(BatchMoneySuite):
+    """Budgets while batches are out."""
 
 
 class TestRecoveryOnSqlite(RecoverySuite):

@@ -88,23 +88,24 @@ def test_metrics_speak_prometheus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NO_PROMPTS = cast(PromptResults, None)  # nothing here is told of a prompt
-ALERT = BudgetAlert("bud_1", "team", "risk", "day", "0.5", units("1"), units("0.6"), None)
+ALERT = BudgetAlert("bud_1", "team", "risk", "day", "0.5", units("1"), units("0.6"), None, created_by="bob")
 
 
 def test_an_alert_becomes_an_event_and_never_an_error(caplog: pytest.LogCaptureFixture) -> None:
     told: list[EventDraft] = []
 
-    def add(drafts: Sequence[EventDraft], _now: int) -> None:
-        told.extend(drafts)
+    def notify(draft: EventDraft, _now: int, owners: Sequence[str]) -> None:
+        told.append(draft)
+        assert list(owners) == ["alice", "bob"]
 
-    observer = CallObserver(Metrics("1"), add, ManualClock(), NO_PROMPTS)
+    observer = CallObserver(Metrics("1"), notify, ManualClock(), NO_PROMPTS)
     observer.alerts("alice", ())
     assert told == []
     observer.alerts("alice", (ALERT,))
     assert told[0].type == "budget_alert"
     assert str(told[0].payload["spent_usd"]) == "0.6"
 
-    def broken(_drafts: Sequence[EventDraft], _now: int) -> None:
+    def broken(_draft: EventDraft, _now: int, _owners: Sequence[str]) -> None:
         raise Unavailable("away")
 
     CallObserver(Metrics("1"), broken, ManualClock(), NO_PROMPTS).alerts("alice", (ALERT,))

@@ -18,6 +18,7 @@ from gateway.governance.validators import refuse_unknown, text_field
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.selection import read_selection, selection_of_headers
+from gateway.models.tags import read_tags
 from gateway.money import usd
 from gateway.registry.prompt_labels import SplitKey
 from gateway.serving.predict import PredictRequest
@@ -121,6 +122,7 @@ def context_of(call: Call, door: str, notes: Mapping[str, Any] | None = None) ->
         semantic=call.request.headers.get("x-gateway-cache") == "semantic",
         optimise=call.request.headers.get("x-gateway-optimise", ""),
         selection=selection_of_headers(call.request.headers),
+        tags=read_tags(call.request.headers.get("x-gateway-tags", "")),
     )
 
 

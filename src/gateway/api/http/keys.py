@@ -17,7 +17,8 @@ from gateway.ledger.budgets import Budget
 from gateway.security.identity import KeyRecord
 
 _FIELDS = (
-    "name", "role", "principal", "team", "models", "requests_per_minute", "tokens_per_minute", "expires_at", "budget"
+    "name", "role", "principal", "team", "project", "models", "requests_per_minute", "tokens_per_minute",
+    "expires_at", "budget",
 )  # fmt: skip
 
 
@@ -39,6 +40,7 @@ async def create(call: Call) -> Response:
             role=text_field(body, "role", required=True, longest=50),
             principal=text_field(body, "principal", longest=200) or None,
             team=text_field(body, "team", longest=200) or None,
+            project=text_field(body, "project", longest=200) or None,
             models=tuple(models),
             requests_per_minute=whole_field(body, "requests_per_minute", "", 1, 10**9),
             tokens_per_minute=whole_field(body, "tokens_per_minute", "", 1, 10**9),
@@ -92,6 +94,7 @@ async def me(call: Call) -> Response:
             "permissions": sorted(caller.permissions),
             "key_id": caller.key_id,
             "team": caller.team,
+            "project": caller.project,
             "models": list(caller.models),
         }
     )
@@ -106,6 +109,7 @@ def key_view(record: KeyRecord) -> dict[str, Any]:
         "role": record.role,
         "principal": record.principal,
         "team": record.team,
+        "project": record.project,
         "models": list(record.models),
         "requests_per_minute": record.requests_per_minute,
         "tokens_per_minute": record.tokens_per_minute,

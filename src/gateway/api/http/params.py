@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.api.doors import Call
+from gateway.clock import from_rfc3339
 from gateway.errors import NotBuilt, ValidationFailed
 
 
@@ -27,6 +28,21 @@ def whole_of(call: Call, name: str) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ValidationFailed(f"{name}: a whole number", param=name)
     return int(text)
+
+
+def time_of(call: Call, name: str) -> int | None:
+    """A date or a time with its zone, in microseconds; need not be there."""
+    text = call.query(name)
+    return None if text is None else read_time(text, name)
+
+
+def read_time(text: Any, name: str) -> int:
+    """A date or a time with its zone, in microseconds."""
+    given = text if isinstance(text, str) else ""
+    try:
+        return from_rfc3339(given if "T" in given else f"{given}T00:00:00Z")
+    except (ValueError, OverflowError):
+        raise ValidationFailed(f"{name}: a date (2026-01-31) or a time with its zone", param=name) from None
 
 
 def texts_of(call: Call, name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import gateway
 from gateway.api.doors import Call, Doors, admit, authenticate, error_response, json_response, request_id_of
 from gateway.api.services import Services
 from gateway.errors import GatewayError
-from gateway.ledger.entry import UsageFilter
+from gateway.ledger.usage_ask import UsageAsk
 from gateway.money import usd
 from gateway.telemetry.metrics import CONTENT_TYPE
 
@@ -33,8 +33,8 @@ async def home(request: Request, services: Services) -> Response:
                 "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings",
                 "/v1/moderations", "/v1/files", "/v1/batches", "/v1/models",
                 "/execute/llm", "/execute/ml", "/tasks", "/task-types", "/workflows", "/runs", "/ws", "/webhooks",
-                "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/budgets", "/keys", "/tokens", "/me",
-                "/audit", "/stats", "/metrics", "/healthz", "/readyz",
+                "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/savings", "/invoices", "/prices",
+                "/budgets", "/keys", "/tokens", "/me", "/audit", "/stats", "/metrics", "/healthz", "/readyz",
             ],
         }
     )  # fmt: skip
@@ -74,7 +74,7 @@ async def metrics(request: Request, services: Services) -> Response:
         if not (services.settings.dev and peer in _LOOPBACK and "authorization" not in request.headers):
             caller = await authenticate(services, request.headers)
             await admit(services, caller, "metrics:read", "GET", "/metrics", request_id)
-        page = await asyncio.to_thread(services.metrics.render, services.desk.counts)
+        page = await asyncio.to_thread(services.metrics.render, lambda: _counts(services))
     except GatewayError as error:
         return error_response(error, "/metrics", request_id)
     return Response(page, 200, media_type=CONTENT_TYPE)
@@ -83,23 +83,23 @@ async def metrics(request: Request, services: Services) -> Response:
 async def stats(call: Call) -> Response:
     """The day's figures: tasks, queues, calls, cost by model, health of deployments."""
     services = call.services
-    where = UsageFilter(
-        principal=None if call.caller.may("usage:read_all") else call.caller.principal, since=_midnight(services)
-    )
+    own = {} if call.caller.may("usage:read_all") else {"principal": call.caller.principal}
+    today = UsageAsk(("model", "provider"), own, since=_midnight(services))
 
     def read() -> dict[str, Any]:
-        rows = services.ledger.summary(where, by=("model", "provider"))
+        rows = services.usage.summary(today)
         counts = services.desk.counts()
         return {
             "version": gateway.__version__,
             "config": services.catalogue.current.epoch,
             "tasks": counts["tasks"],
             "queue_depth": counts["queue_depth"],
+            "webhooks": services.webhooks.counts(),
             "today": {
-                "calls": sum(row.calls for row in rows),
-                "tokens": sum(row.input_tokens + row.output_tokens for row in rows),
-                "cost": usd(sum(row.cost for row in rows)),
-                "models": [{**row.group, "calls": row.calls, "cost": usd(row.cost)} for row in rows],
+                "calls": sum(row.sums["calls"] for row in rows),
+                "tokens": sum(row.sums["input_tokens"] + row.sums["output_tokens"] for row in rows),
+                "cost": usd(sum(row.sums["cost"] for row in rows)),
+                "models": [{**row.group, "calls": row.sums["calls"], "cost": usd(row.sums["cost"])} for row in rows],
             },
             "failing_deployments": services.health.failures(),
             "monitoring": {
@@ -109,6 +109,10 @@ async def stats(call: Call) -> Response:
         }
 
     return json_response(await asyncio.to_thread(read))
+
+
+def _counts(services: Services) -> dict[str, dict[str, int]]:
+    return {**services.desk.counts(), "webhooks": services.webhooks.counts()}
 
 
 def _midnight(services: Services) -> int:

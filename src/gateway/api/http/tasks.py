@@ -91,6 +91,8 @@ async def types(call: Call) -> Response:
                     "required": list(spec.required),
                     "outputs": list(spec.outputs),
                     "queue": spec.queue,
+                    "input_schema": spec.input_schema,
+                    "output_schema": spec.output_schema,
                     "default_model": call.services.catalogue.current.default_model(spec.name),
                 }
                 for spec in known.values()

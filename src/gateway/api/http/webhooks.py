@@ -1,25 +1,26 @@
-"""``/webhooks``: subscribe, see deliveries, send a dead one again."""
+"""``/webhooks``: subscribe, change a secret, see deliveries, send a dead one again."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import secrets
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.params import limit_of
-from gateway.clock import rfc3339
+from gateway.clock import SECOND, rfc3339
 from gateway.errors import Conflict, NotFound, ValidationFailed
-from gateway.events.outbox import SECRET_PREFIX, Delivery, Subscription
-from gateway.governance.validators import refuse_unknown, text_field
+from gateway.events.outbox import Delivery, Subscription, new_secret, secret_of
+from gateway.governance.validators import refuse_unknown, text_field, whole_field
 from gateway.ids import new_id
 
 _WORDS = ("completion", "failure", "cancellation")
 EVENTS = tuple(f"{kind}_{word}" for kind in ("task", "workflow") for word in _WORDS)
 _STATES = ("pending", "delivered", "dead")
+#: How long the old secret signs beside the new one, in seconds, unless said otherwise; and at most.
+OVERLAP, LONGEST_OVERLAP = 86_400, 30 * 86_400
 
 
 async def subscribe(call: Call) -> Response:
@@ -35,11 +36,14 @@ async def subscribe(call: Call) -> Response:
         owner=call.caller.principal,
         url=url,
         events=tuple(events),
-        secret=SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode(),
+        secret=new_secret(),
         active=True,
         created_at=call.services.clock.now(),
     )
-    await asyncio.to_thread(call.services.webhooks.subscribe, made)
+    if not await asyncio.to_thread(call.services.webhooks.subscribe, made):
+        raise Conflict(
+            "you are subscribed to that address already", mend="end that subscription first, or rotate its secret"
+        )
     view = {**_subscription(made), "secret": made.secret}
     return json_response(view, 201, {"location": f"/webhooks/{made.subscription_id}", "cache-control": "no-store"})
 
@@ -50,28 +54,70 @@ async def listing(call: Call) -> Response:
 
 
 async def unsubscribe(call: Call) -> Response:
-    name = call.path("subscription_id")
-    if not await asyncio.to_thread(call.services.webhooks.unsubscribe, name, _owner(call)):
-        raise NotFound("no subscription of that id is yours", mend="GET /webhooks lists yours")
+    name, now = call.path("subscription_id"), call.services.clock.now()
+    if not await asyncio.to_thread(call.services.webhooks.unsubscribe, name, _owner(call), now):
+        raise _no_subscription()
     return json_response({"id": name, "active": False})
 
 
+async def rotate(call: Call) -> Response:
+    """The new secret, this once; the old one signs beside it for ``overlap`` seconds (a day)."""
+    body = await call.body()
+    refuse_unknown(body, ("overlap",), "")
+    overlap = whole_field(body, "overlap", "", 0, LONGEST_OVERLAP)
+    until = call.services.clock.now() + (OVERLAP if overlap is None else overlap) * SECOND
+    secret, name = new_secret(), call.path("subscription_id")
+    changed = await asyncio.to_thread(call.services.webhooks.rotate, name, _owner(call), secret, until)
+    if changed is None:
+        raise _no_subscription()
+    return json_response({**_subscription(changed), "secret": secret}, 200, {"cache-control": "no-store"})
+
+
+async def own_secret(call: Call) -> Response:
+    """What signs the messages to addresses that the caller names in tasks and runs."""
+    secret = secret_of(call.caller.principal, call.services.webhook_secret)
+    return json_response({"secret": secret}, 200, {"cache-control": "no-store"})
+
+
 async def deliveries(call: Call) -> Response:
-    state = call.query("state")
+    state, limit = call.query("state"), limit_of(call)
     if state is not None and state not in _STATES:
         raise ValidationFailed(f"state: one of {', '.join(_STATES)}", param="state")
-    found = await asyncio.to_thread(call.services.webhooks.deliveries, _owner(call), state=state, limit=limit_of(call))
-    return json_response({"deliveries": [_delivery(item) for item in found]})
+    found = await asyncio.to_thread(
+        call.services.webhooks.deliveries,
+        _owner(call),
+        state=state,
+        limit=limit + 1,
+        subscription_id=call.query("subscription_id"),
+        before=call.query("cursor"),
+    )
+    page = found[:limit]
+    following = page[-1].delivery_id if len(found) > limit else None
+    return json_response({"deliveries": [_delivery(item) for item in page], "next_cursor": following})
+
+
+async def delivery(call: Call) -> Response:
+    """One delivery with the body that is sent."""
+    found = await _found(call)
+    return json_response({**_delivery(found), "body": msgspec.json.decode(found.body)})
 
 
 async def replay(call: Call) -> Response:
-    name = call.path("delivery_id")
-    found = await asyncio.to_thread(call.services.webhooks.delivery, name)
+    found = await _found(call)
+    if not await asyncio.to_thread(call.services.webhooks.replay, found.delivery_id, call.services.clock.now()):
+        raise Conflict("the delivery is pending already", mend="wait for its next try")
+    return json_response({"id": found.delivery_id, "state": "pending"}, 202)
+
+
+async def _found(call: Call) -> Delivery:
+    found = await asyncio.to_thread(call.services.webhooks.delivery, call.path("delivery_id"))
     if found is None or not call.caller.may_see(found.owner):
         raise NotFound("no delivery of that id is yours", mend="GET /webhooks/deliveries lists yours")
-    if not await asyncio.to_thread(call.services.webhooks.replay, name, call.services.clock.now()):
-        raise Conflict("the delivery is pending already", mend="wait for its next try")
-    return json_response({"id": name, "state": "pending"}, 202)
+    return found
+
+
+def _no_subscription() -> NotFound:
+    return NotFound("no subscription of that id is yours", mend="GET /webhooks lists yours")
 
 
 def _owner(call: Call) -> str | None:
@@ -85,6 +131,7 @@ def _subscription(item: Subscription) -> dict[str, Any]:
         "events": list(item.events),
         "owner": item.owner,
         "created_at": rfc3339(item.created_at),
+        "old_secret_until": None if item.old_secret_until is None else rfc3339(item.old_secret_until),
     }
 
 
@@ -92,6 +139,8 @@ def _delivery(item: Delivery) -> dict[str, Any]:
     return {
         "id": item.delivery_id,
         "url": item.url,
+        "subscription_id": item.subscription_id,
+        "owner": item.owner,
         "event": item.event,
         "task_id": item.task_id,
         "run_id": item.run_id,
@@ -106,11 +155,15 @@ def _delivery(item: Delivery) -> dict[str, Any]:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    write = "webhooks:write"
-    doors.add(
-        "POST", "/webhooks", write, subscribe, summary="Subscribe an address", body={"type": "object"}, status=201
-    )
+    write, one, sent = "webhooks:write", "/webhooks/{subscription_id}", "/webhooks/deliveries"
+    body = {"type": "object"}
+    doors.add("POST", "/webhooks", write, subscribe, summary="Subscribe an address", body=body, status=201)
     doors.add("GET", "/webhooks", write, listing, summary="Your subscriptions")
-    doors.add("DELETE", "/webhooks/{subscription_id}", write, unsubscribe, summary="End a subscription")
-    doors.add("GET", "/webhooks/deliveries", write, deliveries, summary="Deliveries, newest first")
-    doors.add("POST", "/webhooks/deliveries/{delivery_id}/replay", write, replay, summary="Deliver again", status=202)
+    doors.add("GET", "/webhooks/secret", write, own_secret, summary="The secret for addresses in your tasks and runs")
+    doors.add("GET", sent, write, deliveries, summary="Deliveries, newest first")
+    doors.add("GET", sent + "/{delivery_id}", write, delivery, summary="A delivery with its body")
+    doors.add("POST", sent + "/{delivery_id}/replay", write, replay, summary="Deliver again", status=202)
+    doors.add(
+        "POST", one + "/rotate", write, rotate, summary="A new secret; the old one signs too for a while", body=body
+    )
+    doors.add("DELETE", one, write, unsubscribe, summary="End a subscription")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -11,12 +12,13 @@ from gateway.api.doors import Call, Doors, json_response
 from gateway.api.event_stream import event_stream
 from gateway.api.http.idempotent import once
 from gateway.api.http.params import limit_of
+from gateway.api.http.run_budget import budget_of, within_budget
 from gateway.api.http.waiting import until_ended, wanted_wait
 from gateway.api.once import name_of
 from gateway.engine.states import RUN_ENDED
 from gateway.tasks.submission import read_run
 
-_RUN_BODY = {"type": "object", "properties": {"input": {"type": "object"}}}
+_RUN_BODY = {"type": "object", "properties": {"input": {"type": "object"}, "budget": {"type": "object"}}}
 
 
 async def define(call: Call) -> Response:
@@ -41,9 +43,11 @@ async def start(call: Call) -> Response:
 
 async def _start(call: Call, body: dict[str, Any]) -> Response:
     desk = call.services.desk
+    budget, body = budget_of(body)
     given = read_run(body)
     workflow_id, named = call.path("workflow_id"), name_of(call.request.scope, "run")
-    run = await asyncio.to_thread(desk.start_run, call.caller, workflow_id, given, call.request_id, run_id=named)
+    start = partial(desk.start_run, call.caller, workflow_id, given, call.request_id)
+    run = await asyncio.to_thread(within_budget, call, budget, named, start)
     wait = wanted_wait(call.request)
     if wait:
         run = await until_ended(wait, lambda: desk.run(call.caller, run["run_id"]), call.request)

@@ -13,15 +13,23 @@ def text(body: Mapping[str, Any], name: str, *, required: bool = False) -> str:
     value = body.get(name)
     if value is None and not required:
         return ""
-    if not isinstance(value, str) or (required and not value):
+    if required and not value:
+        raise ValidationFailed(f"{name}: a text is expected", param=name)
+    return text_value(value, name)
+
+
+def text_value(value: Any, name: str) -> str:
+    if not isinstance(value, str):
         raise ValidationFailed(f"{name}: a text is expected", param=name)
     return value
 
 
 def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
     value = body.get(name)
-    if value is None:
-        return None
+    return None if value is None else number_value(low, high, value, name)
+
+
+def number_value(low: float, high: float, value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ValidationFailed(f"{name}: a number from {low:g} to {high:g} is expected", param=name)
     return value
@@ -29,8 +37,10 @@ def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float
 
 def whole(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
     value = body.get(name)
-    if value is None:
-        return None
+    return None if value is None else whole_value(low, high, value, name)
+
+
+def whole_value(low: int, high: int, value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValidationFailed(f"{name}: a whole number from {low} to {high} is expected", param=name)
     return value

@@ -25,6 +25,8 @@ def answer_headers(meta: AnswerMeta, *, final: bool = True) -> dict[str, str]:
         headers["x-gateway-guards"] = meta.guards
     if final:
         headers["x-gateway-cost-usd"] = plain_usd(meta.cost)
+    if meta.flags:
+        headers["x-gateway-usage-flags"] = ",".join(meta.flags)
     if meta.dropped_params:
         headers["x-gateway-dropped-params"] = ",".join(meta.dropped_params)
     if meta.limits is not None:

@@ -1,35 +1,16 @@
-"""OpenAI's dialect at our door: a request body becomes a ``Chat``, a ``Reply`` and its pieces become theirs."""
+"""OpenAI's dialect at our door: a ``Reply`` and its pieces become theirs; for requests see ``openai_request``."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
-import msgspec
+from gateway.api.wire.openai_request import OpenAIRequest, decode
+from gateway.ids import new_id
+from gateway.models.call_signatures import extra_content
+from gateway.models.llm_models import Choice, Delta, FinishReason, Reply, ThinkingPart, ToolUsePart, Usage
 
-from gateway.api.wire.fields import image, number, text, whole
-from gateway.api.wire.request_headers import of_openai
-from gateway.errors import ValidationFailed
-from gateway.models.call_signatures import extra_content, signature_in, signatures_of
-from gateway.models.llm_models import (
-    Chat,
-    Choice,
-    Delta,
-    FinishReason,
-    Message,
-    Part,
-    Reply,
-    ResponseFormat,
-    TextPart,
-    ThinkingPart,
-    Tool,
-    ToolChoice,
-    ToolResultPart,
-    ToolUsePart,
-    Usage,
-)
+__all__ = ["ChunkEncoder", "OpenAIRequest", "decode", "encode_relayed", "encode_reply", "encode_usage"]
 
 _FINISH: dict[FinishReason, str] = {
     "stop": "stop",
@@ -37,89 +18,20 @@ _FINISH: dict[FinishReason, str] = {
     "tool_use": "tool_calls",
     "content_filter": "content_filter",
 }
-#: Fields that become part of the neutral chat.
-_READ = frozenset(
-    {"model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "seed", "n"}
-    | {"presence_penalty", "frequency_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format"}
-    | {"reasoning_effort", "user", "stream", "stream_options"}
-)
-#: Fields that only an OpenAI-style provider understands: carried there, reported elsewhere, …
-_EXTRA = frozenset(
-    {"logprobs", "top_logprobs", "logit_bias", "metadata", "store", "service_tier", "prediction", "modalities"}
-    | {"audio", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity", "web_search_options"}
-    | {"functions", "function_call", "moderation", "prompt_cache_options"}
-)
-#: … but for those, and those parts of a turn, that the answer depends on: refused elsewhere.
-_NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "moderation")
-_NATIVE_PARTS = ("input_audio", "file")
 
 
-class OpenAIRequest(msgspec.Struct, frozen=True):
-    """A decoded request: the chat, whether it is to be streamed, and whether usage is wanted at the end."""
-
-    chat: Chat
-    stream: bool
-    include_usage: bool
+def encode_relayed(reply: Reply, model: str) -> dict[str, Any] | bytes:
+    """As ``encode_reply``; the answer of a chat with ``relay`` may be there as it is to be sent."""
+    native = reply.native
+    return native.lines if native is not None and native.lines else encode_reply(reply, model)
 
 
-def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> OpenAIRequest:
-    """``ValidationFailed`` names the field. Fields that nobody knows are refused by name. ``headers`` are the
-    request's, by their names in lower case."""
-    for name in body:
-        if name not in _READ and name not in _EXTRA:
-            raise ValidationFailed(
-                f"{name[:100]}: no such parameter", mend="see the chat completions API", param=name[:100]
-            )
-    stop = body.get("stop")
-    options = body.get("stream_options") or {}
-    messages = _messages(body.get("messages"))
-    chat = Chat(
-        model=text(body, "model", required=True),
-        messages=messages,
-        max_tokens=whole(body, "max_completion_tokens", 1, 10**7) or whole(body, "max_tokens", 1, 10**7),
-        temperature=number(body, "temperature", 0, 2),
-        top_p=number(body, "top_p", 0, 1),
-        stop=() if stop is None else (stop,) if isinstance(stop, str) else _texts(stop, "stop"),
-        seed=whole(body, "seed", -(2**63), 2**63 - 1),
-        n=whole(body, "n", 1, 16) or 1,
-        presence_penalty=number(body, "presence_penalty", -2, 2),
-        frequency_penalty=number(body, "frequency_penalty", -2, 2),
-        tools=_tools(body.get("tools")),
-        tool_choice=_tool_choice(body),
-        response_format=_response_format(body.get("response_format")),
-        reasoning_effort=text(body, "reasoning_effort"),
-        user=text(body, "user"),
-        dialect="openai",
-        extra={name: value for name, value in body.items() if name in _EXTRA and value is not None},
-        native=dict(body),
-        native_only=_native_only(body),
-        unmapped=(("messages.name",) if any("name" in turn for turn in body["messages"]) else ())
-        + signatures_of(messages),
-        headers=of_openai(headers),
-    )
-    stream = body.get("stream") or False
-    if not isinstance(stream, bool):
-        raise ValidationFailed("stream: true or false is expected", param="stream")
-    if not isinstance(options, dict):
-        raise ValidationFailed("stream_options: an object is expected", param="stream_options")
-    return OpenAIRequest(chat, stream, bool(options.get("include_usage")))
-
-
-def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
-    names = [name for name in _NATIVE_ONLY if body.get(name) not in (None, False)]
-    names += ["modalities"] if body.get("modalities") not in (None, ["text"]) else []
-    for turn in body["messages"]:
-        content = turn.get("content")
-        parts = content if isinstance(content, list) else ()
-        names += [part["type"] for part in parts if part.get("type") in _NATIVE_PARTS]
-    return tuple(dict.fromkeys(names))
-
-
-def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
-    """A ``chat.completion``. ``model`` as the caller named it, ``name`` our id where the provider gave none.
+def encode_reply(reply: Reply, model: str) -> dict[str, Any]:
+    """A ``chat.completion``. ``model`` as the caller named it; it has an id of ours where the provider gave none.
 
     What a provider of this dialect answered goes on whole: log probabilities, refusals, annotations.
     """
+    name = reply.id or new_id("chatcmpl")
     if reply.native is not None and reply.native.dialect == "openai" and reply.native.event is not None:
         own = {
             "id": name,
@@ -129,7 +41,7 @@ def encode_reply(reply: Reply, model: str, name: str) -> dict[str, Any]:
         }
         return {**own, "model": model, "usage": own.get("usage") or encode_usage(reply.usage)}
     return {
-        "id": reply.id or name,
+        "id": name,
         "object": "chat.completion",
         "created": reply.created or int(time.time()),
         "model": model,
@@ -170,6 +82,8 @@ class ChunkEncoder:
         if delta.usage is not None:
             self._usage = delta.usage
         if delta.native is not None and delta.native.dialect == "openai":
+            if delta.native.lines:
+                self._name = delta.id
             return [] if delta.native.event is None else self._own(delta.native.event)
         content: dict[str, Any] = {}
         if delta.text:
@@ -249,122 +163,3 @@ def _choice(choice: Choice, at: int) -> dict[str, Any]:
     if calls:
         message["tool_calls"] = calls
     return {"index": at, "message": message, "logprobs": None, "finish_reason": _FINISH[choice.finish]}
-
-
-def _messages(raw: Any) -> tuple[Message, ...]:
-    if not isinstance(raw, list) or not raw:
-        raise ValidationFailed("messages: a list of at least one message is expected", param="messages")
-    return tuple(_message(item, f"messages[{at}]") for at, item in enumerate(raw))
-
-
-def _message(raw: Any, place: str) -> Message:
-    if not isinstance(raw, dict):
-        raise ValidationFailed(f"{place}: an object is expected", param=place)
-    role = raw.get("role")
-    parts = _parts(raw.get("content"), f"{place}.content")
-    if role in ("system", "developer"):
-        return Message("system", parts)
-    if role == "user":
-        return Message("user", parts)
-    if role == "assistant":
-        return Message("assistant", (*parts, *_calls(raw.get("tool_calls"), f"{place}.tool_calls")))
-    if role == "tool":
-        text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        name = raw.get("tool_call_id")
-        if not isinstance(name, str):
-            raise ValidationFailed(f"{place}.tool_call_id: a text is expected", param=f"{place}.tool_call_id")
-        return Message("tool", (ToolResultPart(name, text),))
-    raise ValidationFailed(
-        f"{place}.role: one of system, developer, user, assistant, tool is expected", param=f"{place}.role"
-    )
-
-
-def _parts(raw: Any, place: str) -> tuple[Part, ...]:
-    if raw is None:
-        return ()
-    if isinstance(raw, str):
-        return (TextPart(raw),) if raw else ()
-    if not isinstance(raw, list):
-        raise ValidationFailed(f"{place}: a text or a list of parts is expected", param=place)
-    parts: list[Part] = []
-    for at, item in enumerate(raw):
-        where = f"{place}[{at}]"
-        kind = item.get("type") if isinstance(item, dict) else None
-        if kind in ("text", "refusal") and isinstance(item.get(kind), str):
-            parts.append(TextPart(item[kind]))
-        elif kind in _NATIVE_PARTS and isinstance(item.get(kind), dict):
-            continue  # goes in the body as it stands; see Chat.native_only
-        elif kind == "image_url" and isinstance(item.get("image_url"), dict):
-            parts.append(image(item["image_url"], where))
-        else:
-            raise ValidationFailed(
-                f"{where}: a part of type text, image_url, input_audio or file is expected", param=where
-            )
-    return tuple(parts)
-
-
-def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
-    calls = []
-    for at, item in enumerate(raw or ()):
-        function = item.get("function") if isinstance(item, dict) else None
-        if (
-            not isinstance(function, dict)
-            or not isinstance(function.get("name"), str)
-            or not isinstance(item.get("id"), str)
-        ):
-            raise ValidationFailed(
-                f"{place}[{at}]: a function call with id, name and arguments is expected", param=place
-            )
-        arguments = str(function.get("arguments") or "{}")
-        calls.append(ToolUsePart(item["id"], function["name"], arguments, signature_in(item)))
-    return tuple(calls)
-
-
-def _tools(raw: Any) -> tuple[Tool, ...]:
-    tools = []
-    if raw is not None and not isinstance(raw, list):
-        raise ValidationFailed("tools: a list is expected", param="tools")
-    for at, item in enumerate(raw or ()):
-        function = item.get("function") if isinstance(item, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise ValidationFailed(f"tools[{at}]: a function with a name is expected", param=f"tools[{at}]")
-        tools.append(
-            Tool(
-                function["name"],
-                function.get("description") or "",
-                function.get("parameters") or {},
-                function.get("strict"),
-            )
-        )
-    return tuple(tools)
-
-
-def _tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
-    raw, parallel = body.get("tool_choice"), body.get("parallel_tool_calls")
-    if raw is None:
-        return None if parallel is None else ToolChoice("auto", parallel=bool(parallel))
-    if raw in ("auto", "none", "required"):
-        return ToolChoice(raw, parallel=parallel)
-    if isinstance(raw, dict) and isinstance(raw.get("function"), dict) and isinstance(raw["function"].get("name"), str):
-        return ToolChoice("tool", raw["function"]["name"], parallel)
-    raise ValidationFailed("tool_choice: auto, none, required or a function is expected", param="tool_choice")
-
-
-def _response_format(raw: Any) -> ResponseFormat | None:
-    if raw is None:
-        return None
-    kind = raw.get("type") if isinstance(raw, dict) else None
-    if kind in ("text", "json_object"):
-        return ResponseFormat(kind)
-    if kind == "json_schema" and isinstance(raw.get("json_schema"), dict):
-        given = raw["json_schema"]
-        return ResponseFormat("json_schema", given.get("name") or "", given.get("schema") or {}, given.get("strict"))
-    raise ValidationFailed(
-        "response_format.type: text, json_object or json_schema is expected", param="response_format"
-    )
-
-
-def _texts(raw: Any, name: str) -> tuple[str, ...]:
-    if not isinstance(raw, list) or len(raw) > 16 or not all(isinstance(item, str) for item in raw):
-        raise ValidationFailed(f"{name}: a text or a list of up to 16 texts is expected", param=name)
-    return tuple(raw)

@@ -10,6 +10,7 @@ import { overview } from "./overview.js";
 import { prompt, prompts } from "./prompts.js";
 import { run } from "./run.js";
 import { runs } from "./runs.js";
+import { savings } from "./savings.js";
 import { task, tasks } from "./tasks.js";
 
 const VIEWS = [
@@ -19,6 +20,7 @@ const VIEWS = [
   ["models", "Models", "m", models, "models:read"],
   ["prompts", "Prompts", "p", prompts, "prompts:read"],
   ["money", "Usage", "u", money, "usage:read"],
+  ["savings", "Savings", "s", savings, "usage:read"],
   ["keys", "Keys", "k", keys, "keys:read"],
   ["audit", "Audit", "a", audit, "audit:read"],
 ];

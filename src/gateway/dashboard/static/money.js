@@ -8,10 +8,10 @@ const DAYS = 30, DAY = 86_400_000;
 
 export async function money(view) {
   const since = new Date(Date.now() - (DAYS - 1) * DAY).toISOString().slice(0, 10);
-  const [usage, daily, budgets] = await Promise.all([get("/usage?by=model,provider"), get(`/usage?by=model,day&since=${since}`), get("/budgets").catch((error) => error)]);
+  const [usage, daily, month, budgets] = await Promise.all([get("/usage?by=model,provider"), get(`/usage?by=model,day&since=${since}`), get("/usage/forecast"), get("/budgets").catch((error) => error)]);
   const byCost = [...usage.rows].sort((a, b) => Number(b.cost) - Number(a.cost) || b.calls - a.calls);
   view.append(h("h1", {}, "Usage and budgets"),
-    facts([["Cost in all", usd(usage.total_cost)], ["Calls", String(usage.calls)], [`Cost since ${since}`, usd(daily.total_cost)]]),
+    facts([["Cost in all", usd(usage.total_cost)], ["Calls", String(usage.calls)], [`Cost since ${since}`, usd(daily.total_cost)], [`Spent in ${month.month}`, usd(month.spent_usd)], ["Expected at its end", expected(month)]]),
     card("", daily.rows.length ? byDay(daily.rows) : empty("Nothing was called in the last 30 days.")),
     card("Cost by model", byCost.length ? bars(byCost.map((row) => [row.model, Number(row.cost), usd(row.cost)]), "USD") : empty("Nothing was called yet.")),
     byCost.length ? card("", table([
@@ -19,6 +19,14 @@ export async function money(view) {
       ["of these cached", (row) => row.cached_tokens, true], ["Output tokens", (row) => row.output_tokens, true], ["Inference", (row) => `${digits(row.inference_seconds)} s`, true], ["Cost", (row) => usd(row.cost), true],
     ], byCost)) : "",
     card("Budgets", allowed(budgets)));
+}
+
+/** The month's forecast with its interval; why there is none where the history is too short. */
+function expected(month) {
+  if (month.expected_usd === null) return `${month.history_days} days are too few to tell`;
+  const about = (text) => `$${digits(Number(text))}`; // a forecast is no amount: its digits say nothing
+  if (month.low_usd === null) return about(month.expected_usd);
+  return `${about(month.expected_usd)} (${about(month.low_usd)} to ${about(month.high_usd)})`;
 }
 
 /** Columns of each day's cost, a colour for each model; of its calls, where nothing cost anything. */

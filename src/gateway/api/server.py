@@ -1,0 +1,163 @@
+"""The HTTP server's part of an answer, for answers whose head is made already; all else is uvicorn's own.
+
+A ``Head`` and the bytes after it go out in one write, unchecked: it was made of checked lines. A connection at
+rest has one timer that is looked at when it is due, instead of one that is set and cancelled for each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from gateway.api.leaving import LEAVING
+from gateway.api.wire.answer_head import Head
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
+#: Bodies above this are not copied to be sent with their head.
+_LARGE = 64 * 1024
+
+
+def server_config(app: ASGIApp) -> uvicorn.Config:
+    """How an API process serves."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Protocol,
+        ws="websockets-sansio",
+        ws_max_size=65_536,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        date_header=True,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+    )
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._rests_since = 0.0
+        self._looking: asyncio.TimerHandle | None = None
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        # The request's task has not begun yet.
+        if type(self.cycle) is RequestResponseCycle:
+            self.cycle.__class__ = Cycle
+            cast(dict[str, Any], self.scope)[LEAVING] = cast(Cycle, self.cycle).when_left
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._rests_since = self.loop.time()
+        if self._looking is None:
+            self._looking = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if isinstance(self.cycle, Cycle):
+            self.cycle.leave()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._rests_since = 0.0
+
+    def _look(self) -> None:
+        """Closes the connection if it has been at rest for so long; one that is at work is left alone."""
+        self._looking = None
+        if not self._rests_since:
+            return
+        left = self._rests_since + self.timeout_keep_alive - self.loop.time()
+        if left <= 0:
+            self.timeout_keep_alive_handler()
+        else:
+            self._looking = self.loop.call_later(left, self._look)
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer."""
+
+    #: The head that goes out with the first bytes after it.
+    _head: bytes | None = None
+    _lean = False
+    _left: Callable[[], None] | None = None
+
+    def when_left(self, call: Callable[[], None]) -> bool:
+        """``call`` is called if the client leaves before its answer is whole; false where it has left."""
+        self._left = call
+        return not self.disconnected
+
+    def leave(self) -> None:
+        """The client has left."""
+        if self._left is not None and not self.response_complete:
+            self._left()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start" and not self.response_started:
+            head = message.get("headers")
+            if type(head) is Head and self.scope["method"] != "HEAD" and not self.access_log:
+                self._begin(message["status"], head)
+                return
+        elif self._lean and message["type"] == "http.response.body" and not self.response_complete:
+            if self.flow.write_paused and not self.disconnected:
+                await self.flow.drain()
+            if not self.disconnected:
+                self._continue(message.get("body", b""), more=message.get("more_body", False))
+            return
+        await super().send(message)
+
+    def _begin(self, status: int, head: Head) -> None:
+        self.response_started = self._lean = True
+        self.waiting_for_100_continue = False
+        self.chunked_encoding = head.length is None
+        self.expected_content_length = head.length or 0
+        date = self.default_headers
+        usual = b"date: %b\r\n" % date[0][1] if len(date) == 1 else b"".join([b"%b: %b\r\n" % pair for pair in date])
+        framed = b"transfer-encoding: chunked\r\n" if head.length is None else b""
+        last = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self._head = b"%b%b%b%b%b" % (STATUS_LINE[status], usual, head.block, framed, last)
+
+    def _continue(self, body: bytes, *, more: bool) -> None:
+        if self.chunked_encoding:
+            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                data += b"0\r\n\r\n"
+        else:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0 or (self.expected_content_length and not more):
+                raise RuntimeError("the answer is not as long as its head says")
+            data = body
+        head, self._head = self._head, None
+        if head is not None:
+            if len(data) > _LARGE:
+                self.transport.write(head)
+            else:
+                data = head + data
+        if data:
+            self.transport.write(data)
+        if not more:
+            self.response_complete = True
+            self.message_event.set()
+            if not self.keep_alive:
+                self.transport.close()
+            self.on_response()

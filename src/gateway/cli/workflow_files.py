@@ -1,0 +1,44 @@
+"""Files that hold workflows: JSON, YAML, or Python with ``Workflow`` objects in it."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.errors import GatewayError, ValidationFailed
+from gateway.workflows.workflow import Workflow
+
+
+def definitions_in(file: Path) -> list[Any]:
+    """The definitions of a file. Python is run here, as the person who gives the command; what goes to the
+    service is the definition. ``ValidationFailed`` says what is wrong with the file."""
+    if file.suffix == ".py":
+        return [flow.definition() for flow in _workflows_of(file)]
+    try:
+        text = file.read_text(encoding="utf-8")
+        raw = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValidationFailed(
+            f"{file.name} cannot be read: {str(error).splitlines()[0]}", mend="write one definition, as JSON or YAML"
+        ) from None
+    found = raw.get("workflows", [raw]) if isinstance(raw, dict) else [raw]
+    return list(found) if isinstance(found, list) else [found]
+
+
+def _workflows_of(file: Path) -> list[Workflow]:
+    try:
+        names = runpy.run_path(str(file), run_name=file.stem)
+    except GatewayError:
+        raise
+    except Exception as error:  # whatever the file does wrong is told in one line
+        raise ValidationFailed(
+            f"{file.name} cannot be run: {type(error).__name__}: {str(error)[:300]}", mend="run it with Python to see"
+        ) from error
+    found = [value for value in names.values() if isinstance(value, Workflow)]
+    if not found:
+        raise ValidationFailed(f"{file.name} holds no workflow", mend="make a Workflow at the top of the file")
+    return found

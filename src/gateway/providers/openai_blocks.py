@@ -1,0 +1,108 @@
+"""Events of OpenAI's dialect that can go on as they came: read for what the ledger needs, not rewritten.
+
+Most events of a stream say a few characters and nothing else. Those that arrive together are one piece,
+with their bytes (``Native.lines``); only the model's name in them becomes the caller's. An event that is
+anything more (a tool call, an end, usage, a field that we do not know) is read in the ordinary way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gateway.models.llm_models import Delta, Native
+from gateway.providers.framing import SseFrames
+
+
+class _Said(Struct, forbid_unknown_fields=True):
+    content: str | None = None
+    role: str | None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+
+
+class _Choice(Struct):
+    delta: _Said
+    index: int = 0
+    finish_reason: None = None
+
+
+class _Event(Struct):
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: tuple[_Choice]
+    usage: None = None
+    error: None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+class OpenAIFrames(SseFrames):
+    """Server-sent events of one stream for a caller who knows the model as ``asked``."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__()
+        self._asked = asked
+        self._answering = ""
+        self._names = (b"", b"")
+
+    def feed(self, chunk: bytes) -> Sequence[dict[str, Any] | Delta]:
+        if chunk[:7] != b"data: {" or chunk[-2:] != b"\n\n" or b"\r" in chunk or not self._decoder.begins(chunk):
+            return super().feed(chunk)
+        events = chunk[:-2].split(b"\n\n")
+        said: list[str] = []
+        first: _Event | None = None
+        for event in events:
+            if event[:7] != b"data: {" or b"\n" in event:
+                break
+            try:
+                read = _EVENT.decode(event[6:])
+            except (ValueError, RecursionError):
+                break
+            if first is None:
+                first = read
+            elif read.model != first.model or read.choices[0].index != first.choices[0].index:
+                break
+            said.append(read.choices[0].delta.content or "")
+        if first is None:
+            return super().feed(chunk)
+        taken = len(said)
+        own = chunk if taken == len(events) else b"\n\n".join(events[:taken]) + b"\n\n"
+        lines = self._renamed(own, first.model, taken)
+        if lines is None:
+            return super().feed(chunk)
+        piece = Delta(
+            choice=first.choices[0].index,
+            text="".join(said),
+            id=first.id,
+            model=first.model,
+            native=Native("openai", None, lines),
+        )
+        return [piece] if own is chunk else [piece, *super().feed(chunk[len(own) :])]
+
+    def _renamed(self, lines: bytes, answering: str, count: int) -> bytes | None:
+        """The lines with the caller's name for the model; ``None`` where it is not once in each."""
+        if answering == self._asked:
+            return lines
+        if answering != self._answering:
+            self._answering = answering
+            self._names = (name_field(answering), name_field(self._asked))
+        old, new = self._names
+        if lines.count(old) != count:
+            spaced = old.replace(b":", b": ", 1)
+            if lines.count(spaced) != count:
+                return None
+            old = spaced
+        return lines.replace(old, new)
+
+
+def name_field(model: str) -> bytes:
+    """The model's name as a field of compact JSON."""
+    return b'"model":' + msgspec.json.encode(model)

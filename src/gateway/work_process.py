@@ -1,0 +1,189 @@
+"""What the processes without a door run: workers, orchestrators, and the embedded language model's server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from gateway.api.lines import BatchLines
+from gateway.bootstrap import Core, await_schema, make_core, make_serving, watch_configuration
+from gateway.clock import Clock
+from gateway.engine.ports import Executor
+from gateway.ids import new_id
+from gateway.money import units
+from gateway.providers.directory import ProviderDirectory
+from gateway.providers.egress_client import EgressClient
+from gateway.providers.local_llm import LocalServerNote
+from gateway.providers.local_llm import serve as serve_local_llm
+from gateway.providers.transport import Transport
+from gateway.security.egress import EgressPolicy
+from gateway.security.secret_files import secret_for
+from gateway.serving.batch_courier import BatchCourier
+from gateway.serving.batch_settling import BatchSettling
+from gateway.settings import Settings
+from gateway.store.run_history import SqlRunHistory
+from gateway.store.run_reader import SqlRunReader
+from gateway.store.schedule_store import SqlScheduleStore
+from gateway.store.spend_watch import SpendWatch
+from gateway.store.step_call_store import SqlStepCallStore
+from gateway.tasks.orchestrator import Orchestrator
+from gateway.tasks.run_making import RunMaker
+from gateway.tasks.runner import StepRunner
+from gateway.tasks.schedules import Schedules
+from gateway.tasks.step_context import ContextFactory
+from gateway.tasks.webhooks import Send, WebhookDeliverer
+from gateway.telemetry import logs
+from gateway.workflows.batch_tools import BatchTools
+
+_WORKER_THREADS = 8
+
+
+def run_worker(settings: Settings) -> None:
+    """Runs steps that Celery names."""
+    celery = import_module("gateway.tasks.celery_app")
+    core = make_core(settings)
+    await_schema(core.database)
+    runner = make_runner(core)
+    app = celery.make_celery(_broker(settings), settings.result_backend, runner)
+    runner.ring_with(celery.CeleryExecutor(app))
+    watch_configuration(core)
+    logs.start_line("worker")
+    try:
+        celery.work(app, concurrency=_WORKER_THREADS)
+    finally:
+        core.calls.close()
+
+
+def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
+    """Sweeps until ``stop``."""
+    celery = import_module("gateway.tasks.celery_app")
+    core = make_core(settings)
+    await_schema(core.database)
+    app = celery.make_celery(_broker(settings), settings.result_backend)
+    logs.start_line("orchestrator")
+    make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
+
+
+def run_local_llm(settings: Settings, stop: threading.Event) -> None:
+    """Holds the embedded language model's server until ``stop``."""
+    logs.set_up(settings.log_level, settings.log_format)
+    serve_local_llm(settings.data_dir, stop)
+
+
+def make_runner(core: Core) -> StepRunner:
+    """Runs steps in this process, on a loop of its own."""
+    serving = make_serving(core)
+    contexts = ContextFactory(
+        core.artifacts,
+        serving.chat,
+        serving.predict,
+        core.registry,
+        core.prompts,
+        lambda: core.catalogue.current,
+        BatchTools(
+            core.kept.batches,
+            core.kept.files,
+            BatchLines(serving.chat, serving.embed, serving.respond),
+            serving.offers,
+            core.kept.provider_batches,
+            core.ledger,
+            core.settings.batch_poll,
+        ),
+        SqlStepCallStore(core.database),
+        core.clock,
+    )
+    name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
+    runner = StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    threading.Thread(target=_carry_batches, args=(core, runner.closing), name="batches", daemon=True).start()
+    return runner
+
+
+def _carry_batches(core: Core, stop: threading.Event) -> None:
+    """Hands requests to providers' batch APIs and fetches their answers, on a loop of its own."""
+
+    async def carry() -> None:
+        transport = Transport()
+        directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
+        asks, settling = core.kept.provider_batches, BatchSettling(core.batch_money, core.clock, core.observer)
+        every = core.settings.batch_poll
+        try:
+            await BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every).run(
+                stop
+            )
+        finally:
+            await transport.close()
+
+    asyncio.run(carry())
+
+
+def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
+    """The sweep of this process."""
+    deliverer = make_deliverer(core, core.clock)
+    return Orchestrator(
+        core.engine,
+        executor,
+        (
+            core.recover_calls,
+            core.kept.sweep,
+            SqlRunHistory(core.database).end_budgets,
+            make_schedules(core, executor).sweep,
+            *_watch(core),
+        ),
+        deliverer,
+        core.clock,
+    )
+
+
+def make_schedules(core: Core, executor: Executor) -> Schedules:
+    """Begins runs at their times."""
+    reader, check = SqlRunReader(core.database), core.egress.check
+    newest, catalogue = reader.definition, lambda: core.catalogue.current
+    maker = RunMaker(core.engine, newest, executor, catalogue, core.task_types, core.clock, check)
+    return Schedules(maker, SqlScheduleStore(core.database), reader, core.clock)
+
+
+def _watch(core: Core) -> list[Callable[[], object]]:
+    """Looks for unusual spending, unless that is switched off."""
+    factor, minimum = core.settings.cost_anomaly_factor, core.settings.cost_anomaly_minimum or Decimal(0)
+    if not factor or not core.settings.cost_tracking_enabled:
+        return []
+    told = core.observer.anomaly
+    return [SpendWatch(core.database, core.clock, told, factor=factor, minimum=units(minimum)).sweep]
+
+
+def make_deliverer(core: Core, clock: Clock) -> WebhookDeliverer:
+    """Delivers the webhooks of the outbox."""
+    settings = core.settings
+    secret, own = webhook_secret(settings), settings.webhook_url
+    return WebhookDeliverer(core.webhooks, make_sender(core), clock, secret=secret, own_url=own)
+
+
+def webhook_secret(settings: Settings) -> str:
+    """What signs webhooks where no subscription has a secret of its own."""
+    return settings.webhook_secret or secret_for(settings.data_dir, "webhook").decode()
+
+
+def make_sender(core: Core) -> Send:
+    """Sends webhooks. The address of ``WEBHOOK_URL`` is the operator's own word and is not judged; any
+    other came from a caller and is."""
+    own = core.settings.webhook_url
+    if not own:
+        return core.egress.post
+    parts = urlsplit(own)
+    port = parts.port or {"http": 80}.get(parts.scheme, 443)
+    trusted = EgressClient(EgressPolicy(allowed_hosts=(f"{(parts.hostname or '').lower()}:{port}",)))
+
+    async def send(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        return await (trusted if url == own else core.egress).post(url, body, headers)
+
+    return send
+
+
+def _broker(settings: Settings) -> str:
+    return settings.broker_url or "redis://127.0.0.1:6379/0"

@@ -1,0 +1,158 @@
+"""The server under the doors: what goes over the wire, for whole answers, streams, and connections at rest."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from gateway.api.leaving import LEAVING, Watch
+from gateway.api.server import Protocol
+from gateway.api.wire.answer_head import Head
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@asynccontextmanager
+async def served(app: App, **options: Any) -> AsyncIterator[Callable[[], Awaitable[tuple[Any, Any]]]]:
+    """The app behind the server; gives what opens a connection to it."""
+    door = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, access_log=False, **options)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([door]))
+    try:
+        yield lambda: asyncio.open_connection("127.0.0.1", door.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def exchange(app: App, request: bytes, **options: Any) -> bytes:
+    """All that is sent back until the connection ends."""
+    async with served(app, **options) as connect:
+        reader, writer = await connect()
+        writer.write(request)
+        found: bytes = await reader.read()
+        writer.close()
+    return found
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """The test, in an event loop of its own."""
+
+    @wraps(test)
+    def run(**given: Any) -> None:
+        asyncio.run(test(**given))
+
+    return run
+
+
+def whole(body: bytes, *, length: int | None = None) -> App:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        head = Head("x-own: 1\r\n", len(body) if length is None else length)
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+async def streamed(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": Head("x-own: 1\r\n")})
+    for body in (b"one", b"", b"three"):
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+CLOSING = GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("body", [b"hello", b"", b"x" * 200_000])
+@in_loop
+async def test_a_whole_answer(body: bytes) -> None:
+    head, _, told = (await exchange(whole(body), CLOSING)).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 200 OK"
+    assert {b"x-own: 1", b"content-length: %d" % len(body), b"connection: close"} <= set(lines)
+    assert any(line.startswith(b"date: ") for line in lines)
+    assert told == body
+
+
+@in_loop
+async def test_a_stream_is_chunked() -> None:
+    head, _, told = (await exchange(streamed, CLOSING)).partition(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in head
+    assert told == b"3\r\none\r\n5\r\nthree\r\n0\r\n\r\n"
+
+
+@in_loop
+async def test_two_requests_at_once_are_answered_in_turn() -> None:
+    found = await exchange(whole(b"hello"), GET + CLOSING)
+    assert found.count(b"HTTP/1.1 200 OK") == 2
+    assert found.count(b"connection: close") == 1
+
+
+@in_loop
+async def test_head_has_no_body() -> None:
+    found = await exchange(whole(b"hello"), CLOSING.replace(b"GET", b"HEAD"))
+    assert b"content-length: 5" in found
+    assert found.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("length", [4, 6])
+@in_loop
+async def test_an_answer_of_another_length_than_it_says_is_broken_off(length: int) -> None:
+    assert b"hello" not in await exchange(whole(b"hello", length=length), GET)
+
+
+@in_loop
+async def test_a_connection_at_rest_is_closed_in_its_time() -> None:
+    found = await asyncio.wait_for(exchange(whole(b"hello"), GET, timeout_keep_alive=0.3), 10)
+    assert found.endswith(b"hello")
+
+
+@in_loop
+async def test_a_connection_at_work_is_not_closed() -> None:
+    async with served(whole(b"hello"), timeout_keep_alive=1) as connect:
+        reader, writer = await connect()
+        for _ in range(8):
+            writer.write(GET)
+            await reader.readuntil(b"hello")
+            await asyncio.sleep(0.2)  # longer together than a connection may rest
+        writer.close()
+
+
+@in_loop
+async def test_who_leaves_ends_what_is_streamed_to_them() -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def write(body: bytes) -> None:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+        assert LEAVING in scope
+        watch = Watch(scope, receive, write)
+        await send({"type": "http.response.start", "status": 200, "headers": Head("")})
+        try:
+            await write(b"first")
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert watch.left
+        finally:
+            watch.end()
+            ended.set()
+
+    async with served(app) as connect:
+        reader, writer = await connect()
+        writer.write(GET)
+        await reader.readuntil(b"first")
+        assert not ended.is_set()
+        writer.close()
+        await asyncio.wait_for(ended.wait(), 10)

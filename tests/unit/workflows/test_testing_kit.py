@@ -1,0 +1,122 @@
+"""``gateway.testing``: the real engine in memory, with a clock that passes as it is told."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from gateway.clock import SECOND
+from gateway.errors import DefinitionInvalid, UpstreamOverloaded, ValidationFailed
+from gateway.models.llm_models import Chat
+from gateway.testing import MORNING, MemoryGateway
+from gateway.workflows import StepContext, Workflow, task_type
+
+
+class Count(BaseModel):
+    start: int
+
+
+class Counted(BaseModel):
+    n: int
+
+
+@task_type("count_up")
+def count_up(ctx: StepContext, data: Count) -> Counted:
+    """One more."""
+    ctx.progress(0.5, "counting")
+    return Counted(n=data.start + 1)
+
+
+@task_type("count_down")
+async def count_down(ctx: StepContext, data: Count) -> Counted:
+    """One less, at the third attempt."""
+    if ctx.attempt < 3:
+        raise UpstreamOverloaded("not yet")
+    return Counted(n=data.start - 1)
+
+
+def chain() -> Workflow:
+    flow = Workflow("chain", input=Count)
+    up = flow.step("up", count_up, {"start": flow.input.start})
+    flow.step("down", count_down, {"start": up.n}, retry={"max_attempts": 3, "backoff": 600})
+    return flow
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: Any, **_kwargs: Any) -> None:
+        raise AssertionError("the test kit opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def test_a_workflow_runs_to_its_end_and_hours_pass_in_no_time() -> None:
+    with MemoryGateway() as gateway:
+        run = gateway.run(chain(), {"start": 5})
+        assert run.status == "completed", run.error
+        assert run.output == {"up": {"n": 6}, "down": {"n": 5}}
+        assert (run.steps["up"]["attempts"], run.steps["down"]["attempts"]) == (1, 3)
+        assert gateway.clock.now() - MORNING >= 900 * SECOND
+        types = [event.type for event in run.events]
+        assert types.count("task_retrying") == 2
+        assert types[-1] == "workflow_completed"
+
+
+def test_a_step_that_fails_tells_why() -> None:
+    flow = Workflow("short")
+    flow.step("down", count_down, {"start": 1}, retry={"max_attempts": 1})
+    with MemoryGateway() as gateway:
+        run = gateway.run(flow)
+        assert (run.status, run.steps["down"]["status"]) == ("failed", "failed")
+        assert run.error is not None
+        assert (run.error["step_id"], run.error["message"]) == ("down", "not yet")
+
+
+def test_a_definition_from_yaml_and_a_model_of_the_test() -> None:
+    definition = {
+        "workflow_id": "ask",
+        "steps": [
+            {
+                "step_id": "ask",
+                "task_type": "llm_analysis",
+                "model_config": {"name": "gpt-4"},
+                "input_mapping": {"prompt": "input.question"},
+            }
+        ],
+    }
+    with MemoryGateway(models={"gpt-4": lambda chat: f"I heard: {chat.messages[-1].text()}"}) as gateway:
+        run = gateway.run(definition, {"question": "Up?"})
+        assert run.output is not None
+        assert run.output["ask"]["response"] == "I heard: Up?"
+        assert isinstance(gateway.chats[0], Chat)
+    with MemoryGateway() as gateway:
+        silent = gateway.run(definition | {"workflow_id": "other"}, {"question": "Up?"})
+        assert silent.error is not None
+        assert "does not say" in silent.error["message"]
+
+
+def test_one_task() -> None:
+    with MemoryGateway() as gateway:
+        assert gateway.run_task(count_up, {"start": 1}).output == {"n": 2}
+        with pytest.raises(ValidationFailed) as refused:
+            gateway.run_task(count_up, {"start": "many"})
+        assert refused.value.param == "input_data.start"
+
+
+def test_what_is_wrong_with_a_definition_is_told_as_the_service_would() -> None:
+    flow = Workflow("ring")
+    flow.step("a", count_up, {"start": 1}, after=["b"])
+    flow.step("b", count_up, {"start": 1}, after=["a"])
+    with MemoryGateway() as gateway, pytest.raises(DefinitionInvalid, match="in a circle"):
+        gateway.run(flow)
+
+
+def test_two_gateways_know_nothing_of_each_other() -> None:
+    with MemoryGateway() as one, MemoryGateway() as other:
+        first = one.run(chain(), {"start": 1})
+        second = other.run(chain(), {"start": 2})
+        assert first.output != second.output
+        assert {event.run_id for event in second.events} == {second.run_id}

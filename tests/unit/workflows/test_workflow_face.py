@@ -1,0 +1,202 @@
+"""Workflows and task types written in Python: the same definition as YAML, and errors where they are written."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any, cast
+
+import pytest
+import yaml
+from pydantic import BaseModel, Field
+
+from fixtures.house import CONFIG
+from gateway.engine.definition import parse_definition
+from gateway.engine.task_types import TaskTypeSpec
+from gateway.errors import ConfigurationInvalid, DefinitionInvalid, StepFailed, ValidationFailed
+from gateway.workflows import (
+    StepContext,
+    Workflow,
+    each,
+    each_index,
+    model_training,
+    risk_analysis,
+    scenario_gen,
+    task_type,
+    task_types,
+)
+from gateway.workflows.task_types import known_task_types
+
+NOBODY = cast(StepContext, None)
+
+
+class Desk(BaseModel):
+    name: str
+    limits: list[float]
+
+
+class Asked(BaseModel):
+    question: str
+    desk: Desk | None = None
+    books: list[Desk] = []
+
+
+class Holdings(BaseModel):
+    """What is held."""
+
+    values: dict[str, float] = Field(min_length=1)
+    cap: float = 1.0
+
+
+class Weights(BaseModel):
+    weights: dict[str, float]
+    largest: str
+
+
+@task_type("weights")
+def weigh(_ctx: StepContext, data: Holdings) -> Weights:
+    """Shares of a portfolio.
+
+    More is not shown."""
+    total = sum(data.values.values())
+    shares = {name: value / total for name, value in data.values.items()}
+    return Weights(weights=shares, largest=max(shares, key=lambda name: shares[name]))
+
+
+@pytest.mark.parametrize("written", [risk_analysis.WORKFLOW, scenario_gen.WORKFLOW, model_training.WORKFLOW])
+def test_the_three_workflows_in_python_are_those_of_the_configuration(written: Workflow) -> None:
+    rows = yaml.safe_load((CONFIG / "workflows.yaml").read_text())["workflows"]
+    (row,) = [row for row in rows if row["workflow_id"] == written.workflow_id]
+    assert written.definition() == row
+    assert written.check().hash() == parse_definition(row, known_task_types()).hash()
+
+
+def test_everything_a_definition_may_say() -> None:
+    flow = Workflow("all", name="All of it", description="d", input=Asked)
+    first = flow.step("first", weigh, {"values": {"a": 1.0}, "cap": 0.4}, publish={"top": "largest"}, timeout=5)
+    flow.step(
+        "second",
+        "llm_analysis",
+        {"messages": [{"role": "user", "content": first.top}], "context": {"desk": flow.input.desk.name}},
+        after=[first, "third"],
+        model="gpt-4",
+        retry={"max_attempts": 2},
+        when=f"{first.largest} == 'a'",
+        for_each={"in": flow.input.books[0].limits, "concurrency": 2},
+    )
+    flow.output(best=first.largest, all=first, note="n")
+    assert flow.definition() == {
+        "workflow_id": "all",
+        "name": "All of it",
+        "description": "d",
+        "steps": [
+            {
+                "step_id": "first",
+                "task_type": "weights",
+                "input_mapping": {"values": {"value": {"a": 1.0}}, "cap": {"value": 0.4}},
+                "output_mapping": {"top": "largest"},
+                "timeout": 5,
+            },
+            {
+                "step_id": "second",
+                "task_type": "llm_analysis",
+                "input_mapping": {
+                    "messages": [{"role": {"value": "user"}, "content": "step.first.top"}],
+                    "context": {"desk": "input.desk.name"},
+                },
+                "dependencies": ["first", "third"],
+                "model_config": {"name": "gpt-4"},
+                "retry": {"max_attempts": 2},
+                "when": "step.first.largest == 'a'",
+                "for_each": {"in": "input.books.0.limits", "concurrency": 2},
+            },
+        ],
+        "output": {"best": "step.first.largest", "all": "step.first.result", "note": {"value": "n"}},
+    }
+    assert (str(each.price), str(each_index)) == ("item.price", "index")
+
+
+@pytest.mark.parametrize(
+    ("write", "named"),
+    [
+        (lambda flow, _step: flow.input.qestion, "input has no 'qestion'"),
+        (lambda flow, _step: flow.input.desk.nam, "input.desk has no 'nam'"),
+        (lambda flow, _step: flow.input.books[0].nam, "input.books.0 has no 'nam'"),
+        (lambda _flow, step: step.smallest, "step.first gives no 'smallest'"),
+        (lambda flow, _step: flow.step("first", weigh), "used twice"),
+        (lambda flow, step: flow.step("b", weigh, {"vals": step.weights}), "weights takes no 'vals'"),
+        (lambda flow, _step: flow.step("b", "llm_analysis", {"promt": "x"}), "llm_analysis takes no 'promt'"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_an_error_where_it_is_written(write: Any, named: str) -> None:
+    flow = Workflow("x", input=Asked)
+    step = flow.step("first", weigh, {"values": {"value": 1}})
+    with pytest.raises(DefinitionInvalid, match=named):
+        write(flow, step)
+
+
+def test_a_reference_has_no_value_yet() -> None:
+    flow = Workflow("x")
+    with pytest.raises(TypeError, match="when="):
+        assert flow.input.anything
+    with pytest.raises(TypeError, match="for_each="):
+        list(flow.input.anything)
+
+
+def test_a_task_type_says_what_it_takes_and_gives() -> None:
+    spec = weigh.spec
+    assert (spec.name, spec.summary, spec.queue) == ("weights", "Shares of a portfolio.", "cpu")
+    assert (spec.inputs, spec.required, spec.outputs) == (("values", "cap"), ("values",), ("weights", "largest"))
+    assert spec.input_schema is not None
+    assert spec.input_schema["properties"]["values"]["minProperties"] == 1
+    assert cast(Weights, weigh(NOBODY, Holdings(values={"a": 3, "b": 1}))).largest == "a"
+
+
+def test_it_is_run_with_json_and_checked_on_both_sides() -> None:
+    run = weigh.spec.function
+    assert run is not None
+    assert asyncio.run(run(NOBODY, {"values": {"a": 3, "b": "1"}})) == {
+        "weights": {"a": 0.75, "b": 0.25},
+        "largest": "a",
+    }
+    with pytest.raises(ValidationFailed) as refused:
+        asyncio.run(run(NOBODY, {"values": {"a": "sk-a-secret"}}))
+    assert refused.value.param == "input_data.values.a"
+    assert "sk-a-secret" not in refused.value.message
+
+    @task_type("liar")
+    async def lie(_ctx: StepContext, _data: Holdings) -> Weights:
+        return cast(Weights, {"weights": {}})
+
+    assert lie.spec.function is not None
+    with pytest.raises(StepFailed, match="largest: Field required"):
+        asyncio.run(lie.spec.function(NOBODY, {"values": {"a": 1}}))
+
+
+def test_a_function_that_says_nothing_is_refused() -> None:
+    def vague(ctx, data):  # type: ignore[no-untyped-def]
+        return data
+
+    with pytest.raises(ConfigurationInvalid, match="does not say what it takes"):
+        task_type("vague")(vague)
+    with pytest.raises(ConfigurationInvalid, match="queue is one of"):
+        task_type("lost", queue="gpu")(weigh.function)
+
+
+def test_packages_bring_task_types_and_workflows(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = EntryPoints(
+        [
+            EntryPoint("weights", f"{__name__}:weigh", task_types.ENTRY_POINTS),
+            EntryPoint("flow", f"{risk_analysis.__name__}:WORKFLOW", task_types.WORKFLOW_ENTRY_POINTS),
+        ]
+    )
+    monkeypatch.setattr(task_types, "entry_points", lambda group: points.select(group=group))
+    monkeypatch.setattr(EntryPoint, "load", lambda self: weigh if self.name == "weights" else risk_analysis.WORKFLOW)
+    found = known_task_types()["weights"]
+    assert isinstance(found, TaskTypeSpec)
+    assert [row["workflow_id"] for row in task_types.installed_workflows()] == ["risk_analysis"]
+    monkeypatch.setattr(EntryPoint, "load", lambda _self: 7)
+    with pytest.raises(ConfigurationInvalid, match="is no task type"):
+        known_task_types()
+    with pytest.raises(ConfigurationInvalid, match="is no workflow"):
+        task_types.installed_workflows()
