@@ -40,7 +40,7 @@ from gateway.store.rating_store import SqlRatingStore
 from gateway.store.rerate_store import SqlRerateStore
 from gateway.store.run_costs import SqlRunCosts
 from gateway.store.run_reader import SqlRunReader
-from gateway.store.schedule_store import SqlRunHistory, SqlScheduleStore
+from gateway.store.schedule_store import SqlRunRecords, SqlScheduleStore
 from gateway.store.step_call_store import SqlStepCallStore
 from gateway.store.usage_store import SqlUsageStore
 from gateway.tasks.batch_desk import BatchDesk
@@ -127,7 +127,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         ),
         desk=desk,
         control=control,
-        history=RunHistory(control, reader, SqlRunHistory(core.database), SqlStepCallStore(core.database)),
+        history=RunHistory(control, reader, SqlRunRecords(core.database), SqlStepCallStore(core.database)),
         schedules=Schedules(desk.maker, SqlScheduleStore(core.database), reader, core.clock),
         registry=core.registry,
         prompts=core.prompts,

@@ -35,6 +35,7 @@ _FIELDS = frozenset(
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
     | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits"}
 )
+_CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
 #: What belongs to work: a step that only waits has none of it.
 _OF_WORK = ("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate")
 

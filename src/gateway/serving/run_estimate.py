@@ -59,7 +59,8 @@ class RunEstimates:
         return forecast_run(now, past)
 
     def _now(self, caller: Caller, catalogue: Catalogue, step: StepDefinition, given: Mapping[str, Any]) -> StepNow:
-        kind = self._task_types[step.task_type].model_kind
+        work = self._task_types.get(step.task_type)  # none: it waits for a person, a signal or a run within
+        kind = None if work is None else work.model_kind
         config = step.llm_config or {}
         name = config.get("name") or (catalogue.default_model(step.task_type) if kind else None)
         if not name or name not in catalogue.models:

@@ -78,7 +78,7 @@ class SqlScheduleStore:
             connection.execute(delete(schedule).where(schedule.c.schedule_id == schedule_id))
 
 
-class SqlRunHistory:
+class SqlRunRecords:
     """What is asked of runs that are over."""
 
     def __init__(self, database: Database) -> None:

@@ -28,7 +28,7 @@ class HistoryReader(Protocol):
 
 
 class RunRecords(Protocol):
-    """See ``store.schedule_store.SqlRunHistory``."""
+    """See ``store.schedule_store.SqlRunRecords``."""
 
     def entries(self, run_id: str) -> list[dict[str, Any]]: ...
 

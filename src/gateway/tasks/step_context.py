@@ -36,7 +36,7 @@ class ContextFactory:
 
     def context(self, run: RunRow, step: StepRow, upstream: Mapping[str, dict[str, Any]], pulse: Pulse) -> StepContext:
         """The context of one attempt; its charges are unique to this token."""
-        chat: ChatPort = degrading(self.chat, degrades_to(run.metadata))
+        chat: ChatPort = self.chat
         predict: PredictPort = self.predict
         if self.calls is not None and self.clock is not None:
             chat = predict = StepCalls(run, step, chat, predict, self.calls, self.clock)
@@ -52,7 +52,7 @@ class ContextFactory:
             model_config=step.spec.llm_config,
             upstream=upstream,
             artifacts=self.artifacts,
-            chat=chat,
+            chat=degrading(chat, degrades_to(run.metadata)),
             predict=predict,
             registry=self.registry,
             prompts=self.prompts,

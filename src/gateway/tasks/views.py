@@ -164,6 +164,7 @@ def _step_definition_view(step: StepDefinition) -> dict[str, Any]:
         "approval": None if step.approval is None else _plain(step.approval),
         "signal": None if step.signal is None else _plain(step.signal),
         "workflow": step.workflow,
+        "cache": None if step.cache_ttl is None else {"ttl": step.cache_ttl},
         "limits": [_plain(limit) for limit in step.limits] or None,
     }
     return view | {name: value for name, value in more.items() if value is not None}
