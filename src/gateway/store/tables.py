@@ -26,7 +26,7 @@ from gateway.store.kept_tables import batch, batch_line, file, file_part, respon
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 from gateway.store.provider_batch_tables import batch_ask, batch_part
-from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_saving, usage_series
+from gateway.store.usage_tables import saving, spend_anomaly, usage_day, usage_hour, usage_saving, usage_series
 
 __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
@@ -324,18 +324,6 @@ journal_mark = Table(
     Column("journal", Text, primary_key=True),
     Column("segment", BigInteger, nullable=False),
     Column("applied", BigInteger, nullable=False),
-)
-
-#: Hours whose spending was told to be far above the usual, so that each is told once.
-spend_anomaly = Table(
-    "spend_anomaly",
-    metadata,
-    Column("scope", Text, primary_key=True),  # gateway team key
-    Column("subject", Text, primary_key=True),
-    Column("hour", BigInteger, primary_key=True, autoincrement=False),  # since 1970, UTC
-    Column("spent", BigInteger, nullable=False),
-    Column("usual", BigInteger, nullable=False),
-    Column("at", BigInteger, nullable=False),
 )
 
 # -- security -------------------------------------------------------------------------------------

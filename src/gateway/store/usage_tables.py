@@ -58,3 +58,15 @@ usage_saving = Table(
     Column("tokens", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
+
+#: Hours whose spending was told to be far above the usual, so that each is told once.
+spend_anomaly = Table(
+    "spend_anomaly",
+    metadata,
+    Column("scope", Text, primary_key=True),  # gateway team key
+    Column("subject", Text, primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),  # since 1970, UTC
+    Column("spent", BigInteger, nullable=False),
+    Column("usual", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
