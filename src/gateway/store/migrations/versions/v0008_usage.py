@@ -12,7 +12,7 @@ from alembic import op
 from gateway.store import guards
 from gateway.store.usage_rollups import series_id
 
-revision = "0010"
+revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
