@@ -1,10 +1,20 @@
-"""Tables of what happens to runs beside the work: words from outside. Times in microseconds."""
+"""Tables of what happens to runs beside the work of their steps. Times in microseconds."""
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text
 
 from gateway.store.metadata import metadata
+
+#: What each step of a run waits for.
+edge = Table(
+    "edge",
+    metadata,
+    Column("run_id", Text, ForeignKey("run.run_id"), primary_key=True),
+    Column("step_id", Text, primary_key=True),
+    Column("depends_on", Text, primary_key=True),
+    Index("edge_by_dependency", "run_id", "depends_on"),
+)
 
 #: Signals sent to a run; one that no step waits for yet is kept until one does.
 signal = Table(

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.store.flow_tables import dead_letter, limiter, schedule, signal, step_call, step_limit, step_result
+from gateway.store.flow_tables import dead_letter, edge, limiter, schedule, signal, step_call, step_limit, step_result
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
@@ -128,15 +128,6 @@ step = Table(
     Index("step_by_run", "run_id", "role", "state"),
     Index("step_by_state", "state", "priority", "not_before"),
     Index("step_by_lease", "state", "lease_until"),
-)
-
-edge = Table(
-    "edge",
-    metadata,
-    Column("run_id", Text, ForeignKey("run.run_id"), primary_key=True),
-    Column("step_id", Text, primary_key=True),
-    Column("depends_on", Text, primary_key=True),
-    Index("edge_by_dependency", "run_id", "depends_on"),
 )
 
 #: Named counters whose row lock orders their users' commits (event ids, audit sequence).
