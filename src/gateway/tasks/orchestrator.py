@@ -19,7 +19,7 @@ from gateway.tasks.webhooks import WebhookDeliverer
 _log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 2.0
 #: At rest: how often it is swept all the same, for what only the sweeps themselves know of.
-_REST_SECONDS = 5.0
+_REST_SECONDS = 10.0
 
 
 class Orchestrator:
