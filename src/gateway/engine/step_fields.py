@@ -11,6 +11,7 @@ from gateway.engine.step_definition import (
     APPROVAL,
     CONTROL,
     SIGNAL,
+    UNKNOWN_OUTCOMES,
     WORKFLOW,
     Approval,
     ForEach,
@@ -33,17 +34,23 @@ _LATER = frozenset({"budget"})
 _FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
-    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits"}
+    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits", "on_unknown_outcome"}
 )
-_CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
 #: What belongs to work: a step that only waits has none of it.
-_OF_WORK = ("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate")
+_OF_WORK = (
+    *("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate"),
+    "on_unknown_outcome",
+)
 
 
 def read_step(
-    raw: Any, path: str, task_types: Mapping[str, TaskTypeSpec], known_model: Callable[[str], bool]
+    raw: Any,
+    path: str,
+    task_types: Mapping[str, TaskTypeSpec],
+    known_model: Callable[[str], bool],
+    unknown: str = "retry",
 ) -> StepDefinition:
-    """The step at ``path``. Raises ``DefinitionInvalid``."""
+    """The step at ``path``; ``unknown`` is the workflow's ``on_unknown_outcome``. Raises ``DefinitionInvalid``."""
     require(isinstance(raw, dict), path, "a step is an object with step_id and task_type")
     for later in sorted(_LATER & raw.keys()):
         raise DefinitionInvalid(
@@ -85,6 +92,9 @@ def read_step(
         workflow=None if raw.get(WORKFLOW) is None else name_at(raw[WORKFLOW], f"{path}.workflow"),
         cache_ttl=_cache(raw.get("cache"), f"{path}.cache"),
         limits=read_limits(raw.get("limits"), f"{path}.limits"),
+        on_unknown_outcome=one_of(
+            raw.get("on_unknown_outcome", unknown), f"{path}.on_unknown_outcome", UNKNOWN_OUTCOMES
+        ),
     )
 
 
