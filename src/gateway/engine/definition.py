@@ -26,11 +26,11 @@ from gateway.errors import DefinitionInvalid
 MAX_STEPS = 200
 _FIELDS = frozenset({"workflow_id", "name", "description", "steps", "output", "on_unknown_outcome"})
 #: What steps that are no work give.
-_GIVEN = {
+GIVEN = {
     APPROVAL: ("result", "approved", "by", "reason", "at"),
     SIGNAL: ("result", "received", "payload", "by", "at"),
 }
-_GATHERED = ("result", "results", "errors", "count")
+GATHERED = ("result", "results", "errors", "count")
 
 
 class WorkflowDefinition(Struct, frozen=True, omit_defaults=True):
@@ -211,10 +211,10 @@ class _Linker:
         failure = () if producer.on_failure is None else ("error",)
         if producer.task_type == WORKFLOW:
             return None
-        if producer.task_type in _GIVEN:
-            return (*_GIVEN[producer.task_type], *producer.output_mapping, *failure)
+        if producer.task_type in GIVEN:
+            return (*GIVEN[producer.task_type], *producer.output_mapping, *failure)
         if producer.for_each is not None:
-            return (*_GATHERED, *producer.output_mapping, *failure)
+            return (*GATHERED, *producer.output_mapping, *failure)
         return ("result", *producer.output_mapping, *self._task_types[producer.task_type].outputs, *failure)
 
     def _known(self, name: str, path: str, step_id: str) -> None:

@@ -31,7 +31,8 @@ _YEAR = 366 * 86_400.0
 _CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
 #: Designed and not built: refused by name, never ignored.
 _LATER = frozenset({"budget"})
-_FIELDS = frozenset(
+#: Of a step.
+FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
     | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits", "on_unknown_outcome"}
@@ -56,7 +57,7 @@ def read_step(
         raise DefinitionInvalid(
             f"{path}.{later}: this is not built yet", mend=f"leave {later!r} out", param=f"{path}.{later}"
         )
-    refuse_unknown(raw, _FIELDS, path)
+    refuse_unknown(raw, FIELDS, path)
     step_id = name_at(raw.get("step_id"), f"{path}.step_id")
     task_type = _task_type(raw, path)
     for name in _OF_WORK if task_type in CONTROL else ():
