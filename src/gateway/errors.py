@@ -274,6 +274,12 @@ class StepFailed(GatewayError):
     status, code = 500, "step_failed"
 
 
+class OutcomeUnknown(GatewayError):
+    """A worker died with a call of the step on its way: nobody knows whether it was answered, and paid."""
+
+    status, code = 409, "call_outcome_unknown"
+
+
 class StepCancelled(GatewayError):
     """The step was cancelled while it ran."""
 

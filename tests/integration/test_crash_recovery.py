@@ -47,8 +47,8 @@ def start(folder: Path, upstream: Upstream, **environ: str) -> GatewayProcess:
     return start_gateway(folder / "data", environ=given)
 
 
-def begin(gateway: GatewayProcess) -> str:
-    status, _, body = gateway.request("POST", "/workflows", FLOW)
+def begin(gateway: GatewayProcess, **fields: Any) -> str:
+    status, _, body = gateway.request("POST", "/workflows", FLOW | fields)
     assert status in (200, 201), body
     status, _, body = gateway.request("POST", "/workflows/three_calls/runs", {"input": {"question": "Why?"}})
     assert status == 202, body
@@ -108,6 +108,30 @@ def test_a_part_is_killed_in_the_middle_of_a_step(tmp_path: Path, upstream: Upst
             assert run["steps"][0]["lost"] == 1
             assert run["steps"][0]["attempts"] == 2
         House.until(gateway.children, lambda found: role in found and found[role] != children[role])
+    finally:
+        gateway.stop()
+
+
+def test_a_person_is_asked_before_a_dead_workers_call_is_made_again(tmp_path: Path, upstream: Upstream) -> None:
+    gateway = start(tmp_path, upstream)
+    try:
+        good = answer(openai_answer())
+        upstream.play(good, Play(200, (), good.headers, 60.0), good)
+        run_id = begin(gateway, on_unknown_outcome="ask")
+        House.until(lambda: len(upstream.sent) == 2, bool)
+        os.kill(gateway.children()["worker"], signal.SIGKILL)
+
+        def waiting() -> list[Any]:
+            return list(gateway.request("GET", "/approvals")[2]["approvals"])
+
+        (asked,) = House.until(waiting, bool, seconds=60)
+        assert (asked["run_id"], asked["step_id"], len(upstream.sent)) == (run_id, "b", 2)
+        word = {"step_id": "b", "approved": True, "reason": "it costs little"}
+        assert gateway.request("POST", f"/runs/{run_id}/approve", word)[0] == 200
+        run = end_of(gateway, run_id)
+        check(gateway, run, upstream)
+        assert len(upstream.sent) == 4
+        assert [told["followed_by"] for told in run["steps"][1]["calls_made_again"]] == ["ask"]
     finally:
         gateway.stop()
 

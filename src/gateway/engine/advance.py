@@ -86,6 +86,23 @@ def wait(tx: EngineTx, held: StepRow, seconds: float, told: tuple[float, str] | 
     return True
 
 
+def ask(tx: EngineTx, held: StepRow, error: dict[str, Any], now: int) -> bool:
+    """The step waits, without its worker, for a person to say whether it may go on, as the same attempt. ``error``
+    says what is asked, and is kept with the step."""
+    run = tx.lock_run(held.run_id)
+    if run is None:
+        return False
+    if _unwanted(run, held):
+        return cancelled(tx, held, now)
+    free = {"lease_until": None, "worker": None, "wake_at": None, "attempts": held.attempts - 1}
+    if not tx.move(held, "parked", now, error=error, **free):
+        return False
+    flow = Flow(tx, run, now)
+    flow.tell("task_waiting", held, waits_for="approval", message=error["message"])
+    flow.close()
+    return True
+
+
 def cancelled(tx: EngineTx, held: StepRow, now: int) -> bool:
     """A running step stopped because its run is unwanted."""
     run = tx.lock_run(held.run_id)

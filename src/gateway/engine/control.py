@@ -60,8 +60,7 @@ def decide(tx: EngineTx, caller: Caller, run_id: str, step_id: str, decision: De
     """A person's word on a step that waits for it. The step as it was; ``Conflict`` where nobody is asked."""
     run = _locked(tx, run_id)
     step = _parked(tx, run, step_id)
-    approval = step.spec.approval
-    if approval is None:
+    if step.spec.signal is not None:
         raise Conflict(f"step {step_id!r} waits for a signal, not for approval", mend=f"send it to run {run_id}")
     may_decide(step, run, caller)
     kept = {"approved": decision.approved, "by": decision.by, "reason": decision.reason, "at": rfc3339(decision.at)}

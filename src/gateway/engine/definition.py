@@ -15,22 +15,22 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.engine.checks import name_at, refuse_unknown, require
+from gateway.engine.checks import name_at, one_of, refuse_unknown, require
 from gateway.engine.conditions import condition_references, parse_condition
 from gateway.engine.mapping import InputRef, ItemRef, Reference, StepRef, references
-from gateway.engine.step_definition import APPROVAL, SIGNAL, WORKFLOW, StepDefinition
+from gateway.engine.step_definition import APPROVAL, SIGNAL, UNKNOWN_OUTCOMES, WORKFLOW, StepDefinition
 from gateway.engine.step_fields import read_step
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import DefinitionInvalid
 
 MAX_STEPS = 200
-_FIELDS = frozenset({"workflow_id", "name", "description", "steps", "output"})
+_FIELDS = frozenset({"workflow_id", "name", "description", "steps", "output", "on_unknown_outcome"})
 #: What steps that are no work give.
-_GIVEN = {
+GIVEN = {
     APPROVAL: ("result", "approved", "by", "reason", "at"),
     SIGNAL: ("result", "received", "payload", "by", "at"),
 }
-_GATHERED = ("result", "results", "errors", "count")
+GATHERED = ("result", "results", "errors", "count")
 
 
 class WorkflowDefinition(Struct, frozen=True, omit_defaults=True):
@@ -70,10 +70,11 @@ def parse_definition(
     raw_steps = raw.get("steps")
     require(isinstance(raw_steps, list) and bool(raw_steps), "steps", "a list of at least one step")
     require(len(raw_steps) <= MAX_STEPS, "steps", f"at most {MAX_STEPS} steps")
+    unknown = one_of(raw.get("on_unknown_outcome", "retry"), "on_unknown_outcome", UNKNOWN_OUTCOMES)
     steps = []
     for at, item in enumerate(raw_steps):
         with _told_of(item.get("step_id") if isinstance(item, dict) else None):
-            steps.append(read_step(item, f"steps[{at}]", task_types, known_model))
+            steps.append(read_step(item, f"steps[{at}]", task_types, known_model, unknown))
     linker = _Linker(steps, task_types)
     linked = linker.linked()
     _refuse_cycle(linked)
@@ -210,10 +211,10 @@ class _Linker:
         failure = () if producer.on_failure is None else ("error",)
         if producer.task_type == WORKFLOW:
             return None
-        if producer.task_type in _GIVEN:
-            return (*_GIVEN[producer.task_type], *producer.output_mapping, *failure)
+        if producer.task_type in GIVEN:
+            return (*GIVEN[producer.task_type], *producer.output_mapping, *failure)
         if producer.for_each is not None:
-            return (*_GATHERED, *producer.output_mapping, *failure)
+            return (*GATHERED, *producer.output_mapping, *failure)
         return ("result", *producer.output_mapping, *self._task_types[producer.task_type].outputs, *failure)
 
     def _known(self, name: str, path: str, step_id: str) -> None:

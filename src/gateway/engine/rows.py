@@ -170,6 +170,25 @@ class KeptCall(Struct, frozen=True):
     at: int
 
 
+class BegunCall(Struct, frozen=True):
+    """A call of a step that is about to be made by whoever holds ``token``. ``followed_by`` is what was done about
+    one that was never answered: ``retry`` or ``fail`` by policy, ``ask`` where a person let it be made again."""
+
+    task_id: str
+    token: int
+    request: str
+    number: int
+    generation: int
+    model: str
+    at: int
+    followed_by: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The call's name: the same for whoever makes it again after a worker was lost."""
+        return f"{self.task_id}:{self.generation}:{self.request[:16]}:{self.number}"
+
+
 class Candidate(Struct, frozen=True):
     """A ready step with limits."""
 

@@ -32,8 +32,9 @@ STEP_MOVES: dict[str, frozenset[str]] = {
     "held": frozenset({"ready", "cancelled", "skipped"}),
     # started by the worker that holds the token; or the lease ran out and it is ready again
     "queued": frozenset({"running", "ready", "held", "cancelled", "skipped", "failed"}),
-    # ended by the holder of the token; or retried, or lost, or it waits, and is ready again
-    "running": frozenset({"completed", "failed", "cancelled", "ready"}),
+    # ended by the holder of the token; or retried, or lost, or it waits, and is ready again; or a person is asked
+    # whether a call may be made again
+    "running": frozenset({"completed", "failed", "cancelled", "ready", "parked"}),
     # a person or a signal is waited for
     "parked": frozenset({"ready", "gathering", "completed", "failed", "skipped", "cancelled"}),
     # its items, or the run it began, are being done

@@ -11,6 +11,11 @@ APPROVAL, SIGNAL, WORKFLOW = "approval", "signal", "workflow"
 CONTROL = (APPROVAL, SIGNAL, WORKFLOW)
 
 
+#: What follows where a worker died with a model's call on its way, so that nobody knows whether it was answered and
+#: paid: it is made again, the step fails, or a person is asked.
+UNKNOWN_OUTCOMES = ("retry", "fail", "ask")
+
+
 class RetryPolicy(Struct, frozen=True, omit_defaults=True):
     """How a step is tried again: ``backoff`` seconds, doubled each time up to ``max_backoff``, with jitter.
     ``on`` names error codes beside those that are retryable by themselves, ``not_on`` those that are final."""
@@ -97,6 +102,8 @@ class StepDefinition(Struct, frozen=True, omit_defaults=True):
     #: For how many seconds an equal step may take this one's result.
     cache_ttl: float | None = None
     limits: tuple[Limit, ...] = ()
+    #: One of ``UNKNOWN_OUTCOMES``.
+    on_unknown_outcome: str = "retry"
 
     @property
     def gated(self) -> bool:

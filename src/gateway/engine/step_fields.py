@@ -11,6 +11,7 @@ from gateway.engine.step_definition import (
     APPROVAL,
     CONTROL,
     SIGNAL,
+    UNKNOWN_OUTCOMES,
     WORKFLOW,
     Approval,
     ForEach,
@@ -30,26 +31,33 @@ _YEAR = 366 * 86_400.0
 _CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
 #: Designed and not built: refused by name, never ignored.
 _LATER = frozenset({"budget"})
-_FIELDS = frozenset(
+#: Of a step.
+FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
-    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits"}
+    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits", "on_unknown_outcome"}
 )
-_CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
 #: What belongs to work: a step that only waits has none of it.
-_OF_WORK = ("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate")
+_OF_WORK = (
+    *("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate"),
+    "on_unknown_outcome",
+)
 
 
 def read_step(
-    raw: Any, path: str, task_types: Mapping[str, TaskTypeSpec], known_model: Callable[[str], bool]
+    raw: Any,
+    path: str,
+    task_types: Mapping[str, TaskTypeSpec],
+    known_model: Callable[[str], bool],
+    unknown: str = "retry",
 ) -> StepDefinition:
-    """The step at ``path``. Raises ``DefinitionInvalid``."""
+    """The step at ``path``; ``unknown`` is the workflow's ``on_unknown_outcome``. Raises ``DefinitionInvalid``."""
     require(isinstance(raw, dict), path, "a step is an object with step_id and task_type")
     for later in sorted(_LATER & raw.keys()):
         raise DefinitionInvalid(
             f"{path}.{later}: this is not built yet", mend=f"leave {later!r} out", param=f"{path}.{later}"
         )
-    refuse_unknown(raw, _FIELDS, path)
+    refuse_unknown(raw, FIELDS, path)
     step_id = name_at(raw.get("step_id"), f"{path}.step_id")
     task_type = _task_type(raw, path)
     for name in _OF_WORK if task_type in CONTROL else ():
@@ -85,6 +93,9 @@ def read_step(
         workflow=None if raw.get(WORKFLOW) is None else name_at(raw[WORKFLOW], f"{path}.workflow"),
         cache_ttl=_cache(raw.get("cache"), f"{path}.cache"),
         limits=read_limits(raw.get("limits"), f"{path}.limits"),
+        on_unknown_outcome=one_of(
+            raw.get("on_unknown_outcome", unknown), f"{path}.on_unknown_outcome", UNKNOWN_OUTCOMES
+        ),
     )
 
 

@@ -97,6 +97,20 @@ dead_letter = Table(
     Index("dead_letter_by_owner", "owner", "closed_at", "at"),
 )
 
+#: Calls of steps about to be made; one without its answer in ``step_call`` may have been paid for nothing.
+step_call_begun = Table(
+    "step_call_begun",
+    metadata,
+    Column("task_id", Text, ForeignKey("step.task_id"), primary_key=True),
+    Column("token", Integer, primary_key=True),
+    Column("request", Text, primary_key=True),  # as in ``step_call``
+    Column("number", Integer, primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("followed_by", Text),  # retry fail ask
+)
+
 #: What steps were answered by models, as each answer came; see ``tasks.step_calls``.
 step_call = Table(
     "step_call",

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import msgspec
-from sqlalchemy import Row, select
+from collections.abc import Sequence
 
-from gateway.engine.rows import KeptCall
+import msgspec
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, or_, select, tuple_, update
+
+from gateway.engine.rows import BegunCall, KeptCall
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
 from gateway.store.large_values import fetch_text, keep_text
-from gateway.store.tables import step, step_call
+from gateway.store.tables import step, step_call, step_call_begun
+
+_BEGUN = step_call_begun.c
+_NAMES = ("task_id", "request", "number")
+#: Begun calls with their answers, where they have some.
+_WITH_ANSWER = step_call_begun.outerjoin(
+    step_call, and_(*(_BEGUN[name] == step_call.c[name] for name in (*_NAMES, "generation")))
+)
 
 
 class SqlStepCallStore:
@@ -17,6 +26,53 @@ class SqlStepCallStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def begin(self, call: BegunCall) -> bool:
+        """Notes a call that is about to be made. False: the step is another worker's by now, make it not."""
+        query = select(step.c.token).where(step.c.task_id == call.task_id, step.c.state == "running")
+        with self._database.begin() as connection:
+            if connection.scalar(query.with_for_update()) != call.token:
+                return False
+            connection.execute(insert(step_call_begun).values(**msgspec.structs.asdict(call)))
+        return True
+
+    def ended(self, call: BegunCall) -> None:
+        """The call came to an end other than an answer."""
+        with self._database.begin() as connection:
+            connection.execute(delete(step_call_begun).where(_is_any_of([call])))
+
+    def unanswered(self, task_id: str, token: int, generation: int) -> list[BegunCall]:
+        """Calls that were begun under an earlier token and never answered, and those about which something was
+        done already."""
+        open_now = and_(step_call.c.task_id.is_(None), _BEGUN.generation == generation)
+        query = (
+            select(step_call_begun)
+            .select_from(_WITH_ANSWER)
+            .where(_BEGUN.task_id == task_id, _BEGUN.token < token)
+            .where(or_(_BEGUN.followed_by.is_not(None), open_now))
+            .order_by(_BEGUN.at, _BEGUN.number)
+        )
+        with self._database.read() as connection:
+            return [BegunCall(**row._mapping) for row in connection.execute(query)]
+
+    def unanswered_in(self, run_id: str) -> list[BegunCall]:
+        """The same of all steps of a run, with calls that are on their way."""
+        query = (
+            select(step_call_begun)
+            .select_from(_WITH_ANSWER.join(step, step.c.task_id == _BEGUN.task_id))
+            .where(step.c.run_id == run_id)
+            .where(or_(_BEGUN.followed_by.is_not(None), step_call.c.task_id.is_(None)))
+            .order_by(_BEGUN.at, _BEGUN.number)
+        )
+        with self._database.read() as connection:
+            return [BegunCall(**row._mapping) for row in connection.execute(query)]
+
+    def follow(self, calls: Sequence[BegunCall], followed_by: str) -> None:
+        """Notes what was done about calls that were not answered."""
+        if calls:
+            with self._database.begin() as connection:
+                noted = update(step_call_begun).where(_is_any_of(calls))
+                connection.execute(noted.values(followed_by=followed_by))
 
     def add(self, call: KeptCall) -> None:
         """Keeps an answer; one that is kept already stays."""
@@ -43,6 +99,11 @@ class SqlStepCallStore:
         with self._database.read() as connection:
             found: str | None = connection.scalar(query)
         return found
+
+
+def _is_any_of(calls: Sequence[BegunCall]) -> ColumnElement[bool]:
+    names = tuple_(*(_BEGUN[name] for name in (*_NAMES, "token")))
+    return names.in_([(call.task_id, call.request, call.number, call.token) for call in calls])
 
 
 def _call_of(row: Row[tuple[object, ...]], answer: str) -> KeptCall:

@@ -21,7 +21,17 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.store.flow_tables import dead_letter, edge, limiter, schedule, signal, step_call, step_limit, step_result
+from gateway.store.flow_tables import (
+    dead_letter,
+    edge,
+    limiter,
+    schedule,
+    signal,
+    step_call,
+    step_call_begun,
+    step_limit,
+    step_result,
+)
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
@@ -33,8 +43,8 @@ __all__ = [
     "budget_lease", "counter", "dead_letter", "definition", "edge", "entry", "event", "file", "file_part",
     "idempotency", "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt",
     "prompt_label_move", "prompt_result", "response", "run", "saving", "schedule", "signal", "spend_anomaly",
-    "step", "step_call", "step_limit", "step_result", "usage_day", "usage_hour", "usage_saving", "usage_series",
-    "webhook_delivery", "webhook_subscription",
+    "step", "step_call", "step_call_begun", "step_limit", "step_result", "usage_day", "usage_hour", "usage_saving",
+    "usage_series", "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
 # -- engine ---------------------------------------------------------------------------------------
 

@@ -181,13 +181,13 @@ def _may(step: StepRow, run: RunRow, caller: Caller) -> bool:
 
 
 def _waiting_view(run: RunRow, step: StepRow) -> dict[str, Any]:
-    approval = step.spec.approval
+    approval, error = step.spec.approval, step.error or {}  # the error asks about calls of unknown outcome
     return {
         "run_id": run.run_id,
         "step_id": step.step_id,
         "workflow_id": run.workflow_id,
         "owner": run.owner,
-        "message": "" if approval is None else approval.message,
+        "message": error.get("message") or ("" if approval is None else approval.message),
         "since": rfc3339(step.started_at or step.created_at),
         "expires_at": None if step.wake_at is None else rfc3339(step.wake_at),
     }

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.clock import rfc3339
-from gateway.engine.rows import KeptCall, NewStep, Reused, RunRow, StepRow
+from gateway.engine.rows import BegunCall, KeptCall, NewStep, Reused, RunRow, StepRow
 from gateway.engine.states import RUN_LIVE
 from gateway.engine.step_definition import CONTROL
 from gateway.errors import Conflict, NotFound
@@ -42,6 +42,8 @@ class KeptCalls(Protocol):
 
     def of_run(self, run_id: str) -> list[KeptCall]: ...
 
+    def unanswered_in(self, run_id: str) -> list[BegunCall]: ...
+
 
 class RunHistory:
     """One a process; thread safe."""
@@ -58,6 +60,8 @@ class RunHistory:
         calls: dict[str, list[dict[str, Any]]] = {}
         for call in self._calls.of_run(run_id):
             calls.setdefault(call.task_id, []).append(_call_view(call))
+        for begun in self._calls.unanswered_in(run_id):
+            calls.setdefault(begun.task_id, []).append(_unanswered_view(begun))
         entries: dict[str | None, list[dict[str, Any]]] = {}
         for entry in self._records.entries(run_id):
             told = {**entry, "cost": usd(entry["cost"]), "at": rfc3339(entry["at"])}
@@ -173,8 +177,15 @@ def _call_view(call: KeptCall) -> dict[str, Any]:
         "request": call.request,
         "prompt": msgspec.json.decode(call.notes).get("prompt"),
         "entry_id": call.entry_id,
+        "answered": True,
         "at": rfc3339(call.at),
     }
+
+
+def _unanswered_view(call: BegunCall) -> dict[str, Any]:
+    """A call that was begun and has no answer; ``followed_by`` says what was done about it."""
+    told = {"kind": "llm", "model": call.model, "request": call.request, "key": call.key, "token": call.token}
+    return {**told, "answered": False, "followed_by": call.followed_by, "at": rfc3339(call.at)}
 
 
 def _letter_view(row: dict[str, Any]) -> dict[str, Any]:

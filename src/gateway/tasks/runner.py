@@ -20,7 +20,7 @@ from gateway.engine.gates import kept_error
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
-from gateway.engine.waiting import StepWaits
+from gateway.engine.waiting import StepAsks, StepWaits
 from gateway.errors import GatewayError, StepCancelled, StepTimeout, Unavailable
 from gateway.tasks.budget_pause import pause_of
 from gateway.tasks.step_context import ContextFactory
@@ -95,6 +95,9 @@ class StepRunner:
         except StepWaits as pause:
             seconds, told = pause.seconds, pulse.untold
             end = lambda tx, now: advance.wait(tx, step, seconds, told, now)  # noqa: E731
+        except StepAsks as asked:
+            error = asked.error
+            end = lambda tx, now: advance.ask(tx, step, error, now)  # noqa: E731
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
             end = self._after(error, run, step)
         if end is None:

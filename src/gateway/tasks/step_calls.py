@@ -3,6 +3,9 @@
 An attempt that goes on where another was cut off (its worker died, or it waited) is given the answers that
 came before, in the order in which they were asked: nothing is paid twice. One that follows a failure asks anew: the
 answer may have been what failed. A replay of a run is given those of the run it repeats, and asks no provider.
+
+Each call of a language model is noted before it is made, under a key that is the same whoever makes it again, so that
+one whose outcome a dead worker left unknown is not paid twice unseen: see ``tasks.unknown_outcomes``.
 """
 
 from __future__ import annotations
@@ -15,20 +18,29 @@ from typing import Protocol
 import msgspec
 
 from gateway.clock import Clock
-from gateway.engine.rows import KeptCall, RunRow, StepRow
-from gateway.errors import StepFailed
+from gateway.engine.rows import BegunCall, KeptCall, RunRow, StepRow
+from gateway.errors import StepCancelled, StepFailed
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
 from gateway.security.access import Caller
 from gateway.serving.answer import ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
+from gateway.tasks.unknown_outcomes import BegunCalls, generation_of
 from gateway.workflows.context import ChatPort, PredictPort
 
 _ANSWER = msgspec.json.Decoder(ChatAnswer)
 
 
-class CallStore(Protocol):
+class CallStore(BegunCalls, Protocol):
     """Where answered calls are kept; see ``store.step_call_store``."""
+
+    def begin(self, call: BegunCall) -> bool:
+        """Notes a call that is about to be made. False: the step is another worker's by now."""
+        ...
+
+    def ended(self, call: BegunCall) -> None:
+        """The call came to an end other than an answer."""
+        ...
 
     def add(self, call: KeptCall) -> None: ...
 
@@ -52,7 +64,7 @@ class StepCalls:
         self._clock = clock
         origin = run.origin or {}
         self._replayed: str | None = str(origin["run_id"]) if origin.get("how") == "replay" else None
-        self._generation = step.attempts - 1 - step.lost
+        self._generation = generation_of(step)
         self._kept: dict[tuple[str, int], KeptCall] | None = None
         self._asked: Counter[str] = Counter()
 
@@ -68,7 +80,13 @@ class StepCalls:
                 f"step {self._step.step_id!r} asks what the replayed run did not ask",
                 mend="its inputs or its code differ; begin the run again instead: POST /runs/ID/retry",
             )
-        answer = await self._chat.complete(caller, chat, call, provider=provider)
+        begun = await self._begin(key, chat.model)
+        call = msgspec.structs.replace(call, notes={**call.notes, "step_call": begun.key})
+        try:
+            answer = await self._chat.complete(caller, chat, call, provider=provider)
+        except Exception:  # how it ended is known; a call that is cancelled may have been answered
+            await asyncio.to_thread(self._store.ended, begun)
+            raise
         body, notes = msgspec.json.encode(answer).decode(), msgspec.json.encode(call.notes).decode()
         meta = answer.meta
         await self._keep(key, "llm", meta.model, meta.provider, None, notes, meta.entry_id, body)
@@ -86,6 +104,13 @@ class StepCalls:
             meta = answer.meta
             await self._keep(key, "ml", answer.model, meta.provider, answer.version, "{}", meta.entry_id, "")
         return answer
+
+    async def _begin(self, key: tuple[str, int], model: str) -> BegunCall:
+        step = self._step
+        begun = BegunCall(step.task_id, step.token, *key, self._generation, model, self._clock.now())
+        if not await asyncio.to_thread(self._store.begin, begun):
+            raise StepCancelled("the step was taken from this worker")
+        return begun
 
     async def _before(self, request: str) -> tuple[tuple[str, int], KeptCall | None]:
         if self._kept is None:

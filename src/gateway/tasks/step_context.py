@@ -15,6 +15,7 @@ from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
 from gateway.tasks.step_calls import CallStore, StepCalls
 from gateway.tasks.step_pulse import Pulse
+from gateway.tasks.unknown_outcomes import settle
 from gateway.workflows.batch_tools import BatchTools
 from gateway.workflows.context import ChatPort, PredictPort, PromptPort, StepContext
 from gateway.workflows.degrading import degrading
@@ -33,6 +34,10 @@ class ContextFactory:
     batch: BatchTools | None = None
     calls: CallStore | None = None
     clock: Clock | None = None
+
+    def made_again(self, step: StepRow) -> list[dict[str, Any]]:
+        """Calls of unknown outcome that this attempt makes again; see ``tasks.unknown_outcomes``."""
+        return [] if self.calls is None else settle(self.calls, step)
 
     def context(self, run: RunRow, step: StepRow, upstream: Mapping[str, dict[str, Any]], pulse: Pulse) -> StepContext:
         """The context of one attempt; its charges are unique to this token."""

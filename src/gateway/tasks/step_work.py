@@ -62,13 +62,16 @@ class StepWork:
                 f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it"
             )
         data, upstream = await asyncio.to_thread(self._input, run, step, spec)
-        record = {"versions": self._versions, "input": hash_of(data)}
+        record: dict[str, Any] = {"versions": self._versions, "input": hash_of(data)}
         key = self._key(run, step, spec, data, upstream)
         replays = (run.origin or {}).get("how") == "replay"
         if key is not None and not replays:
             kept = await asyncio.to_thread(self._kept, key)
             if kept is not None:
                 return Done(kept[1], {**record, "output": hash_of(kept[1]), "cached": kept[0]})
+        again = await asyncio.to_thread(self._contexts.made_again, step) if step.token > 1 else []
+        if again:
+            record["calls_made_again"] = again
         context = self._contexts.context(run, step, upstream, pulse)
         handler = spec.function or load_handler(spec.handler)
         output = await handler(context, data)

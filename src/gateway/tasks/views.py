@@ -35,7 +35,7 @@ def task_view(run: RunRow, step: StepRow, cost: int, *, whole: bool = True) -> d
         "progress": step.progress,
         "progress_note": step.progress_note,
         "result": step.output if whole else None,
-        "error": step.error if step.state in ("failed", "ready", "queued", "running") else None,
+        "error": step.error if step.state in ("failed", "ready", "queued", "running", "parked") else None,
         "cost": usd(cost),
         "attempts": step.attempts,
         "lost": step.lost,
@@ -83,6 +83,10 @@ def run_view(run: RunRow, steps: list[StepRow] | None, costs: dict[str, int], co
     return view
 
 
+#: What a step's record says that people see beside its lineage.
+_OF_RECORD = ("skipped", "reused", "cached", "run", "calls_made_again")
+
+
 def _more(run: RunRow, step: StepRow) -> dict[str, Any]:
     """What only some steps have to tell."""
     told: dict[str, Any] = {}
@@ -97,7 +101,7 @@ def _more(run: RunRow, step: StepRow) -> dict[str, Any]:
     if step.decision is not None:
         told["decision"] = step.decision
     if step.record is not None:
-        told |= {name: step.record[name] for name in ("skipped", "reused", "cached", "run") if name in step.record}
+        told |= {name: step.record[name] for name in _OF_RECORD if name in step.record}
     if run.kind == "task" and run.not_before:
         told["starts_at"] = rfc3339(run.not_before)
     return told
@@ -165,6 +169,7 @@ def _step_definition_view(step: StepDefinition) -> dict[str, Any]:
         "signal": None if step.signal is None else _plain(step.signal),
         "workflow": step.workflow,
         "cache": None if step.cache_ttl is None else {"ttl": step.cache_ttl},
+        "on_unknown_outcome": step.on_unknown_outcome if step.on_unknown_outcome != "retry" else None,
         "limits": [_plain(limit) for limit in step.limits] or None,
     }
     return view | {name: value for name, value in more.items() if value is not None}

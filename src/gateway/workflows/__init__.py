@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gateway.workflows.context import StepContext
+    from gateway.workflows.reference import each, each_index
     from gateway.workflows.typed_task import TaskType, task_type
-    from gateway.workflows.workflow import Workflow, each, each_index
+    from gateway.workflows.workflow import Workflow
 
 _HOME = {
     "StepContext": "gateway.workflows.context",
     "TaskType": "gateway.workflows.typed_task",
     "task_type": "gateway.workflows.typed_task",
     "Workflow": "gateway.workflows.workflow",
-    "each": "gateway.workflows.workflow",
-    "each_index": "gateway.workflows.workflow",
+    "each": "gateway.workflows.reference",
+    "each_index": "gateway.workflows.reference",
 }
 
 __all__ = ["StepContext", "TaskType", "Workflow", "each", "each_index", "task_type"]

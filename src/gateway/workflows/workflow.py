@@ -3,101 +3,47 @@
     workflow = Workflow("quick_look", input=Asked)
     prepare = workflow.step("prepare", "data_preprocessing", {"data": workflow.input.market_data})
     workflow.step("classify", "risk_classification", {"features": prepare.processed_data}, retry={"max_attempts": 2})
+    workflow.step("sign_off", approval={"message": "Publish it?", "not_owner": True}, after=["classify"])
 
 A name that leads nowhere is an error where it is written.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Unpack
 
 from pydantic import BaseModel
 
-from gateway.engine.definition import WorkflowDefinition, parse_definition
+from gateway.engine.definition import GATHERED, GIVEN, WorkflowDefinition, parse_definition
+from gateway.engine.step_definition import CONTROL, WORKFLOW
 from gateway.engine.task_types import TaskTypeSpec, index
 from gateway.errors import DefinitionInvalid
+from gateway.workflows.reference import Reference, Step
+from gateway.workflows.step_fields import StepFields
 from gateway.workflows.task_types import BUILT_IN, known_task_types
 from gateway.workflows.typed_task import TaskType
 
-#: Step fields that change what a step gives to others: its fields are looked at only when it is defined.
-_RESHAPING = frozenset({"for_each", "approval", "signal", "workflow"})
-
-
-class Reference:
-    """A place in the run's input, in what a step gave, or in an item; deeper by attribute or by ``[…]``.
-    Its text is what stands in the definition."""
-
-    __slots__ = ("_fields", "_shape", "_text")
-
-    def __init__(self, text: str, shape: Any = None, fields: tuple[str, ...] | None = None) -> None:
-        self._text = text
-        self._shape = shape
-        self._fields = fields
-
-    def __getattr__(self, name: str) -> Reference:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self[name]
-
-    def __getitem__(self, name: str | int) -> Reference:
-        known, shape = self._fields, self._shape
-        if inspect.isclass(shape) and issubclass(shape, BaseModel):
-            known = tuple(field.alias or key for key, field in shape.model_fields.items())
-        if known is not None and name not in known:
-            raise DefinitionInvalid(
-                f"{self._text} has no {str(name)!r}", mend=f"it has: {', '.join(known)}", param=self._text
-            )
-        return Reference(f"{self._text}.{name}", _inner(shape, name))
-
-    def __str__(self) -> str:
-        return self._text
-
-    def __repr__(self) -> str:
-        return f"<{self._text}>"
-
-    def __bool__(self) -> bool:
-        raise TypeError(f"{self._text} has no value while the workflow is written; conditions stand in when=…")
-
-    def __iter__(self) -> Iterator[Any]:
-        raise TypeError(f"{self._text} has no items while the workflow is written; use for_each=…")
-
-
-class Step(Reference):
-    """A step that was added; its fields are what it gives. As a value it stands for all of that."""
-
-    __slots__ = ("_step_id",)
-
-    def __init__(self, step_id: str, fields: tuple[str, ...] | None, shape: Any) -> None:
-        super().__init__(f"step.{step_id}", None, fields)
-        self._step_id = step_id
-        self._shape = shape
-
-    def __getitem__(self, name: str | int) -> Reference:
-        if self._fields is not None and name not in self._fields:
-            raise DefinitionInvalid(
-                f"{self._text} gives no {str(name)!r}", mend=f"it gives: {', '.join(self._fields)}", param=self._text
-            )
-        return Reference(f"{self._text}.{name}", self._shape if name == "result" else _inner(self._shape, name))
-
-
-#: In a step with ``for_each``: the item that is being done, and its number from 0.
-each = Reference("item")
-each_index = Reference("index")
+_STEP_FIELDS = tuple(StepFields.__annotations__)
 
 
 class Workflow:
     """A workflow that is being written. ``input`` is a Pydantic model of what a run takes; without it any
-    field may be referred to."""
+    field may be referred to. ``on_unknown_outcome`` counts for steps that do not say it themselves."""
 
     def __init__(
-        self, workflow_id: str, *, name: str = "", description: str = "", input: type[BaseModel] | None = None
+        self,
+        workflow_id: str,
+        *,
+        name: str = "",
+        description: str = "",
+        input: type[BaseModel] | None = None,
+        on_unknown_outcome: Literal["retry", "fail", "ask"] | None = None,
     ) -> None:
         self.workflow_id = workflow_id
         self.name = name or workflow_id
         self.description = description
+        self.on_unknown_outcome = on_unknown_outcome
         self.input = Reference("input", input)
         self._steps: dict[str, dict[str, Any]] = {}
         self._specs: dict[str, TaskTypeSpec] = {}
@@ -106,25 +52,35 @@ class Workflow:
     def step(
         self,
         step_id: str,
-        task_type: str | TaskType[Any, Any],
+        task_type: str | TaskType[Any, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
         *,
         after: Iterable[Step | str] = (),
         publish: Mapping[str, str] | None = None,
         model: str | Mapping[str, Any] | None = None,
-        **fields: Any,
+        **fields: Unpack[StepFields],
     ) -> Step:
         """Adds a step. ``inputs`` are references or plain values, also nested; ``after`` names steps to wait
         for whose output is not read; ``publish`` gives fields names of their own; ``model`` is a name or a
-        whole ``model_config``. Every other field of a definition is given by its name: ``retry``,
-        ``timeout``, ``when``, ``for_each``, …"""
+        whole ``model_config``. Every other field of a definition is given by its name: ``retry``, ``timeout``,
+        ``when``, ``for_each``, … (``StepFields``). A step without a task type waits for an ``approval`` or a
+        ``signal``, or runs a ``workflow``."""
         if step_id in self._steps:
             raise DefinitionInvalid(f"the step id {step_id!r} is used twice", param=step_id)
-        name = task_type if isinstance(task_type, str) else task_type.spec.name
-        spec = index(BUILT_IN).get(name) if isinstance(task_type, str) else task_type.spec
-        if not isinstance(task_type, str):
-            self._specs[name] = task_type.spec
-        row: dict[str, Any] = {"step_id": step_id, "task_type": name}
+        for field in fields.keys() - set(_STEP_FIELDS):
+            raise DefinitionInvalid(
+                f"step {step_id!r}: there is no field {field!r}",
+                mend=f"there are: {', '.join(_STEP_FIELDS)}",
+                param=field,
+            )
+        row: dict[str, Any] = {"step_id": step_id}
+        spec = None
+        if isinstance(task_type, TaskType):
+            spec = self._specs[task_type.spec.name] = task_type.spec
+            row["task_type"] = spec.name
+        elif task_type is not None:
+            spec = index(BUILT_IN).get(task_type)
+            row["task_type"] = task_type
         if inputs:
             row["input_mapping"] = {key: self._mapped(value, spec, key, step_id) for key, value in inputs.items()}
         if publish:
@@ -134,11 +90,10 @@ class Workflow:
             row["dependencies"] = waits
         if model is not None:
             row["model_config"] = {"name": model} if isinstance(model, str) else dict(model)
-        self._steps[step_id] = row | {key: _written(value) for key, value in fields.items() if value is not None}
-        known = (
-            None if spec is None or _RESHAPING & fields.keys() else ("result", "error", *spec.outputs, *(publish or {}))
-        )
-        return Step(step_id, known, task_type.output if isinstance(task_type, TaskType) else None)
+        row |= {key: _field(key, value) for key, value in fields.items() if value is not None}
+        self._steps[step_id] = row
+        shape = task_type.output if isinstance(task_type, TaskType) and "for_each" not in row else None
+        return Step(step_id, _known(row, spec), shape)
 
     def output(self, **shape: Any) -> None:
         """What a run gives: names of your own, each a reference or a value."""
@@ -149,6 +104,8 @@ class Workflow:
         made: dict[str, Any] = {"workflow_id": self.workflow_id, "name": self.name}
         if self.description:
             made["description"] = self.description
+        if self.on_unknown_outcome is not None:
+            made["on_unknown_outcome"] = self.on_unknown_outcome
         made["steps"] = [dict(row) for row in self._steps.values()]
         if self._output:
             made["output"] = dict(self._output)
@@ -170,6 +127,33 @@ class Workflow:
                 f"step {step_id!r}: {spec.name} takes no {key!r}", mend=f"it takes: {', '.join(spec.inputs)}", param=key
             )
         return _mapping(value)
+
+
+def _known(row: Mapping[str, Any], spec: TaskTypeSpec | None) -> tuple[str, ...] | None:
+    """The names that others may read of a step; ``None`` where only its definition will tell."""
+    more = ("error", *row.get("output_mapping", ()))
+    if "for_each" in row:
+        return (*GATHERED, *more)
+    if "task_type" in row:
+        return None if spec is None else ("result", *spec.outputs, *more)
+    kinds = [kind for kind in CONTROL if kind in row]
+    return (*GIVEN[kinds[0]], *more) if len(kinds) == 1 and kinds[0] != WORKFLOW else None
+
+
+def _field(name: str, value: Any) -> Any:
+    """A field of a step as the definition has it."""
+    if isinstance(value, Workflow):
+        return value.workflow_id
+    if name != "for_each":
+        return _written(value)
+    if isinstance(value, Mapping):
+        return {key: _list(inner) if key == "in" else _written(inner) for key, inner in value.items()}
+    return {"in": _list(value)} if isinstance(value, (list, tuple)) else _list(value)
+
+
+def _list(value: Any) -> Any:
+    """What a step is done for: a reference, or a list of values and references."""
+    return _mapping(value) if isinstance(value, (list, tuple, Reference)) else _written(value)
 
 
 def _mapping(value: Any) -> Any:
@@ -202,21 +186,3 @@ def _written(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_written(inner) for inner in value]
     return value
-
-
-def _inner(shape: Any, name: str | int) -> Any:
-    """The type of a field, or of a list's item, where it is known."""
-    if inspect.isclass(shape) and issubclass(shape, BaseModel):
-        by_name = {field.alias or key: field for key, field in shape.model_fields.items()}
-        return _bare(by_name[str(name)].annotation) if str(name) in by_name else None
-    if get_origin(shape) in (list, tuple, Sequence) and str(name).isdigit():
-        return _bare(get_args(shape)[0])
-    return None
-
-
-def _bare(annotation: Any) -> Any:
-    """The type without its ``| None``."""
-    if get_origin(annotation) in (Union, UnionType):
-        inner = [item for item in get_args(annotation) if item is not type(None)]
-        return inner[0] if len(inner) == 1 else None
-    return annotation

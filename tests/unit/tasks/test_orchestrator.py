@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,24 @@ def test_at_rest_there_is_one_pass_and_then_a_long_pause(bench: Bench) -> None:
     assert bench.run(run_id).status == "completed"
     assert not live_work(bench.database)
     assert run(bench, 20) == 1
+
+
+@pytest.mark.parametrize(
+    ("approval", "fields", "live"),
+    [({}, {}, False), ({"expires": 3600}, {}, True), ({}, {"deadline": 2**60}, True)],
+)
+def test_a_run_that_only_waits_for_a_person_is_no_work(
+    bench: Bench, approval: dict[str, Any], fields: dict[str, Any], live: bool
+) -> None:
+    steps: list[dict[str, Any]] = [{"step_id": "word", "approval": approval}, {**ONE[0], "dependencies": ["word"]}]
+    run_id = bench.begin(steps, **fields)
+    assert bench.states(run_id) == {"word": "parked", "top": "waiting"}
+    assert live_work(bench.database) is live
+    if not live:
+        assert run(bench, 20) == 1
+    bench.decide(run_id, "word")
+    assert bench.states(run_id)["top"] == "queued"
+    assert live_work(bench.database)
 
 
 def test_a_step_in_a_workers_hands_is_work_though_its_run_has_ended(bench: Bench) -> None:

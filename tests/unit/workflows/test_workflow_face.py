@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from fixtures.house import CONFIG
 from gateway.engine.definition import parse_definition
+from gateway.engine.step_fields import FIELDS
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid, DefinitionInvalid, StepFailed, ValidationFailed
 from gateway.workflows import (
@@ -25,6 +27,7 @@ from gateway.workflows import (
     task_type,
     task_types,
 )
+from gateway.workflows.step_fields import StepFields
 from gateway.workflows.task_types import known_task_types
 
 NOBODY = cast(StepContext, None)
@@ -116,6 +119,99 @@ def test_everything_a_definition_may_say() -> None:
     assert (str(each.price), str(each_index)) == ("item.price", "index")
 
 
+class Desks(BaseModel):
+    desks: list[Desk]
+    second_question: str
+    urgent: bool = False
+
+
+def desk_review() -> Workflow:
+    """The workflow that the how-to shows in YAML, in Python."""
+    flow = Workflow("desk_review", name="One question for each desk, and a person's word", input=Desks)
+    flow_each = flow.step(
+        "each_desk",
+        "llm_analysis",
+        {"prompt": each.question},
+        model="gpt-4o-mini",
+        for_each={"in": flow.input.desks, "concurrency": 4, "on_error": "continue", "max_errors": 2},
+    )
+    second = flow.step(
+        "second_look",
+        "llm_analysis",
+        {"prompt": flow.input.second_question},
+        model="gpt-4o",
+        when=f"{flow_each.count} > 3 and {flow.input.urgent} != true",
+        on_failure="continue",
+    )
+    word = flow.step(
+        "sign_off",
+        approval={
+            "message": "Publish the review?",
+            "not_owner": True,
+            "roles": ["operator", "admin"],
+            "expires": 86400,
+        },
+        after=[second],
+        join="ended",
+    )
+    flow.step("published", signal={"name": "published", "timeout": 3600, "on_timeout": "skip"}, after=[word])
+    flow.output(answers=flow_each.results, failed=flow_each.errors, by=word.by)
+    return flow
+
+
+def test_python_says_what_yaml_says() -> None:
+    page = (CONFIG.parent / "docs" / "howto" / "add-a-workflow.md").read_text()
+    (row,) = [
+        row
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.S)
+        for row in yaml.safe_load(block)["workflows"]
+        if row["workflow_id"] == "desk_review"
+    ]
+    written = desk_review()
+    assert written.definition() == row
+    assert written.check().hash() == parse_definition(row, known_task_types()).hash()
+
+
+def test_the_fields_of_steps_have_the_names_of_the_definition() -> None:
+    inner = Workflow("inner")
+    inner.step("only", weigh, {"values": {"a": 1}})
+    flow = Workflow("outer", on_unknown_outcome="ask")
+    undo = flow.step("undo", weigh, {"values": {"a": 1}})
+    flow.step("one", weigh, {"values": each.values}, for_each=[flow.input.book, {"values": {"b": 2}}], compensate=undo)
+    flow.step("within", workflow=inner, inputs={"book": flow.input.book}, join="any", after=["one"])
+    flow.step("word", signal="go")
+    flow.step(
+        "last",
+        "llm_analysis",
+        {"prompt": "Why?"},
+        limits=[{"key": "model", "concurrency": 2}],
+        cache={"ttl": 60},
+        soft_timeout=5,
+        timeout=9,
+        on_unknown_outcome="fail",
+    )
+    made = flow.definition()
+    assert made["on_unknown_outcome"] == "ask"
+    by_id = {row["step_id"]: row for row in made["steps"]}
+    assert by_id["one"]["for_each"] == {"in": ["input.book", {"value": {"values": {"b": 2}}}]}
+    assert by_id["one"]["compensate"] == "undo"
+    assert by_id["within"] == {
+        "step_id": "within",
+        "input_mapping": {"book": "input.book"},
+        "dependencies": ["one"],
+        "workflow": "inner",
+        "join": "any",
+    }
+    assert by_id["word"] == {"step_id": "word", "signal": "go"}
+    checked = {step.step_id: step for step in flow.check().steps}
+    assert (checked["last"].on_unknown_outcome, checked["undo"].on_unknown_outcome) == ("fail", "ask")
+    assert (checked["last"].cache_ttl, checked["last"].soft_timeout, checked["last"].limits[0].key) == (60, 5, "model")
+    assert set(StepFields.__annotations__) <= FIELDS
+    assert FIELDS - set(StepFields.__annotations__) == {
+        *("step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config")
+    }
+
+
 @pytest.mark.parametrize(
     ("write", "named"),
     [
@@ -126,6 +222,9 @@ def test_everything_a_definition_may_say() -> None:
         (lambda flow, _step: flow.step("first", weigh), "used twice"),
         (lambda flow, step: flow.step("b", weigh, {"vals": step.weights}), "weights takes no 'vals'"),
         (lambda flow, _step: flow.step("b", "llm_analysis", {"promt": "x"}), "llm_analysis takes no 'promt'"),
+        (lambda flow, _step: flow.step("b", weigh, {"values": {}}, for_eech="input.books"), "no field 'for_eech'"),
+        (lambda flow, _step: flow.step("b", weigh, for_each=flow.input.books).largest, "step.b gives no 'largest'"),
+        (lambda flow, _step: flow.step("b", approval={}).reson, "step.b gives no 'reson'"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_an_error_where_it_is_written(write: Any, named: str) -> None:
