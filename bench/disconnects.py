@@ -26,6 +26,7 @@ from typing import Any
 import machine
 from money_far import MoneyFar
 from money_proof import prove_money
+from storm_controls import MONEY_CONTROLS, write_control
 from storm_town import KEY, Site, Town
 from verdict import Verdict
 
@@ -92,7 +93,8 @@ async def cut_all(site: Site, options: argparse.Namespace) -> dict[str, Cut]:
 async def run(options: argparse.Namespace, folder: Path) -> Verdict:
     far, verdict = MoneyFar(options.seed, pause=0.004, silences=4), Verdict()
     await far.start()
-    town = await asyncio.to_thread(Town, folder, far.url, None, ("one",), ("--api-only",))
+    patches = write_control(folder.with_name("patches"), options.control) if options.control else None
+    town = await asyncio.to_thread(Town, folder, far.url, patches, ("one",), ("--api-only",))
     try:
         await asyncio.to_thread(town.start)
         site, started = town.sites[0], time.monotonic()
@@ -148,17 +150,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--cuts", type=int, default=500, help="streams that are cut")
     parser.add_argument("--at-once", type=int, default=20, help="streams at a time")
     parser.add_argument("--seed", type=int, default=1, help="of the cuts and of the provider")
+    broken = ["", *MONEY_CONTROLS]
+    parser.add_argument("--control", default="", choices=broken, help="what to break: it must be seen")
     parser.add_argument("--report", default="", help="a file for the report")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> int:
-    """0 if everything held."""
+    """0 if everything held; with ``--control``, 0 if something did not."""
     options = parse(arguments)
     machine.allow_many_files()
     with tempfile.TemporaryDirectory(prefix="cuts-") as name:
         verdict = asyncio.run(run(options, Path(name) / "town"))
-    return verdict.tell(options.report)
+    return verdict.tell(options.report, broken=options.control)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import machine
 from money_far import MoneyFar
 from money_proof import prove_money
 from sqlalchemy import text
+from storm_controls import MONEY_CONTROLS, write_control
 from storm_town import Site, Town, signal_to
 from verdict import Verdict
 
@@ -166,7 +167,8 @@ async def race(options: argparse.Namespace, folder: Path) -> Verdict:
     far = MoneyFar(options.seed, faults=0.06)
     await far.start()
     names = tuple(f"p{number}" for number in range(options.processes))
-    town = await asyncio.to_thread(Town, folder, far.url, None, names, ("--api-only",))
+    patches = write_control(folder.with_name("patches"), options.control) if options.control else None
+    town = await asyncio.to_thread(Town, folder, far.url, patches, names, ("--api-only",))
     verdict = Verdict()
     try:
         await asyncio.to_thread(town.start)
@@ -212,17 +214,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--cap", type=int, default=1000, help="USD of the whole gateway; a call costs about 0.07")
     parser.add_argument("--kills", type=int, default=0, help="API processes that are killed on the way")
     parser.add_argument("--seed", type=int, default=1, help="of clients and provider")
+    broken = ["", *MONEY_CONTROLS]
+    parser.add_argument("--control", default="", choices=broken, help="what to break: it must be seen")
     parser.add_argument("--report", default="", help="a file for the report")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str]) -> int:
-    """0 if everything held."""
+    """0 if everything held; with ``--control``, 0 if something did not."""
     options = parse(arguments)
     machine.allow_many_files()
     with tempfile.TemporaryDirectory(prefix="race-") as name:
         verdict = asyncio.run(race(options, Path(name) / "town"))
-    return verdict.tell(options.report)
+    return verdict.tell(options.report, broken=options.control)
 
 
 if __name__ == "__main__":

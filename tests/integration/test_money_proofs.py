@@ -47,6 +47,12 @@ def test_a_stream_that_is_cut_anywhere_is_charged_once(tmp_path: Path) -> None:
     assert told["heard to their end"], "some are heard to their end"
 
 
+@needs_valkey
+def test_a_gateway_that_does_not_charge_what_was_cut_is_found_out(tmp_path: Path) -> None:
+    told = told_by("disconnects.py", tmp_path / "r.json", "--cuts", "30", "--control", "cuts")
+    assert any("is not the price of its tokens" in line for line in told["broken"])
+
+
 def test_the_ledger_is_whole_at_full_speed(tmp_path: Path) -> None:
     told = told_by("ledger_speed.py", tmp_path / "r.json", "--entries", "5000")
     assert told["drain"]["entries/s"] > 0
