@@ -84,7 +84,7 @@ class Supervisor:
 
     def wait(self) -> None:
         """Returns after ``stop`` was called (from a signal handler or another thread)."""
-        while not self._stopping.wait(0.5):
+        while not self._stopping.wait(2.0):
             continue
 
     def request_stop(self) -> None:
@@ -251,13 +251,13 @@ class Supervisor:
     def _keep(self) -> None:
         code = SourceWatch(SOURCE / "gateway") if self._options.reload else None
         ticks = 0
-        while not self._stopping.wait(0.25):
+        while not self._stopping.wait(0.5):
             for child in (*self._children, *([self._broker.child] if self._broker else [])):
                 happened = child.watch()
                 if happened:
                     self._say(happened)
             ticks += 1
-            if code is not None and ticks % 8 == 0 and code.changed():
+            if code is not None and ticks % 4 == 0 and code.changed():
                 self._say("the code changed: restarting")
                 for child in self._children:
                     if child.name != "local-llm" and not child.once:

@@ -25,6 +25,8 @@ from gateway.serving.batch_settling import BatchSettling
 from gateway.store.provider_batch_store import Ask, Part, SqlProviderBatchStore
 
 _log = logging.getLogger(__name__)
+#: How often it is looked for work where there was none, in seconds.
+_REST_SECONDS = 10.0
 #: How long a part is a courier's without a sign of life, and how often it gives one, in seconds.
 _LEASE, _BEAT = 60, 15
 #: The longest pause between two looks at a part that something is wrong with, in seconds.
@@ -62,22 +64,27 @@ class BatchCourier:
     async def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set. A round that fails is logged and followed by the next."""
         while not stop.is_set():
+            found = True
             try:
-                await self.round()
+                found = await self.round()
             except (GatewayError, SQLAlchemyError) as error:
                 _log.warning("a round of the batch courier failed: %s", error)
             except Exception:  # noqa: BLE001 - told in the log; the loop goes on
                 _log.exception("a round of the batch courier failed")
-            await asyncio.sleep(min(self._every, 2.0))
+            await asyncio.sleep(min(self._every, 2.0 if found else _REST_SECONDS))
 
-    async def round(self) -> None:
-        """Everything that is due now, once."""
+    async def round(self) -> bool:
+        """Everything that is due now, once. False: there was nothing."""
+        found = False
         for ask in await asyncio.to_thread(self._store.loose):
+            found = True
             await self._settling.undone(ask, "batch_cancelled", "it was called off before it was handed over")
         ripe = self._clock.now() - int(self._every * SECOND)
         await asyncio.to_thread(self._store.gather, ripe)
         while (part := await asyncio.to_thread(self._store.claim, self._name, self._lease())) is not None:
+            found = True
             await self._carry(part)
+        return found
 
     async def _carry(self, part: Part) -> None:
         """One step of a part's way; the lease is kept meanwhile and given up after it."""

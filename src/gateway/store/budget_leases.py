@@ -27,6 +27,7 @@ from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
 from gateway.store.event_store import tell
 from gateway.store.tables import budget, budget_lease, counter
+from gateway.store.unchanged import Unchanged
 
 #: A share is at most this part of what is left, beyond what is needed now …
 _PART_OF_LEFT = 64
@@ -56,8 +57,12 @@ class SqlBudgetLeases:
     def __init__(self, database: Database, holder: str) -> None:
         self._database = database
         self._holder = holder
+        self._unchanged = Unchanged(database.stamp)
 
     def version(self) -> int:
+        return self._unchanged.of(self._version)
+
+    def _version(self) -> int:
         with self._database.read() as connection:
             return connection.scalar(select(counter.c.value).where(counter.c.name == VERSION)) or 0
 

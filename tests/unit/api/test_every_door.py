@@ -156,7 +156,6 @@ def test_what_is_not_built_says_so(house: House) -> None:
     found = house.ask("POST", "/v1/completions", {})
     assert found.status == 501
     assert "not built" in found.body["error"]["message"]
-    assert house.ask("POST", "/runs/x/retry", {}).status == 501
 
 
 def test_the_first_page_lists_every_door(house: House) -> None:

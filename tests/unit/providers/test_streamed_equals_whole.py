@@ -19,7 +19,8 @@ from gateway.providers.http_models import AnthropicWire, BedrockWire, GeminiWire
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 JSON = st.dictionaries(TEXT, st.one_of(st.integers(-99, 99), TEXT, st.booleans(), st.none()), max_size=3)
-COUNT = st.integers(0, 999)
+#: Without a single token there is no usage at all.
+COUNT = st.integers(1, 999)
 
 
 class Call(Struct, frozen=True):
