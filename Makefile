@@ -11,7 +11,7 @@ GATEWAY := $(VENV)/ai-gateway
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-dev demo serve dev orchestrate worker doctor \
-        test test-unit test-integration test-sdks coverage lint format types bench storm build deploy clean
+        test test-unit test-integration test-sdks coverage lint format types bench storm race disconnects build deploy clean
 
 help: ## this list
 	@echo "Targets (ARGS=\"…\" is handed on):"
@@ -74,11 +74,17 @@ types: setup-dev ## mypy --strict alone
 format: setup-dev ## format the code and mend what ruff can
 	@$(VENV)/python tools/steps.py format
 
-bench: setup-dev ## the benchmark (bench/run.py)
+bench: setup-dev ## the benchmark (bench/run.py), and the speed of the ledger (bench/ledger_speed.py)
 	@$(VENV)/python tools/steps.py bench $(ARGS)
 
 storm: setup-dev ## kill processes at random through many workflows (bench/storm.py)
 	@$(VENV)/python tools/steps.py storm $(ARGS)
+
+race: setup-dev ## spend from the same caps with many clients in many processes (bench/overspend.py)
+	@$(VENV)/python tools/steps.py race $(ARGS)
+
+disconnects: setup-dev ## cut 500 streams at random bytes (bench/disconnects.py)
+	@$(VENV)/python tools/steps.py disconnects $(ARGS)
 
 # -- ship -------------------------------------------------------------------------------------------
 

@@ -24,9 +24,10 @@ from typing import Any
 
 from storm_controls import CONTROLS, write_control
 from storm_far import Far
-from storm_proof import Verdict, prove
+from storm_proof import prove
 from storm_readers import Reader
 from storm_town import Site, Town, signal_to
+from verdict import Verdict
 
 #: Seconds; a lease lasts 15.
 _STANDING_STILL = 20.0

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import text
 from storm_far import Far
 from storm_readers import Reader
 from storm_town import Town
+from verdict import Verdict
 
 from gateway.store.engine import Database
 
 #: Prompts of one run, by how many answers they stand behind, and how many steps ask each.
 DEPTHS = {0: 1, 1: 3, 2: 1, 3: 1}
 STEPS = sum(DEPTHS.values())
-
-
-@dataclass
-class Verdict:
-    """``figures`` for the report, ``broken`` for what does not hold."""
-
-    figures: dict[str, Any] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-
-    def hold(self, fact: bool, otherwise: str) -> None:
-        if not fact:
-            self.broken.append(otherwise)
 
 
 def prove(town: Town, far: Far, readers: list[Reader], runs: dict[str, str]) -> Verdict:

