@@ -80,6 +80,9 @@ class Killer:
                 self.trouble = f"{type(error).__name__}: {error}"
 
     def _strike(self) -> None:
+        for site in self._town.sites:
+            if site.ended:  # its API was killed before it had answered once; whoever runs it would start it again
+                site.start()
         chance, town = self._random.random(), self._town
         if chance < 0.05:
             town.postgres.restart()

@@ -94,6 +94,11 @@ class Site:
     def log(self) -> Path:
         return self.folder / "serve.log"
 
+    @property
+    def ended(self) -> bool:
+        """Whether its supervisor is gone."""
+        return self.process is not None and self.process.poll() is not None
+
     def start(self) -> None:
         """Does not wait; see ``answers``."""
         data = self.folder / "data"
@@ -194,7 +199,10 @@ class Town:
             self._await(site)
 
     def await_all(self) -> None:
+        """Starts what has ended, and returns once all answer."""
         for site in self.sites:
+            if site.ended:
+                site.start()
             self._await(site)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:

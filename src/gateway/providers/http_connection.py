@@ -20,8 +20,9 @@ LARGEST_ANSWER = 32 * 1024 * 1024
 LARGEST_HEAD = 256 * 1024
 #: Seconds that an unused connection is kept.
 KEEP = 30.0
-#: Seconds within which a connection at rest that was closed shows it; later, the request was taken.
-_RACE = 2.0
+#: Seconds within which a connection at rest that was closed shows it, a long way there and back; later, the request
+#: may have been taken.
+_RACE = 0.5
 #: A reader this many bytes behind stops the reading.
 _FULL = 256 * 1024
 #: Seconds and bytes that the end of an answer nobody reads on may take, before its connection is given up.
