@@ -101,7 +101,9 @@ def make_runner(core: Core) -> StepRunner:
         core.clock,
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
-    runner = StepRunner(core.engine, contexts, core.task_types, core.clock, core.calls, worker=name)
+    runner = StepRunner(
+        core.engine, contexts, core.task_types, core.clock, core.calls, worker=name, at_end=serving.transport.close
+    )
     threading.Thread(target=_carry_batches, args=(core, runner.closing), name="batches", daemon=True).start()
     return runner
 

@@ -11,7 +11,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from gateway.clock import Clock
@@ -56,12 +56,15 @@ class StepRunner:
         calls: Calls,
         *,
         worker: str,
+        at_end: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """``at_end`` closes what was opened on the loop of the steps, and is run there."""
         self._calls = calls
         self._store = store
         self._work = StepWork(store, contexts, task_types, clock)
         self._clock = clock
         self._worker = worker
+        self._at_end = at_end
         self._executor: Executor | None = None
         #: Set when no step is run here any more.
         self.closing = threading.Event()
@@ -130,7 +133,13 @@ class StepRunner:
             task.cancel()
         if left:
             self._loop.run_until_complete(asyncio.wait(left))
+        self._loop.run_until_complete(self._end())
         self._loop.close()
+
+    async def _end(self) -> None:
+        if self._at_end is not None:
+            await self._at_end()
+        await asyncio.sleep(0)  # what is closed is told so in the loop's next turn
 
     async def _attempt(self, run: RunRow, step: StepRow, pulse: Pulse) -> Done:
         beat = asyncio.create_task(pulse.beat())
