@@ -42,10 +42,10 @@ class Reader:
                 time.sleep(0.2)
 
     def _listen(self, site: Site) -> None:
-        url = site.url.replace("http://", "ws://") + "/ws"
+        last = self.ids[-1] if self.ids else 0  # said in the address, so that nothing is heard before it counts
+        url = site.url.replace("http://", "ws://") + f"/ws?last_event_id={last}"
         headers = {"authorization": f"Bearer {KEY}"}
         with connect(url, additional_headers=headers, open_timeout=5, ping_interval=None) as line:
-            line.send(json.dumps({"type": "subscribe", "last_event_id": self.ids[-1] if self.ids else 0}))
             while not self._ending.is_set():
                 try:
                     told = json.loads(line.recv(timeout=1.0))
