@@ -19,6 +19,18 @@ DEPTHS = {0: 1, 1: 3, 2: 1, 3: 1}
 STEPS = sum(DEPTHS.values())
 
 
+def known_in(town: Town) -> tuple[int, int]:
+    """How many calls the ledger knows, and how many webhooks are not known to have come."""
+    database = Database(town.postgres.url)
+    try:
+        with database.engine.connect() as connection:
+            unsent = "SELECT count(*) FROM webhook_delivery WHERE state <> 'delivered'"
+            entries, webhooks = (connection.scalar(text(it)) for it in ("SELECT count(*) FROM entry", unsent))
+            return int(entries or 0), int(webhooks or 0)
+    finally:
+        database.close()
+
+
 def prove(town: Town, far: Far, readers: list[Reader], runs: dict[str, str]) -> Verdict:
     """``runs``: the question of each run by its id. Everything has ended and been drained before."""
     verdict = Verdict()

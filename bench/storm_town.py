@@ -221,6 +221,8 @@ class Town:
     def _await(site: Site) -> None:
         deadline = time.monotonic() + 120
         while not site.answers():
+            if site.ended:
+                site.start()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{site.name} did not answer:\n{site.log.read_text()[-3000:]}")
             time.sleep(0.1)
