@@ -13,6 +13,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, cast
 
+import msgspec
+
 from gateway.engine.task_types import TaskTypeSpec, index
 from gateway.errors import ConfigurationInvalid
 from gateway.workflows.built_in_task_types import BUILT_IN
@@ -32,7 +34,8 @@ def known_task_types() -> Mapping[str, TaskTypeSpec]:
             raise ConfigurationInvalid(
                 f"the entry point {point.name!r} of {ENTRY_POINTS} is no task type", mend="decorate it with @task_type"
             )
-        brought.append(spec)
+        package = None if point.dist is None else (point.dist.name, point.dist.version)
+        brought.append(msgspec.structs.replace(spec, package=package))
     return index((*BUILT_IN, *brought))
 
 
