@@ -48,8 +48,8 @@ CHANCES = {
     "sweep": {"child": 1},
 }
 
-#: What the races for money can be broken by: every cap is taken to be a twentieth higher; one ended call in forty is never
-#: brought into the ledger; a stream that was cut is not charged.
+#: What the races for money can be broken by: every cap is taken to be a twentieth higher; one ended call in forty is
+#: never brought into the ledger; a stream that was cut is not charged.
 MONEY_CONTROLS = {
     "caps": """
 import gateway.ledger.budget as broken

@@ -15,8 +15,6 @@ from typing import Any
 
 from aiohttp import web
 
-#: Seconds that an answer takes: long enough to be killed in.
-_THINKING = (0.02, 0.4)
 #: Who is told by webhook: the address that each run names, and a subscription to all events.
 READERS = ("own", "subscribed")
 
@@ -25,7 +23,9 @@ class Far:
     """``calls`` counts prompts that were answered or begun, ``answered`` those that were; ``deliveries`` the ids of
     webhooks by who took them, and ``told`` the event and the run of each."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, thinking: tuple[float, float] = (0.02, 0.4), refused: float = 0.1) -> None:
+        """``thinking``: seconds that an answer takes, long enough to be killed in. ``refused``: the share of messages
+        that the receiver refuses once."""
         self.calls: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.deliveries: dict[str, Counter[str]] = {name: Counter() for name in READERS}
@@ -33,6 +33,7 @@ class Far:
         self._refused: set[str] = set()
         self.url = ""
         self._random = random.Random(seed)
+        self._thinking, self._share = thinking, refused
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="far")
@@ -68,7 +69,7 @@ class Far:
         asked = await request.json()
         prompt = str(asked["messages"][-1]["content"])
         self.calls[prompt] += 1
-        await asyncio.sleep(self._random.uniform(*_THINKING))
+        await asyncio.sleep(self._random.uniform(*self._thinking))
         self.answered[prompt] += 1
         message = {"role": "assistant", "content": f"{prompt}+"}
         body: dict[str, Any] = {
@@ -82,10 +83,10 @@ class Far:
         return web.json_response(body)
 
     async def _hook(self, request: web.Request) -> web.Response:
-        """Refuses one message in ten, once: it is to come again under the same id."""
+        """Refuses some messages, once: each is to come again under the same id."""
         name = request.headers.get("webhook-id", "")
         body = json.loads(await request.read())
-        if name not in self._refused and self._random.random() < 0.1:
+        if name not in self._refused and self._random.random() < self._share:
             self._refused.add(name)
             return web.Response(status=503)
         self.deliveries[request.match_info["reader"]][name] += 1

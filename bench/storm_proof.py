@@ -79,7 +79,7 @@ def _runs(verdict: Verdict, rows: Rows, runs: dict[str, str]) -> None:
         said = json.loads(outputs.get(run_id) or "{}")
         told = said.get("end", {}).get("response")
         verdict.hold(told == f"{question}++++", f"{run_id} says {told!r} of {question!r}")
-        gathered = [item.get("response") for item in said.get("many", {}).get("results", [])]
+        gathered = [(item or {}).get("response") for item in said.get("many", {}).get("results", [])]
         verdict.hold(gathered == [f"{question}++"] * 3, f"{run_id} gathered {gathered!r} of {question!r}")
     steps = Counter(state for (state,) in rows("SELECT state FROM step"))
     verdict.hold(steps == {"completed": STEPS * len(runs)}, f"not every step completed: {dict(steps)}")

@@ -66,8 +66,8 @@ class Valkey:
     def left(self) -> tuple[int, int]:
         """Doorbells that wait in queues, and those that a worker took and died with before it said so."""
         with Redis.from_url(self.url) as client:
-            queues = [name for name in client.scan_iter(_type="list")]
-            return sum(client.llen(name) for name in queues), client.hlen("unacked")
+            queued = sum(client.llen(name) for name in client.scan_iter(_type="list"))
+            return queued, client.hlen("unacked")
 
     def restart(self) -> None:
         """Killed, and begun anew with nothing in it."""
@@ -187,7 +187,7 @@ class Town:
     ) -> None:
         config = folder / "config"
         config.mkdir(parents=True)
-        _write_config(config, provider)
+        write_config(config, provider)
         self.postgres = Postgres(folder / "pg")
         self.valkey = Valkey(folder / "valkey")
         inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
@@ -258,7 +258,7 @@ class Town:
             time.sleep(0.1)
 
 
-def _write_config(config: Path, provider: str) -> None:
+def write_config(config: Path, provider: str) -> None:
     row = f'{{type: openai_compatible, base_url: "{provider}/v1", api_key: none}}'
     (config / "providers.yaml").write_text(f"providers:\n  far: {row}\n")
     price = '{input_per_million: "1000", output_per_million: "2000", source: storm}'
