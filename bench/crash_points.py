@@ -13,6 +13,7 @@ import argparse
 import itertools
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import sys
@@ -134,8 +135,10 @@ class Trials:
     def __init__(self, ground: Ground, far: Far) -> None:
         self._ground = ground
         self._far = far
+        # Each is forked from one that has read the code and done nothing; that one looks for it in the environment.
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         self._nursery = multiprocessing.get_context("forkserver")
-        self._nursery.set_forkserver_preload(["crash_child"])
+        self._nursery.set_forkserver_preload(["crash_child", "crash_proof", "storm_far", "storm_town"])
         self._numbers = itertools.count(1)
         self.verdict = Verdict()
         #: How often a process died at each kind of point.

@@ -73,11 +73,19 @@ class Giver:
         #: The question of each run by its id.
         self.runs: dict[str, str] = {}
         self._ended: set[str] = set()
+        #: Runs that were asked for, and those of them about which nobody has answered yet.
+        self._asked = 0
+        self._unanswered: set[int] = set()
 
     @property
     def open(self) -> set[str]:
         """Runs that are not known to have ended."""
         return self.runs.keys() - self._ended
+
+    @property
+    def unanswered(self) -> int:
+        """Runs of which nobody has said that they were accepted."""
+        return len(self._unanswered)
 
     def go_on(self, least: int, minutes: float, stop: Deadline, say: Callable[[str], None]) -> None:
         """Gives ``least`` runs, and further ones for so many minutes; returns when they have ended, or at
@@ -87,11 +95,12 @@ class Giver:
             while stop.left:
                 self.look()
                 room = self._wave - len(self.open)
-                wanted = room if more.left else min(room, least - len(self.runs))
+                wanted = room if more.left else min(room, least - self._asked)
                 if wanted > 0:
-                    numbers = range(len(self.runs), len(self.runs) + wanted)
-                    self.runs |= dict(filter(None, pool.map(lambda number: self._give(number, stop), numbers)))
-                elif not self.open and len(self.runs) >= least and not more.left:
+                    self._unanswered |= set(range(self._asked, self._asked + wanted))
+                    self._asked += wanted
+                    list(pool.map(lambda number: self._give(number, stop), sorted(self._unanswered)))
+                elif not self.open and self._asked >= least and not more.left:
                     return
                 if not tell.left:
                     tell = Deadline(10)
@@ -99,7 +108,10 @@ class Giver:
                 time.sleep(min(0.5, stop.left))
 
     def finish(self, deadline: Deadline, say: Callable[[str], None]) -> None:
-        """Returns when every run has ended, or at the deadline."""
+        """Returns when every run has ended, or at the deadline. Who had no answer under kills asks again: the run may
+        be there."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number: self._give(number, deadline), sorted(self._unanswered)))
         while self.open and deadline.left:
             time.sleep(0.5)
             self.look()
@@ -109,17 +121,18 @@ class Giver:
         """Notes which runs have ended, unless the database is away."""
         self._ended |= self._town.ended_runs() & self.runs.keys()
 
-    def _give(self, number: int, stop: Deadline) -> tuple[str, str] | None:
-        """(run id, question); asks again under the same key until somebody answers. ``None`` at ``stop``."""
+    def _give(self, number: int, stop: Deadline) -> None:
+        """Asks again under the same key until somebody answers, or until ``stop``."""
         question = f"question {number:05d}"
         body = {"input": {"question": question, "list": ["a", "b", "c"]}, "webhook_url": self._hook}
         while stop.left:
             for site in self._town.sites:
                 found = self._ask(site, number, body)
                 if found is not None:
-                    return found, question
+                    self.runs[found] = question
+                    self._unanswered.discard(number)
+                    return
             time.sleep(0.2)
-        return None
 
     @staticmethod
     def _ask(site: Site, number: int, body: dict[str, Any]) -> str | None:
@@ -185,6 +198,7 @@ def storm(town: Town, far: Far, options: argparse.Namespace, say: Callable[[str]
     verdict.hold(not silent, f"gateways that never answered again: {silent}")
     giver.finish(deadline, say)
     verdict.hold(not giver.open, f"{len(giver.open)} runs never ended")
+    verdict.hold(not giver.unanswered, f"{giver.unanswered} runs were never accepted")
     verdict.figures |= {"given": len(giver.runs), "killed": dict(killer.ended)}
     standing = _drained(town, readers, far, deadline)
     say(f"at rest: {standing.said}")
