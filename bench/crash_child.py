@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crash_controls import CONTROLS
 from sqlalchemy import event, text
 
 import gateway.workflows.llm_analysis  # noqa: F401 - read once, before processes are forked from this one
@@ -33,6 +34,7 @@ from gateway.security.access import caller_for
 from gateway.settings import Settings
 from gateway.store.engine import Database
 from gateway.store.journal_file import JournalFile
+from gateway.store.journal_folder import orphans
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks import celery_app
 from gateway.tasks.desk import Desk
@@ -59,6 +61,7 @@ class Orders:
     die_at: int
     ahead: float
     seconds: float
+    control: str = ""
 
     @property
     def accepted(self) -> Path:
@@ -138,6 +141,8 @@ def live(orders: Orders) -> None:
     """The whole life of the process: gives the run unless it was accepted, works until all is at rest, ends with 0;
     with 3 where that does not come about in time."""
     points = Points(orders)
+    if orders.control:
+        CONTROLS[orders.control]()
     bootstrap.SystemClock = functools.partial(_Later, orders.ahead)  # type: ignore[misc,assignment]
     environ = {"DATABASE_URL": orders.url, "GATEWAY_CONFIG_DIR": str(orders.config), "GATEWAY_LOG_LEVEL": "error"}
     core = make_core(Settings.read(environ, dev=True, data_dir=orders.folder / "data"))
@@ -211,8 +216,7 @@ def _at_rest(looking: Database, orders: Orders) -> bool:
     """Whether the run has ended, its webhook is delivered, and no journal is left of the dead."""
     with looking.read() as connection:
         ended, unsent = (connection.scalar(text(query)) for query in (_ENDED, _UNSENT))
-    journals = len(list((orders.folder / "data" / "journal").glob("*.lock")))
-    return ended == 1 and unsent == 0 and journals <= 1
+    return ended == 1 and unsent == 0 and not any(orphans(orders.folder / "data" / "journal"))
 
 
 class _Later(SystemClock):

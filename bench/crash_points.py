@@ -18,15 +18,18 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from crash_child import CALLER, WORKFLOW, Orders, live
+from crash_controls import CONTROLS
 from crash_proof import Seen, prove, seen_in
 from sqlalchemy import text
 from storm_far import READERS, Far
@@ -42,8 +45,8 @@ from gateway.workflows.task_types import known_task_types
 
 #: Seconds by which the clock of each further process is ahead of the one before: longer than any lease.
 _AHEAD = 120.0
-#: Seconds that a process may take.
-_PATIENCE = 60.0
+#: Seconds that a process may take; and where something is broken on purpose.
+_PATIENCE, _SHORT = 60.0, 8.0
 
 
 def workflow() -> dict[str, Any]:
@@ -132,13 +135,17 @@ class Ground:
 class Trials:
     """Runs them, and keeps what did not hold."""
 
-    def __init__(self, ground: Ground, far: Far) -> None:
+    def __init__(self, ground: Ground, far: Far, control: str) -> None:
+        self._control = control
+        self._patience = _SHORT if control else _PATIENCE
         self._ground = ground
         self._far = far
         # Each is forked from one that has read the code and done nothing; that one looks for it in the environment.
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         self._nursery = multiprocessing.get_context("forkserver")
         self._nursery.set_forkserver_preload(["crash_child", "crash_proof", "storm_far", "storm_town"])
+        #: A start looks how every process ended, and only one may read that.
+        self._asking = threading.Lock()
         self._numbers = itertools.count(1)
         self.verdict = Verdict()
         #: How often a process died at each kind of point.
@@ -146,6 +153,11 @@ class Trials:
         self.again = 0
         #: The points, in some run, at which an answer of the provider had just come.
         self.answered_at: list[int] = []
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much is broken that it is no use to go on."""
+        return len(self.verdict.broken) > (0 if self._control else 20)
 
     def one(self, deaths: tuple[int, ...]) -> list[str] | None:
         """A run whose processes die at these points, one after the other, and one more that ends it. The points of
@@ -161,7 +173,16 @@ class Trials:
             points: list[str] = []
             for at, die_at in enumerate((*deaths, 0)):
                 orders = Orders(
-                    url, self._ground.broker, folder, self._ground.config, body, run_id, die_at, at * _AHEAD, _PATIENCE
+                    url,
+                    self._ground.broker,
+                    folder,
+                    self._ground.config,
+                    body,
+                    run_id,
+                    die_at,
+                    at * _AHEAD,
+                    self._patience,
+                    self._control,
                 )
                 code = self._live(orders)
                 if die_at and code == 0:
@@ -183,13 +204,14 @@ class Trials:
 
     def _live(self, orders: Orders) -> int | None:
         process = self._nursery.Process(target=live, args=(orders,))
-        process.start()
-        process.join(2 * _PATIENCE)
-        if process.is_alive():
-            process.kill()
+        with self._asking:
+            process.start()
+        wait([process.sentinel], 2 * self._patience)
+        with self._asking:
+            if process.is_alive():
+                process.kill()
             process.join()
-            return None
-        return process.exitcode
+            return process.exitcode
 
     def _broken(self, deaths: tuple[int, ...], points: list[str], problem: str) -> None:
         where = points[-1] if points else "?"
@@ -204,12 +226,12 @@ def every(trials: Trials, before: tuple[int, ...], step: int, beside: int) -> in
             batch = [(*before, next(numbers)) for _ in range(beside)]
             found = list(pool.map(trials.one, batch))
             done += sum(points is not None for points in found)
-            if None in found or len(trials.verdict.broken) > 20:
+            if None in found or trials.enough:
                 return done
 
 
 def main(arguments: list[str]) -> int:
-    """0 if everything held."""
+    """0 if everything held; with ``--control``, 0 if something did not."""
     options = parse(arguments)
     started = time.monotonic()
     far = Far(1, thinking=(0.0, 0.0), refused=0.0)
@@ -222,17 +244,18 @@ def main(arguments: list[str]) -> int:
             ground.close()
             far.stop()
     verdict.figures["seconds"] = round(time.monotonic() - started, 1)
-    return verdict.tell(options.report)
+    return verdict.tell(options.report, broken=options.control)
 
 
 def _crash(ground: Ground, far: Far, options: argparse.Namespace) -> Verdict:
-    trials = Trials(ground, far)
+    trials = Trials(ground, far, options.control)
     verdict = trials.verdict
     verdict.figures |= {"database": "PostgreSQL" if options.postgres else "SQLite", "every": options.every}
     verdict.figures["crashes of a run"] = every(trials, (), options.every, options.beside)
     # Who goes on after this finds a step done, and another's call answered but not kept.
-    at = trials.answered_at[1]
-    verdict.figures["crashes of what goes on after one"] = every(trials, (at,), options.every, options.beside)
+    if not trials.enough:
+        at = trials.answered_at[1]
+        verdict.figures["crashes of what goes on after one"] = every(trials, (at,), options.every, options.beside)
     verdict.figures["calls made again"] = trials.again
     verdict.figures["died at"] = dict(sorted(trials.died.items()))
     verdict.hold(ground.queued == 0, f"{ground.queued} doorbells are left in the broker")
@@ -243,7 +266,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/crash_points.py", description=__doc__)
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL from its wheel instead of SQLite")
     parser.add_argument("--broker", action="store_true", help="steps go through Celery and Valkey, not in the process")
-    parser.add_argument("--every", type=int, default=1, help="only each so-manieth point")
+    parser.add_argument("--every", type=int, default=1, help="only every n-th point")
+    parser.add_argument("--control", default="", choices=["", *CONTROLS], help="what to break: it must be found")
     parser.add_argument("--beside", type=int, default=2, help="trials at the same time")
     parser.add_argument("--report", default="", help="a file for the report")
     return parser.parse_args(arguments)

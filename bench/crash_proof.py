@@ -22,15 +22,23 @@ from gateway.store.ledger_store import SqlLedgerStore
 DEPTHS = {0: 1, 1: 3}
 STEPS = 5
 
+_UNANSWERED = """
+SELECT count(*) FROM (SELECT DISTINCT task_id, request, number FROM step_call_begun) AS begun
+LEFT JOIN step_call ON step_call.task_id = begun.task_id AND step_call.request = begun.request
+  AND step_call.number = begun.number
+WHERE step_call.task_id IS NULL
+"""
+
 
 @dataclass(frozen=True)
 class Seen:
-    """Just after a crash: whether the run had been accepted, whether it is there, and the attempts of its steps that
-    are done."""
+    """Just after a crash: whether the run had been accepted, whether it is there, the attempts of its steps that are
+    done, and how many calls had been begun by others and have no answer that was kept."""
 
     accepted: bool
     runs: int
     done: dict[str, int]
+    unanswered: int
 
 
 def seen_in(url: str, accepted: bool) -> Seen:
@@ -38,7 +46,8 @@ def seen_in(url: str, accepted: bool) -> Seen:
     with closing(Database(url)) as database, database.read() as connection:
         runs = connection.scalar(text("SELECT count(*) FROM run"))
         done = connection.execute(text("SELECT task_id, attempts FROM step WHERE state = 'completed'")).all()
-    return Seen(accepted, int(runs or 0), {str(task_id): int(attempts) for task_id, attempts in done})
+        unanswered = connection.scalar(text(_UNANSWERED))
+    return Seen(accepted, int(runs or 0), {str(name): int(attempts) for name, attempts in done}, int(unanswered or 0))
 
 
 def prove(url: str, folder: Path, far: Far, run_id: str, question: str, seen: list[Seen]) -> Verdict:
@@ -52,7 +61,7 @@ def prove(url: str, folder: Path, far: Far, run_id: str, question: str, seen: li
 
             _run(verdict, rows, run_id, question, seen)
             _events(verdict, rows)
-            _money(verdict, rows, far, question)
+            _money(verdict, rows, far, question, seen)
             _nothing_left(verdict, rows, folder)
         report = Ledger(SqlLedgerStore(database), SystemClock()).verify()
         verdict.hold(report.ok, f"ledger verify: {report.problems}")
@@ -86,7 +95,7 @@ def _events(verdict: Verdict, rows: Any) -> None:
     verdict.hold(all(number == 1 for number in once.values()), f"steps' ends were told {dict(once)} times")
 
 
-def _money(verdict: Verdict, rows: Any, far: Far, question: str) -> None:
+def _money(verdict: Verdict, rows: Any, far: Far, question: str, seen: list[Seen]) -> None:
     """By what was asked: each step's answer is charged once; what the provider did besides is named."""
     outcomes = Counter(
         {str(name): int(number) for name, number in rows("SELECT outcome, count(*) FROM entry GROUP BY outcome")}
@@ -100,7 +109,9 @@ def _money(verdict: Verdict, rows: Any, far: Far, question: str) -> None:
     verdict.hold(set(outcomes) <= {"completed", "unresolved"}, f"entries of another kind: {dict(outcomes)}")
     verdict.hold(paid <= completed <= answered, f"{completed} completed entries, {answered} answers, {paid} paid steps")
     verdict.hold(began <= completed + unresolved, f"{began} calls, {completed} entries and {unresolved} unresolved")
-    verdict.figures["made again"] = began - paid
+    again, unknown = began - paid, sum(at_crash.unanswered for at_crash in seen)
+    verdict.hold(again <= unknown, f"{again} calls were made again, {unknown} had no answer that was kept")
+    verdict.figures["made again"] = again
 
 
 def _webhooks(verdict: Verdict, far: Far, run_id: str) -> None:
