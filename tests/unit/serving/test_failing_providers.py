@@ -114,7 +114,7 @@ def refusal(status: int, **headers: str) -> Script:
     return [whole({"error": {"message": "not now", "type": "x", "code": "x"}}, status, **headers)]
 
 
-@pytest.mark.parametrize("status", [429, 503, 529])
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
 @pytest.mark.parametrize("said", ["seconds", "date", "milliseconds"])
 def test_a_provider_that_says_when_is_asked_again_then(
     house: House, provider: FaultServer, waits: Waits, status: int, said: str
