@@ -36,6 +36,7 @@ from gateway.models.llm_models import Delta, Usage
 from gateway.models.selection import HEADERS as SELECTION_HEADERS
 from gateway.models.selection import selection_of_headers
 from gateway.models.tags import read_tags
+from gateway.registry.catalogue import API_MODEL_TYPES
 from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
 from gateway.serving.answer import AnswerMeta
@@ -175,7 +176,8 @@ class DataPlane:
 
     async def _models(self, exchange: _Exchange) -> None:
         models = self._services.catalogue.current.models
-        usable = [name for name, spec in models.items() if spec.type == "llm" and exchange.caller.may_use_model(name)]
+        asked = {name: spec for name, spec in models.items() if spec.type in API_MODEL_TYPES}
+        usable = [name for name in asked if exchange.caller.may_use_model(name)]
         rows = [self._row(name, models[name].provider) for name in usable]
         first, last = (usable[0], usable[-1]) if usable else (None, None)
         await exchange.json({"object": "list", "data": rows, "has_more": False, "first_id": first, "last_id": last}, {})

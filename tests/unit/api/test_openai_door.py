@@ -213,6 +213,9 @@ def test_the_models_of_a_key(house: House) -> None:
     assert [row["id"] for row in house.ask("GET", "/v1/models", key=narrow).body["data"]] == ["gpt-4", "smollm2"]
     assert house.ask("GET", "/v1/models/smollm2", key=narrow).body["id"] == "smollm2"
     assert house.ask("GET", "/v1/models/claude-3-sonnet", key=narrow).status == 404
+    everything = {row["id"] for row in house.ask("GET", "/v1/models").body["data"]}
+    assert {"gpt-4", "minilm", "omni-moderation-latest", "auto", "t-route"} <= everything, "all that /v1 can be asked"
+    assert "risk-classifier" not in everything
     refused = house.ask("POST", PATH, {**HELLO, "model": "claude-3-sonnet"}, key=narrow)
     assert refused.status == 404
 
