@@ -15,6 +15,7 @@ from gateway.models.llm_models import Chat, LanguageModel
 from gateway.models.moderation_models import ModerationModel
 from gateway.providers import anthropic_wire
 from gateway.providers.anthropic_batches import AnthropicBatches
+from gateway.providers.embedded_wire import EmbeddedWire
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
 from gateway.providers.google_token import GoogleToken
@@ -30,7 +31,7 @@ from gateway.providers.http_models import (
 )
 from gateway.providers.json_client import JsonClient
 from gateway.providers.local_embedding import LocalEmbeddings
-from gateway.providers.local_llm import LocalServerNote
+from gateway.providers.local_llm import CONTEXT, LocalServerNote
 from gateway.providers.moderations import HttpModerations
 from gateway.providers.openai_batches import OpenAIBatches
 from gateway.providers.sigv4 import Credentials
@@ -186,7 +187,8 @@ class ProviderDirectory:
         return BedrockWire(), endpoint
 
     def _embedded(self, _provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
-        return OpenAIWire(model.upstream_model or model.name, official=False), MovingEndpoint(self._local.address)
+        most = model.max_output_tokens or CONTEXT // 2
+        return EmbeddedWire(model.upstream_model or model.name, most), MovingEndpoint(self._local.address)
 
 
 def _check_configured(provider: ProviderSpec, model: ModelSpec) -> None:

@@ -28,9 +28,10 @@ _LAST_WORDS = 2.0
 
 
 class Wire(Protocol):
-    """A dialect."""
+    """A dialect. ``takes_all`` says that a caller's body of this dialect goes as it stands."""
 
     dialect: str
+    takes_all: bool
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]: ...
 
@@ -45,6 +46,7 @@ class OpenAIWire:
     """OpenAI's dialect for one upstream model."""
 
     dialect = "openai"
+    takes_all = True
 
     def __init__(self, upstream_model: str, *, official: bool, cache_key: bool = False) -> None:
         self._model = upstream_model
@@ -73,6 +75,7 @@ class AnthropicWire:
     """Anthropic's dialect for one upstream model."""
 
     dialect = "anthropic"
+    takes_all = True
 
     def __init__(self, upstream_model: str, max_tokens: int) -> None:
         self._model = upstream_model
@@ -95,6 +98,7 @@ class GeminiWire:
     """Google's generateContent; the model's name is the endpoint's."""
 
     dialect = "gemini"
+    takes_all = False
 
     def __init__(self, *, signed: bool = False) -> None:
         self._signed = signed
@@ -116,6 +120,7 @@ class BedrockWire:
     """Bedrock's Converse; the model's name is the endpoint's."""
 
     dialect = "bedrock"
+    takes_all = False
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return bedrock_wire.encode(chat)
@@ -161,9 +166,11 @@ class HttpModel:
 
     def dropped(self, chat: Chat) -> tuple[str, ...]:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
-        if chat.native is not None and chat.dialect == self._wire.dialect and SIGNATURE not in chat.unmapped:
+        wire = self._wire
+        own = wire.takes_all and chat.native is not None and chat.dialect == wire.dialect
+        if own and SIGNATURE not in chat.unmapped:
             return ()  # it goes as it stands
-        return self._wire.encode(chat, stream=False)[1]
+        return wire.encode(chat, stream=False)[1]
 
     async def complete(self, chat: Chat) -> Reply:
         body, _ = self._wire.encode(chat, stream=False)
