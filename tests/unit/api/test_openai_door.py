@@ -220,6 +220,11 @@ def test_the_models_of_a_key(house: House) -> None:
     assert refused.status == 404
 
 
+def test_another_method_is_a_wrong_request(house: House) -> None:
+    found = house.ask("GET", PATH)
+    assert (found.status, found.body["error"]["type"]) == (405, "invalid_request_error")
+
+
 def test_a_budget_holds(house: House) -> None:
     key = house.key("developer", principal="poor")
     budget = {"scope": "user", "subject": "poor", "limit_usd": "0.0001", "window": "day"}
