@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from gateway.errors import StreamIncomplete, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from gateway.models.call_signatures import NAME as SIGNATURE
@@ -18,6 +18,7 @@ from gateway.providers.endpoints import Endpoint
 from gateway.providers.framing import AwsFrames, Frames, SseFrames
 from gateway.providers.openai_blocks import OpenAIFrames
 from gateway.providers.openai_whole import relayed
+from gateway.providers.token_counters import Counter
 from gateway.providers.transport import StreamedResponse, Transport
 from gateway.providers.upstream_errors import event_error
 from gateway.registry.catalogue import Timeouts
@@ -136,13 +137,6 @@ class BedrockWire:
         return AwsFrames()
 
 
-class Counter(Struct, frozen=True):
-    """Where a provider counts tokens, in Anthropic's dialect, and the name that it knows the model by."""
-
-    endpoint: Endpoint
-    upstream_model: str
-
-
 class HttpModel:
     """See ``models.llm_models.LanguageModel``."""
 
@@ -159,10 +153,9 @@ class HttpModel:
         self._provider = provider
         self._wire = wire
         self._client = EndpointClient(provider, endpoint, transport, timeouts, proxy)
-        self._counted_as = "" if counter is None else counter.upstream_model
-        self._counter = None
+        self._counter = counter
         if counter is not None:
-            self._counter = EndpointClient(provider, counter.endpoint, transport, timeouts, proxy)
+            self._counting = EndpointClient(provider, counter.endpoint, transport, timeouts, proxy)
 
     def dropped(self, chat: Chat) -> tuple[str, ...]:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
@@ -184,8 +177,8 @@ class HttpModel:
         """The provider's own count of the input; ``None`` where it offers none."""
         if self._counter is None:
             return None
-        body = anthropic_wire.encode_count(chat, self._counted_as)
-        return anthropic_wire.decode_count(await self._counter.post(body, self._beside(chat)))
+        body = self._counter.encode(chat)
+        return self._counter.decode(await self._counting.post(body, self._beside(chat)))
 
     async def stream(self, chat: Chat) -> AsyncIterator[Delta]:
         """The pieces, with the events themselves where the caller speaks this dialect.
