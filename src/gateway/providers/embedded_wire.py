@@ -65,7 +65,7 @@ def _refuse(chat: Chat) -> None:
 
 def _cannot(what: str, param: str) -> NotSupported:
     return NotSupported(
-        f"the embedded model has no {what}", mend="leave it out, or use a model of another provider", param=param
+        f"the embedded model takes no {what}", mend="leave it out, or use a model of another provider", param=param
     )
 
 
