@@ -26,7 +26,7 @@ from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
-from gateway.api.wire.headers import cache_seconds
+from gateway.api.wire.asked_headers import asked_by
 from gateway.api.wire.model_rows import model_list, model_row
 from gateway.api.wire.request_headers import repeated
 from gateway.api.wire.sse_lines import (
@@ -41,9 +41,6 @@ from gateway.governance.validators import LARGEST_BODY, decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
-from gateway.models.selection import HEADERS as SELECTION_HEADERS
-from gateway.models.selection import selection_of_headers
-from gateway.models.tags import read_tags
 from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
 from gateway.serving.answer import AnswerMeta
@@ -55,17 +52,6 @@ _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 #: Digits of a body's length that need no second look.
 _SHORT = len(str(LARGEST_BODY)) - 1
-#: Headers by which a caller asks for more than the usual.
-_ASKED = frozenset(
-    {
-        "x-gateway-strict",
-        "x-gateway-cache",
-        "x-gateway-optimise",
-        "x-gateway-session",
-        "x-gateway-tags",
-        *SELECTION_HEADERS,
-    }
-)
 _SSE = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
 
 
@@ -246,7 +232,7 @@ class _Exchange:
         headers = self.headers
         # An id of ours is nobody else's; a caller may give the same one twice.
         cause = self._scope.get(CAUSE) or (self.request_id if self._own_id else new_id("call"))
-        asked = {} if _ASKED.isdisjoint(headers) else _asked(headers)
+        asked = asked_by(headers)
         traceparent = headers.get("traceparent")
         return CallContext(
             request_id=self.request_id,
@@ -372,17 +358,3 @@ class _Exchange:
         self.status = status
         head = Head(f"x-request-id: {self.request_id}\r\n{self._own}{lines_of(headers)}", length)
         await self._send({"type": "http.response.start", "status": status, "headers": head})
-
-
-def _asked(headers: dict[str, str]) -> dict[str, Any]:
-    """What of a call's circumstances its headers name."""
-    cache = headers.get("x-gateway-cache", "")
-    return {
-        "strict": headers.get("x-gateway-strict", "").lower() in ("1", "true"),
-        "cache_seconds": cache_seconds(cache),
-        "semantic": cache == "semantic",
-        "optimise": headers.get("x-gateway-optimise", ""),
-        "selection": selection_of_headers(headers),
-        "session": headers.get("x-gateway-session", "")[:200],
-        "tags": read_tags(headers.get("x-gateway-tags", "")),
-    }

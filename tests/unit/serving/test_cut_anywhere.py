@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from fixtures.fault_server import RESET, FaultServer, begun, chunk, event
 from fixtures.house import House
 from fixtures.upstream import anthropic_events, openai_chunks
-from unit.serving.test_failing_providers import DOORS, Waits, ask, failure, provider, waits
+from unit.serving.test_failing_providers import DOORS, PROVIDERS, Waits, ask, failing, failure, waits
 
-__all__ = ["provider", "waits"]  # fixtures
+__all__ = ["waits"]  # a fixture
 
 #: Every so many bytes, so that the cuts fall into heads, sizes of chunks, names, texts and ends.
 STRIDE = 9
@@ -22,6 +23,13 @@ SAID = {
     + b"".join(chunk(f"event: {item['type']}\n".encode() + event(item)) for item in anthropic_events("We", "ll."))
     + chunk(b""),
 }
+
+
+@pytest.fixture(scope="module")
+def provider(house: House) -> Iterator[FaultServer]:
+    """One that a busy machine gives time: nothing here is about silence."""
+    with failing(house, PROVIDERS.replace("0.5", "20")) as server:
+        yield server
 
 
 def read(path: str, raw: bytes) -> tuple[str, bool]:
