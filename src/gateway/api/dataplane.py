@@ -18,6 +18,13 @@ from starlette.types import Receive, Scope, Send
 from gateway.api.body import arriving, read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import body_of, headers_of, status_of
+from gateway.api.event_lines import (
+    anthropic_failure,
+    anthropic_line,
+    openai_failure,
+    openai_line,
+    responses_failure,
+)
 from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
@@ -29,13 +36,6 @@ from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
 from gateway.api.wire.asked_headers import asked_by
 from gateway.api.wire.model_rows import model_list, model_row
 from gateway.api.wire.request_headers import repeated
-from gateway.api.wire.sse_lines import (
-    anthropic_failure,
-    anthropic_line,
-    openai_failure,
-    openai_line,
-    responses_failure,
-)
 from gateway.errors import GatewayError, MethodNotAllowed
 from gateway.governance.validators import LARGEST_BODY, decode_object
 from gateway.ids import new_id
