@@ -16,12 +16,19 @@ PING_SECONDS = 10.0
 
 
 class Watch:
-    """Made by the task that streams. It is cancelled when the client leaves (``left``); ``heard`` is to be
-    set whenever something was written. ``end`` it in every case."""
+    """Made by the task that streams. It is cancelled when the client leaves (``left``), unless ``stays`` says
+    that it goes on without one; ``heard`` is to be set whenever something was written. ``end`` it in every case."""
 
-    def __init__(self, scope: Scope, receive: Receive, write: Callable[[bytes], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        write: Callable[[bytes], Awaitable[None]],
+        stays: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._receive = receive
         self._write = write
+        self._stays = stays
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._ended = False
@@ -47,7 +54,7 @@ class Watch:
         self._leave()
 
     def _leave(self) -> None:
-        if not self._ended and self._task is not None:
+        if not self._ended and self._task is not None and not self._stays():
             self.left = True
             self._task.cancel()
 

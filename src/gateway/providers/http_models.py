@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from gateway.errors import StreamIncomplete, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from gateway.models.call_signatures import NAME as SIGNATURE
@@ -18,6 +18,7 @@ from gateway.providers.endpoints import Endpoint
 from gateway.providers.framing import AwsFrames, Frames, SseFrames
 from gateway.providers.openai_blocks import OpenAIFrames
 from gateway.providers.openai_whole import relayed
+from gateway.providers.token_counters import Counter
 from gateway.providers.transport import StreamedResponse, Transport
 from gateway.providers.upstream_errors import event_error
 from gateway.registry.catalogue import Timeouts
@@ -28,9 +29,10 @@ _LAST_WORDS = 2.0
 
 
 class Wire(Protocol):
-    """A dialect."""
+    """A dialect. ``takes_all`` says that a caller's body of this dialect goes as it stands."""
 
     dialect: str
+    takes_all: bool
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]: ...
 
@@ -45,6 +47,7 @@ class OpenAIWire:
     """OpenAI's dialect for one upstream model."""
 
     dialect = "openai"
+    takes_all = True
 
     def __init__(self, upstream_model: str, *, official: bool, cache_key: bool = False) -> None:
         self._model = upstream_model
@@ -73,6 +76,7 @@ class AnthropicWire:
     """Anthropic's dialect for one upstream model."""
 
     dialect = "anthropic"
+    takes_all = True
 
     def __init__(self, upstream_model: str, max_tokens: int) -> None:
         self._model = upstream_model
@@ -95,6 +99,7 @@ class GeminiWire:
     """Google's generateContent; the model's name is the endpoint's."""
 
     dialect = "gemini"
+    takes_all = False
 
     def __init__(self, *, signed: bool = False) -> None:
         self._signed = signed
@@ -116,6 +121,7 @@ class BedrockWire:
     """Bedrock's Converse; the model's name is the endpoint's."""
 
     dialect = "bedrock"
+    takes_all = False
 
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return bedrock_wire.encode(chat)
@@ -129,13 +135,6 @@ class BedrockWire:
 
     def frames(self, _chat: Chat) -> Frames:
         return AwsFrames()
-
-
-class Counter(Struct, frozen=True):
-    """Where a provider counts tokens, in Anthropic's dialect, and the name that it knows the model by."""
-
-    endpoint: Endpoint
-    upstream_model: str
 
 
 class HttpModel:
@@ -154,16 +153,17 @@ class HttpModel:
         self._provider = provider
         self._wire = wire
         self._client = EndpointClient(provider, endpoint, transport, timeouts, proxy)
-        self._counted_as = "" if counter is None else counter.upstream_model
-        self._counter = None
+        self._counter = counter
         if counter is not None:
-            self._counter = EndpointClient(provider, counter.endpoint, transport, timeouts, proxy)
+            self._counting = EndpointClient(provider, counter.endpoint, transport, timeouts, proxy)
 
     def dropped(self, chat: Chat) -> tuple[str, ...]:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
-        if chat.native is not None and chat.dialect == self._wire.dialect and SIGNATURE not in chat.unmapped:
+        wire = self._wire
+        own = wire.takes_all and chat.native is not None and chat.dialect == wire.dialect
+        if own and SIGNATURE not in chat.unmapped:
             return ()  # it goes as it stands
-        return self._wire.encode(chat, stream=False)[1]
+        return wire.encode(chat, stream=False)[1]
 
     async def complete(self, chat: Chat) -> Reply:
         body, _ = self._wire.encode(chat, stream=False)
@@ -177,8 +177,8 @@ class HttpModel:
         """The provider's own count of the input; ``None`` where it offers none."""
         if self._counter is None:
             return None
-        body = anthropic_wire.encode_count(chat, self._counted_as)
-        return anthropic_wire.decode_count(await self._counter.post(body, self._beside(chat)))
+        body = self._counter.encode(chat)
+        return self._counter.decode(await self._counting.post(body, self._beside(chat)))
 
     async def stream(self, chat: Chat) -> AsyncIterator[Delta]:
         """The pieces, with the events themselves where the caller speaks this dialect.

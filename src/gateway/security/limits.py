@@ -2,7 +2,7 @@
 
 A sliding log, not buckets: each take is remembered for a minute of the monotonic clock, so that
 neither the edge of a window nor a jump of the wall clock lets more through. The log of a key is as
-long as its requests of the last minute. Counted for each process.
+long as its requests of the last minute. Counted for each process; ``shared_limits`` for all of them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class LimitState(Struct, frozen=True):
     reset_tokens: float | None = None
     #: Time and tokens of the take that this is the state after; for ``settle``.
     taken: list[float | int] | None = None
+    #: The grant that it was taken from, where processes share their limits.
+    grant: str = ""
 
 
 @dataclass(slots=True)
@@ -93,10 +95,10 @@ class Limits:
                     if most_requests
                     else None
                 )
-                raise _refusal("requests", most_requests, len(log.takes), 1, model, wait)
+                raise refusal("requests", most_requests, len(log.takes), 1, model, wait)
             if most_tokens is not None and log.tokens + tokens > most_tokens:
                 wait = _until_free(log, log.tokens + tokens - most_tokens, now) if tokens <= most_tokens else None
-                raise _refusal("tokens", most_tokens, log.tokens, tokens, model, wait)
+                raise refusal("tokens", most_tokens, log.tokens, tokens, model, wait)
             taken: list[float | int] = [now, tokens]
             log.takes.append(taken)
             log.tokens += tokens
@@ -132,7 +134,7 @@ class Limits:
         with self._lock:
             log = self._log(caller, self._clock.monotonic())
             if log.running >= self._max_concurrent:
-                raise _refusal("concurrent", self._max_concurrent, log.running, 1, "", 1.0)
+                raise refusal("concurrent", self._max_concurrent, log.running, 1, "", 1.0)
             log.running += 1
         try:
             yield
@@ -148,7 +150,7 @@ class Limits:
 
     def _log(self, caller: Caller, now: float) -> _Log:
         """The caller's log with the last minute only; the lock is held."""
-        name = f"key:{caller.key_id}" if caller.key_id else f"user:{caller.principal}"
+        name = name_of(caller)
         log = self._logs.get(name)
         if log is None:
             if len(self._logs) >= _MANY_KEYS:
@@ -162,6 +164,11 @@ class Limits:
             log.forget(now - WINDOW_SECONDS)
             if not log.takes and not log.running:
                 del self._logs[name]
+
+
+def name_of(caller: Caller) -> str:
+    """Whose minute it is."""
+    return f"key:{caller.key_id}" if caller.key_id else f"user:{caller.principal}"
 
 
 def _state(
@@ -192,7 +199,8 @@ def _until_free(log: _Log, needed: int, now: float) -> float:
     return WINDOW_SECONDS
 
 
-def _refusal(window: str, limit: int, used: int, asked: int, model: str, wait: float | None) -> RateLimited:
+def refusal(window: str, limit: int, used: int, asked: int, model: str, wait: float | None) -> RateLimited:
+    """What a caller is told; ``wait`` in seconds, ``None`` where waiting does not help."""
     if window == "concurrent":
         message, mend = f"{limit} requests of this key are running already", "wait for one to end"
     elif wait is None:
