@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.api.body import arriving, read_body, require_json
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
-from gateway.api.leaving import Watch
+from gateway.api.leaving import PUSH, Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
 from gateway.api.ready import before_waiting
@@ -289,15 +289,29 @@ class _Exchange:
     ) -> None:
         """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
         watch, lines = Watch(self._scope, self._receive, self._write), list[bytes]()
+        push: Callable[[bytes], bool] | None = self._scope.get(PUSH)
 
         def take(delta: Delta) -> None:
             if delta.native is not None and delta.native.lines:
                 lines.append(delta.native.lines)
             lines.extend([line(chunk) for chunk in pieces.encode(delta)])
 
+        def act(deltas: Sequence[Delta]) -> bool:
+            """The same at once, for as long as the client takes it."""
+            for delta in deltas:
+                take(delta)
+            if push is None:
+                return False
+            if not lines:
+                return True
+            data = b"".join(lines)
+            lines.clear()
+            watch.heard = True
+            return push(data)
+
         async def flush() -> None:
-            """What has come together goes out together."""
-            if lines:
+            """What has come together goes out together; waits for a slow client."""
+            if lines or push is not None:
                 data = b"".join(lines)
                 lines.clear()
                 watch.heard = True
@@ -308,7 +322,11 @@ class _Exchange:
             head = self._heads.of(self.request_id, stream.meta, self._own + _SSE, final=False)
             await self._send({"type": "http.response.start", "status": 200, "headers": head})
             try:
-                await before_waiting(aiter(stream), take, flush)
+                if isinstance(stream, ChatStream) and stream.pours:
+                    while not await stream.pour(act):
+                        await flush()
+                else:
+                    await before_waiting(aiter(stream), take, flush)
                 lines.extend([line(chunk) for chunk in pieces.end(stream.usage)])
                 lines.append(last)
             except GatewayError as error:

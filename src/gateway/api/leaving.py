@@ -10,6 +10,9 @@ from starlette.types import Receive, Scope
 #: Where a scope says how to be told that the client leaves: a function that is given what to call then, and
 #: says false where it has left already. Elsewhere it shows in ``receive``, for which a task has to wait.
 LEAVING = "gateway.leaving"
+#: Where a scope says how to send a piece of a begun answer without waiting: a function of its bytes that says
+#: whether more may come before the client has taken some.
+PUSH = "gateway.push"
 PING = b": ping\n\n"
 #: A stream that says nothing for so long gets a comment.
 PING_SECONDS = 10.0

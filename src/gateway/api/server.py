@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway.api.leaving import LEAVING
+from gateway.api.leaving import LEAVING, PUSH
 from gateway.api.wire.answer_head import Head
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Protocol(HttpToolsProtocol):
         # The request's task has not begun yet.
         if type(self.cycle) is RequestResponseCycle:
             self.cycle.__class__ = Cycle
-            cast(dict[str, Any], self.scope)[LEAVING] = cast(Cycle, self.cycle).when_left
+            own, scope = cast(Cycle, self.cycle), cast(dict[str, Any], self.scope)
+            scope[LEAVING], scope[PUSH] = own.when_left, own.push
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -111,6 +112,12 @@ class Cycle(RequestResponseCycle):
         """The client has left."""
         if self._left is not None and not self.response_complete:
             self._left()
+
+    def push(self, body: bytes) -> bool:
+        """Sends a piece of an answer that was begun with a ``Head``; whether more may come at once."""
+        if not self.disconnected:
+            self._continue(body, more=True)
+        return not self.flow.write_paused
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "http.response.start" and not self.response_started:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.errors import UpstreamUnavailable
 from gateway.providers.http_connection import LARGEST_ANSWER, Connection
@@ -70,6 +70,19 @@ class StreamedResponse:
                 return b""
             inflate.feed(data)
         return plain
+
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Hands what comes to ``take`` as it comes: true at the body's end, false where ``take`` wants no more
+        for now. Errors are those of ``chunk``."""
+        connection = self._connection
+        if connection is None:
+            return True
+        if self._inflate is None:
+            return await connection.pour(take)
+        while chunk := await self.chunk():
+            if not take(chunk):
+                return False
+        return True
 
     async def read(self) -> bytes:
         """The rest of the body (of an error), as far as an error needs it."""

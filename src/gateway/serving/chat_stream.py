@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -15,6 +16,13 @@ from gateway.serving.answer import AnswerMeta
 from gateway.serving.tokens import Said, flagged, untold
 
 Restore = Callable[[AsyncIterator[Delta]], AsyncIterator[Delta]]
+
+
+@runtime_checkable
+class Pouring(Protocol):
+    """Pieces that can be handed on within the callback that brings them; see ``providers.http_stream``."""
+
+    async def pour(self, act: Callable[[Sequence[Delta]], bool]) -> bool: ...
 
 
 class ChatStream:
@@ -72,6 +80,39 @@ class ChatStream:
             raise UpstreamError(f"the stream broke ({type(error).__name__})", reached=True) from error
         finally:
             await self._close(outcome)
+
+    @property
+    def pours(self) -> bool:
+        """Whether the pieces can be poured out: nobody has to see them on their way one by one."""
+        return self.restore is None and isinstance(self._pieces, Pouring)
+
+    async def pour(self, act: Callable[[Sequence[Delta]], bool]) -> bool:
+        """Hands the pieces to ``act`` as they come: true at the end, false where ``act`` wants no more for now.
+        Ends as the iteration does."""
+        outcome, over = "cancelled", True
+
+        def seen(pieces: Sequence[Delta]) -> bool:
+            for piece in pieces:
+                self._seen(piece)
+            return act(pieces)
+
+        try:
+            begun, self._begun = self._begun, ()
+            if begun and not seen(begun):
+                over = False
+            else:
+                over = await cast(Pouring, self._pieces).pour(seen)
+            outcome = "completed"
+        except GatewayError as error:
+            outcome = error.code
+            raise
+        except Exception as error:
+            outcome = "upstream_error"
+            raise UpstreamError(f"the stream broke ({type(error).__name__})", reached=True) from error
+        finally:
+            if over:
+                await self._close(outcome)
+        return over
 
     async def aclose(self) -> None:
         """Hangs up and settles what was used so far; does nothing after the end."""
