@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.body import arriving, read_body, require_json
+from gateway.api.body import arriving, read_body, require_json, within
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
-from gateway.api.leaving import PUSH, Watch
+from gateway.api.lean import LEAN, Lean
+from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
 from gateway.api.ready import before_waiting
@@ -27,6 +28,7 @@ from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
 from gateway.api.wire.headers import cache_seconds
+from gateway.api.wire.openai_plain import read_plain
 from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
 from gateway.governance.validators import LARGEST_BODY, decode_object
@@ -118,8 +120,12 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: _Exchange) -> None:
-        request = openai.decode(await exchange.body(prompted.for_chat), exchange.headers, relay=True)
-        request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
+        content = await exchange.content()
+        request = read_plain(content, exchange.headers)
+        if request is None:
+            said = await exchange.said(content, prompted.for_chat)
+            request = openai.decode(said, exchange.headers, relay=True)
+            request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         if not request.stream:
             answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("openai"))
             body = openai.encode_relayed(answer.reply, request.chat.model)
@@ -208,12 +214,13 @@ class _Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._lean: Lean | None = scope.get(LEAN)
         self.path: str = scope["path"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if len(self.headers) < len(scope["headers"]):
             self.headers |= repeated(scope["headers"])
         given = self.headers.get("x-request-id")
-        self.request_id = request_id_of(given or "")
+        self.request_id = request_id_of(given) if given else new_id("req")
         self._own_id = given != self.request_id
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
@@ -221,11 +228,22 @@ class _Exchange:
 
     async def body(self, expand: prompted.Expand | None = None) -> dict[str, Any]:
         """The JSON object of the body; a prompt that it names is put into it by ``expand``."""
+        return await self.said(await self.content(), expand)
+
+    async def content(self) -> bytes:
+        """The body, which is said to be JSON."""
         headers = self.headers
         if headers.get("content-type") != "application/json":
             require_json(self._scope)
+        body = None if self._lean is None else self._lean.arrived()
+        if body is not None:
+            return within(body)
         short = len(headers.get("content-length", "")) <= _SHORT
-        body = decode_object(await (arriving(self._receive) if short else read_body(self._scope, self._receive)))
+        return await (arriving(self._receive) if short else read_body(self._scope, self._receive))
+
+    async def said(self, content: bytes, expand: prompted.Expand | None) -> dict[str, Any]:
+        """The object that these bytes are; see ``body``."""
+        body = decode_object(content)
         if expand is None or body.get("prompt") is None:
             return body
         self.caller.require("prompts:read")
@@ -254,6 +272,8 @@ class _Exchange:
         content = body if type(body) is bytes else _ENCODER.encode(body)
         self.status = 200
         head = self._heads.of(self.request_id, meta, f"{self._own}content-type: application/json\r\n", len(content))
+        if self._lean is not None and self._lean.answer(200, head, content):
+            return
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
         await self._send({"type": "http.response.body", "body": content})
 
@@ -289,7 +309,7 @@ class _Exchange:
     ) -> None:
         """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
         watch, lines = Watch(self._scope, self._receive, self._write), list[bytes]()
-        push: Callable[[bytes], bool] | None = self._scope.get(PUSH)
+        push = None if self._lean is None else self._lean.push
 
         def take(delta: Delta) -> None:
             if delta.native is not None and delta.native.lines:

@@ -183,9 +183,9 @@ class HttpStream:
         try:
             found = self._decode(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            told = (_log.warning, "an event of %s cannot be read and is left out (%s)", self._provider)
-            run = self._context.run if self._context is not None else contextvars.copy_context().run
-            run(*told, type(error).__name__)
+            context = self._context or contextvars.copy_context()
+            told = "an event of %s cannot be read and is left out (%s)"
+            context.run(_log.warning, told, self._provider, type(error).__name__)
             return ()
         return _with_event(found, self._own, raw) if self._own else found
 

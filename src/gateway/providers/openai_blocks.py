@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from gateway.models.llm_models import Delta, Native
 from gateway.providers.framing import SseFrames
+from gateway.providers.model_names import name_field
 from gateway.providers.openai_wire import decode_usage, finish_of
 
 
@@ -134,8 +135,3 @@ def _used(event: bytes) -> Delta | None:
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     return Delta(usage=usage, id=read.id, model=read.model, native=Native("openai", None))
-
-
-def name_field(model: str) -> bytes:
-    """The model's name as a field of compact JSON."""
-    return b'"model":' + msgspec.json.encode(model)

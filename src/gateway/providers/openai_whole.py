@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.models.llm_models import Native, Reply, Usage
-from gateway.providers.openai_blocks import name_field
+from gateway.providers.model_names import renamed
 
 
 class _Message(Struct):
@@ -78,15 +78,9 @@ def relayed(content: bytes, asked: str) -> Reply | None:
         return None
     if not read.choices or not read.id:
         return None
-    if read.model != asked:
-        old = name_field(read.model)
-        if content.count(b'"model"') != 1:
-            return None
-        if old not in content:
-            old = old.replace(b":", b": ", 1)
-            if old not in content:
-                return None
-        content = content.replace(old, name_field(asked))
+    own = renamed(content, read.model, asked)
+    if own is None:
+        return None
     told, inputs, outputs = read.usage, read.usage.prompt_tokens_details, read.usage.completion_tokens_details
     usage = Usage(
         told.prompt_tokens,
@@ -96,4 +90,4 @@ def relayed(content: bytes, asked: str) -> Reply | None:
         (outputs.reasoning_tokens or 0) if outputs is not None else 0,
         "provider",
     )
-    return Reply(read.id, read.model, (), usage, read.created, Native("openai", None, content))
+    return Reply(read.id, read.model, (), usage, read.created, Native("openai", None, own))
