@@ -45,13 +45,18 @@ class Response:
 class StreamedResponse:
     """An answer whose body is still coming. ``close`` it, always."""
 
-    __slots__ = ("_connection", "_inflate", "headers", "status")
+    __slots__ = ("_connection", "_headers", "_inflate", "status")
 
     def __init__(self, connection: Connection) -> None:
         self._connection: Connection | None = connection
         self._inflate = inflate_for(connection.coding) if connection.coding else None
         self.status = connection.status
-        self.headers = _named(connection.headers)
+        self._headers = connection.headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By their names in lower case."""
+        return _named(self._headers)
 
     async def chunk(self) -> bytes:
         """What has come of the body, waiting for some; empty at its end.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol, cast, runtime_checkable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -15,14 +14,9 @@ from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.tokens import Said, flagged, untold
 
+#: Takes pieces, and says whether it wants more for now.
+Act = Callable[[Sequence[Delta]], bool]
 Restore = Callable[[AsyncIterator[Delta]], AsyncIterator[Delta]]
-
-
-@runtime_checkable
-class Pouring(Protocol):
-    """Pieces that can be handed on within the callback that brings them; see ``providers.http_stream``."""
-
-    async def pour(self, act: Callable[[Sequence[Delta]], bool]) -> bool: ...
 
 
 class ChatStream:
@@ -48,6 +42,8 @@ class ChatStream:
         self._keep = keep
         self._seen_pieces: list[Delta] = []
         self._pieces = pieces
+        #: Where pieces can be handed on within the callback that brings them; see ``providers.http_stream``.
+        self._pour: Callable[[Act], Awaitable[bool]] | None = getattr(pieces, "pour", None)
         self._begun = begun
         self._account = account
         self._accounts = accounts
@@ -84,9 +80,9 @@ class ChatStream:
     @property
     def pours(self) -> bool:
         """Whether the pieces can be poured out: nobody has to see them on their way one by one."""
-        return self.restore is None and isinstance(self._pieces, Pouring)
+        return self.restore is None and self._pour is not None
 
-    async def pour(self, act: Callable[[Sequence[Delta]], bool]) -> bool:
+    async def pour(self, act: Act) -> bool:
         """Hands the pieces to ``act`` as they come: true at the end, false where ``act`` wants no more for now.
         Ends as the iteration does."""
         outcome, over = "cancelled", True
@@ -101,7 +97,7 @@ class ChatStream:
             if begun and not seen(begun):
                 over = False
             else:
-                over = await cast(Pouring, self._pieces).pour(seen)
+                over = self._pour is None or await self._pour(seen)
             outcome = "completed"
         except GatewayError as error:
             outcome = error.code
