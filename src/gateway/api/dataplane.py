@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.body import arriving, read_body, require_json, within
 from gateway.api.doors import admit, authenticate, request_id_of
-from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
+from gateway.api.errors import body_of, headers_of, status_of
+from gateway.api.event_lines import anthropic_failure, anthropic_line, openai_failure, openai_line
 from gateway.api.lean import LEAN, Lean
 from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
@@ -135,7 +136,7 @@ class DataPlane:
         stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
         created = stream.meta.created
         pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage, created=created)
-        await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
+        await exchange.stream(stream, pieces, openai_line, b"data: [DONE]\n\n", openai_failure)
 
     async def _responses(self, exchange: _Exchange) -> None:
         service, caller = self._services.respond, exchange.caller
@@ -150,9 +151,9 @@ class DataPlane:
         stream = await service.stream(caller, asked, context)
 
         def failure(error: GatewayError, _request_id: str) -> bytes:
-            return _anthropic_line(stream.failed(error.message, error.code))
+            return anthropic_line(stream.failed(error.message, error.code))
 
-        await exchange.stream(stream, stream, _anthropic_line, b"", failure)
+        await exchange.stream(stream, stream, anthropic_line, b"", failure)
 
     async def _messages(self, exchange: _Exchange) -> None:
         request = anthropic.decode(await exchange.body(prompted.for_messages), exchange.headers)
@@ -165,7 +166,7 @@ class DataPlane:
             return
         stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("anthropic"))
         await exchange.stream(
-            stream, anthropic.EventEncoder(request.chat.model, name), _anthropic_line, b"", _anthropic_failure
+            stream, anthropic.EventEncoder(request.chat.model, name), anthropic_line, b"", anthropic_failure
         )
 
     async def _embeddings(self, exchange: _Exchange) -> None:
@@ -388,19 +389,3 @@ def _asked(headers: dict[str, str]) -> dict[str, Any]:
         "session": headers.get("x-gateway-session", "")[:200],
         "tags": read_tags(headers.get("x-gateway-tags", "")),
     }
-
-
-def _openai_line(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + _ENCODER.encode(chunk) + b"\n\n"
-
-
-def _openai_failure(error: GatewayError, request_id: str) -> bytes:
-    return b"data: " + _ENCODER.encode(openai_error(error, request_id)) + b"\n\n"
-
-
-def _anthropic_line(event: dict[str, Any]) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), _ENCODER.encode(event))
-
-
-def _anthropic_failure(error: GatewayError, request_id: str) -> bytes:
-    return b"event: error\ndata: " + _ENCODER.encode(anthropic_error(error, request_id)) + b"\n\n"

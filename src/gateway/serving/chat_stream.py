@@ -94,10 +94,8 @@ class ChatStream:
 
         try:
             begun, self._begun = self._begun, ()
-            if begun and not seen(begun):
-                over = False
-            else:
-                over = self._pour is None or await self._pour(seen)
+            full = bool(begun) and not seen(begun)
+            over = not full and (self._pour is None or await self._pour(seen))
             outcome = "completed"
         except GatewayError as error:
             outcome = error.code

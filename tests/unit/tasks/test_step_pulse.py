@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from fixtures.transport_kit import until
 from gateway.clock import SystemClock
 from gateway.engine import claim
 from gateway.errors import Unavailable
@@ -82,9 +83,7 @@ def test_progress_that_the_database_did_not_take_is_told_again(store: Store, tol
         store.gate.set()
         beat = asyncio.create_task(pulse.beat())
         pulse.report(*NEWS)
-        async with asyncio.timeout(20):
-            while not told or pulse.untold is not None:
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(told) and pulse.untold is None)
         beat.cancel()
         await asyncio.wait({beat})
 
@@ -100,9 +99,7 @@ def test_news_that_come_while_the_last_are_told_are_not_lost(store: Store, told:
         await asyncio.to_thread(store.asked.wait, 20)
         pulse.report(0.2, "more")
         store.gate.set()
-        async with asyncio.timeout(20):
-            while pulse.untold is not None:
-                await asyncio.sleep(0.01)
+        await until(lambda: pulse.untold is None)
         beat.cancel()
         await asyncio.wait({beat})
 
