@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.lean import LEAN
+from gateway.api.lean import LEAN, Lean
 from gateway.api.leaving import Watch
 from gateway.api.server import Protocol
 from gateway.api.wire.answer_head import Head
@@ -187,3 +187,26 @@ async def test_what_an_exchange_was_made_of_goes_with_its_answer(lean: bool) -> 
             writer.close()
     finally:
         gc.enable()
+
+
+@in_loop
+async def test_a_client_that_sent_much_is_heard_to_leave() -> None:
+    """The reading, which stops at a large body, goes on when the body was taken."""
+    left = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        lean: Lean = scope[LEAN]
+        while (body := lean.arrived()) is None:
+            await asyncio.sleep(0)
+        assert len(body) == 100_000
+        assert lean.when_left(left.set)
+        taken.set()
+        await left.wait()
+
+    taken = asyncio.Event()
+    async with served(app) as connect:
+        _, writer = await connect()
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000)
+        await asyncio.wait_for(taken.wait(), 10)
+        writer.close()
+        await asyncio.wait_for(left.wait(), 10)
