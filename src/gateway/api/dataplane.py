@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.body import arriving, read_body, require_json
+from gateway.api.body import arriving, read_body, require_json, within
 from gateway.api.doors import admit, authenticate, request_id_of
 from gateway.api.errors import body_of, headers_of, status_of
 from gateway.api.event_lines import (
@@ -25,6 +25,7 @@ from gateway.api.event_lines import (
     openai_line,
     responses_failure,
 )
+from gateway.api.lean import LEAN, Lean
 from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
@@ -35,6 +36,7 @@ from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
 from gateway.api.wire.asked_headers import asked_by
 from gateway.api.wire.model_rows import model_list, model_row
+from gateway.api.wire.openai_plain import read_plain
 from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
 from gateway.governance.validators import LARGEST_BODY, decode_object
@@ -118,8 +120,12 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: _Exchange) -> None:
-        request = openai.decode(await exchange.body(prompted.for_chat), exchange.headers, relay=True)
-        request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
+        content = await exchange.content()
+        request = read_plain(content, exchange.headers)
+        if request is None:
+            said = await exchange.said(content, prompted.for_chat)
+            request = openai.decode(said, exchange.headers, relay=True)
+            request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         if not request.stream:
             answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("openai"))
             body = openai.encode_relayed(answer.reply, request.chat.model)
@@ -196,12 +202,13 @@ class _Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._lean: Lean | None = scope.get(LEAN)
         self.path: str = scope["path"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if len(self.headers) < len(scope["headers"]):
             self.headers |= repeated(scope["headers"])
         given = self.headers.get("x-request-id")
-        self.request_id = request_id_of(given or "")
+        self.request_id = request_id_of(given) if given else new_id("req")
         self._own_id = given != self.request_id
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
@@ -215,11 +222,22 @@ class _Exchange:
 
     async def body(self, expand: prompted.Expand | None = None) -> dict[str, Any]:
         """The JSON object of the body; a prompt that it names is put into it by ``expand``."""
+        return await self.said(await self.content(), expand)
+
+    async def content(self) -> bytes:
+        """The body, which is said to be JSON."""
         headers = self.headers
         if headers.get("content-type") != "application/json":
             require_json(self._scope)
+        body = None if self._lean is None else self._lean.arrived()
+        if body is not None:
+            return within(body)
         short = len(headers.get("content-length", "")) <= _SHORT
-        body = decode_object(await (arriving(self._receive) if short else read_body(self._scope, self._receive)))
+        return await (arriving(self._receive) if short else read_body(self._scope, self._receive))
+
+    async def said(self, content: bytes, expand: prompted.Expand | None) -> dict[str, Any]:
+        """The object that these bytes are; see ``body``."""
+        body = decode_object(content)
         if expand is None or body.get("prompt") is None:
             return body
         self.caller.require("prompts:read")
@@ -248,6 +266,8 @@ class _Exchange:
         content = body if type(body) is bytes else _ENCODER.encode(body)
         self.status = 200
         head = self._heads.of(self.request_id, meta, f"{self._own}content-type: application/json\r\n", len(content))
+        if self._lean is not None and self._lean.answer(200, head, content):
+            return
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
         await self._send({"type": "http.response.body", "body": content})
 
@@ -304,15 +324,29 @@ class _Exchange:
         """Sends pieces of a stream that is ``opened`` as they come; a failure in mid-stream is an explicit event,
         then the end."""
         watch, lines = cast(Watch, self._watch), list[bytes]()
+        push = None if self._lean is None else self._lean.push
 
         def take(delta: Delta) -> None:
             if delta.native is not None and delta.native.lines:
                 lines.append(delta.native.lines)
             lines.extend([line(chunk) for chunk in pieces.encode(delta)])
 
+        def act(deltas: Sequence[Delta]) -> bool:
+            """The same at once, for as long as the client takes it."""
+            for delta in deltas:
+                take(delta)
+            if push is None:
+                return False
+            if not lines:
+                return True
+            data = b"".join(lines)
+            lines.clear()
+            watch.heard = True
+            return push(data)
+
         async def flush() -> None:
-            """What has come together goes out together."""
-            if lines:
+            """What has come together goes out together; waits for a slow client."""
+            if lines or push is not None:
                 data = b"".join(lines)
                 lines.clear()
                 watch.heard = True
@@ -324,7 +358,11 @@ class _Exchange:
                 head = self._heads.of(self.request_id, stream.meta, self._own + _SSE, final=False)
                 await self._send({"type": "http.response.start", "status": 200, "headers": head})
             try:
-                await before_waiting(aiter(stream), take, flush)
+                if isinstance(stream, ChatStream) and stream.pours:
+                    while not await stream.pour(act):
+                        await flush()
+                else:
+                    await before_waiting(aiter(stream), take, flush)
                 lines.extend([line(chunk) for chunk in pieces.end(stream.usage)])
                 lines.append(last)
             except GatewayError as error:

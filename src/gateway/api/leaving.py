@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope
 
-#: Where a scope says how to be told that the client leaves: a function that is given what to call then, and
-#: says false where it has left already. Elsewhere it shows in ``receive``, for which a task has to wait.
-LEAVING = "gateway.leaving"
+from gateway.api.lean import LEAN, Lean
+
 PING = b": ping\n\n"
 #: A stream that says nothing for so long gets a comment.
 PING_SECONDS = 10.0
@@ -35,8 +34,8 @@ class Watch:
         self._pinging: asyncio.Future[None] | None = None
         self.left = False
         self.heard = False
-        tell = scope.get(LEAVING)
-        self._gone = None if tell is not None and tell(self._leave) else asyncio.ensure_future(self._wait())
+        lean: Lean | None = scope.get(LEAN)
+        self._gone = None if lean is not None and lean.when_left(self._leave) else asyncio.ensure_future(self._wait())
         self._timer = self._loop.call_later(PING_SECONDS, self._listen)
 
     def end(self) -> None:

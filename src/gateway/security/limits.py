@@ -51,8 +51,9 @@ class _Log:
     running: int = 0
 
     def forget(self, before: float) -> None:
-        while self.takes and self.takes[0][0] <= before:
-            self.tokens -= int(self.takes.popleft()[1])
+        takes = self.takes
+        while takes and takes[0][0] <= before:
+            self.tokens -= int(takes.popleft()[1])
 
 
 class Limits:
@@ -102,7 +103,16 @@ class Limits:
             taken: list[float | int] = [now, tokens]
             log.takes.append(taken)
             log.tokens += tokens
-            return _state(log, most_requests, most_tokens, now, taken)
+            # The newest of the minute is this one: the whole limit is free again when its minute is over.
+            return LimitState(
+                most_requests,
+                None if most_requests is None else max(most_requests - len(log.takes), 0),
+                None if most_requests is None else WINDOW_SECONDS,
+                most_tokens,
+                None if most_tokens is None else max(most_tokens - log.tokens, 0),
+                None if most_tokens is None else WINDOW_SECONDS,
+                taken,
+            )
 
     def settle(self, caller: Caller, state: LimitState, actual_tokens: int) -> None:
         """Puts what was truly used in the place of what was taken (``state`` is what ``take`` gave), if its
@@ -113,8 +123,9 @@ class Limits:
         with self._lock:
             log = self._log(caller, now := self._clock.monotonic())
             if taken[0] > now - WINDOW_SECONDS:
-                log.tokens += max(actual_tokens, 0) - int(taken[1])
-                taken[1] = max(actual_tokens, 0)
+                actual = actual_tokens if actual_tokens > 0 else 0
+                log.tokens += actual - int(taken[1])
+                taken[1] = actual
 
     def state(self, caller: Caller) -> LimitState:
         """What the caller has left, taking nothing."""
