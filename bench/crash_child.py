@@ -36,7 +36,6 @@ from gateway.store.engine import Database
 from gateway.store.journal_file import JournalFile
 from gateway.store.journal_folder import orphans
 from gateway.store.run_reader import SqlRunReader
-from gateway.tasks import celery_app
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.tasks.submission import read_run
@@ -53,7 +52,6 @@ class Orders:
     """What a process is told: where everything is, what to ask for, when to die (0: never). ``ahead``: seconds."""
 
     url: str
-    broker: str
     folder: Path
     config: Path
     body: dict[str, Any]
@@ -148,27 +146,17 @@ def live(orders: Orders) -> None:
     core = make_core(Settings.read(environ, dev=True, data_dir=orders.folder / "data"))
     watch(core, points)
     runner = make_runner(core)
-    ended = threading.Event()
-
-    def work(executor: Executor) -> None:
-        try:
-            _work(core, executor, orders)
-            runner.close()
-            core.calls.close()
-            points.tell()
-            ended.set()
-        finally:
-            os._exit(0 if ended.is_set() else 3)
-
-    if not orders.broker:
-        inline = Bells(InlineExecutor(runner), points)
-        runner.ring_with(inline)
-        work(inline)
-    app = celery_app.make_celery(orders.broker, "", runner)
-    bells = Bells(celery_app.CeleryExecutor(app), points)
-    runner.ring_with(bells)
-    threading.Thread(target=work, args=(bells,), daemon=True).start()
-    celery_app.work(app, concurrency=4, name=f"crash-{os.getpid()}@here")
+    executor = Bells(InlineExecutor(runner), points)
+    runner.ring_with(executor)
+    ended = False
+    try:
+        _work(core, executor, orders)
+        runner.close()
+        core.calls.close()
+        points.tell()
+        ended = True
+    finally:
+        os._exit(0 if ended else 3)
 
 
 def watch(core: Core, points: Points) -> None:
