@@ -25,14 +25,14 @@ from storm_town import Postgres, Valkey, write_config
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 _PATIENCE = 120.0
-_STEPS = '''
+_STEPS = """
 from gateway.engine.task_types import TaskTypeSpec
 
 async def _add(ctx, data):
     return {"number": data["number"] + 1}
 
 add = TaskTypeSpec("add", "Adds one.", "cpu", "bench_steps:_add", ("number",), ("number",), ("number",), function=_add)
-'''
+"""
 
 
 def install_steps(folder: Path) -> Path:
@@ -80,6 +80,7 @@ class Engine:
         # Only after the path of modules was set: a process that ends looks for task types once.
         from gateway.bootstrap import make_core  # noqa: PLC0415
         from gateway.engine.definition import parse_definition  # noqa: PLC0415
+        from gateway.security.access import caller_for  # noqa: PLC0415
         from gateway.settings import Settings  # noqa: PLC0415
         from gateway.store.migrate import upgrade  # noqa: PLC0415
         from gateway.store.run_reader import SqlRunReader  # noqa: PLC0415
@@ -87,7 +88,6 @@ class Engine:
         from gateway.tasks.desk import Desk  # noqa: PLC0415
         from gateway.tasks.inline import InlineExecutor  # noqa: PLC0415
         from gateway.tasks.submission import read_run  # noqa: PLC0415
-        from gateway.security.access import caller_for  # noqa: PLC0415
         from gateway.work_process import make_orchestrator, make_runner  # noqa: PLC0415
 
         core = make_core(Settings.read(environ, dev=True, data_dir=folder / "data"))
@@ -156,7 +156,7 @@ class Engine:
                 continue
             if found.status in ("failed", "cancelled") or time.monotonic() > deadline:
                 raise RuntimeError(f"{found.run_id} is {found.status}")
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def took(self, run_id: str) -> float:
         """Seconds from the acceptance of a run to its end, as the database has them."""

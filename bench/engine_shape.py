@@ -1,4 +1,4 @@
-"""What every engine of ``engine.py`` is asked to do, and how what it took is told. Plain Python, for peers import it too.
+"""What every engine of ``engine.py`` is asked to do, and how what it took is told. Plain Python: peers import it.
 
 Chain: ten steps, each on the result of the one before. Fan-out: a hundred equal steps and one result of all.
 """

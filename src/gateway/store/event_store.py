@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, select
 
 from gateway.events.event import Event, EventDraft
 from gateway.store.engine import Database, next_value
 from gateway.store.large_values import fetch, keep
+from gateway.store.step_statements import ADD_EVENT
 from gateway.store.tables import event
 from gateway.store.webhook_store import insert_notices
 
@@ -21,21 +22,19 @@ def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int
     if not drafts:
         return
     last = next_value(connection, _COUNTER, len(drafts))
-    connection.execute(
-        insert(event),
-        [
-            {
-                "id": number,
-                "type": draft.type,
-                "run_id": draft.run_id,
-                "task_id": draft.task_id,
-                "owner": draft.owner,
-                "payload": keep(connection, draft.payload, now),
-                "created_at": now,
-            }
-            for number, draft in enumerate(drafts, last - len(drafts) + 1)
-        ],
-    )
+    rows = [
+        {
+            "id": number,
+            "type": draft.type,
+            "run_id": draft.run_id,
+            "task_id": draft.task_id,
+            "owner": draft.owner,
+            "payload": keep(connection, draft.payload, now),
+            "created_at": now,
+        }
+        for number, draft in enumerate(drafts, last - len(drafts) + 1)
+    ]
+    ADD_EVENT.many(connection, rows)
 
 
 def tell(
