@@ -35,6 +35,7 @@ from gateway.settings import Settings
 from gateway.store.engine import Database
 from gateway.store.journal_file import JournalFile
 from gateway.store.journal_folder import orphans
+from gateway.store.prepared import Prepared
 from gateway.store.run_reader import SqlRunReader
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
@@ -163,10 +164,21 @@ def watch(core: Core, points: Points) -> None:
     """Puts the points where the world is touched."""
     engine = core.database.engine
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def statement(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
+    def before(sql: str) -> None:
         points.at(f"before {' '.join(sql.split()[:2]).lower()}")
 
+    @event.listens_for(engine, "before_cursor_execute")
+    def statement(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
+        before(sql)
+
+    execute = Prepared.execute
+
+    def prepared(connection: Any, sql: str, given: Any, *, many: bool = False) -> Any:
+        if connection.engine is engine:  # not of those who only look
+            before(sql)
+        return execute(connection, sql, given, many=many)
+
+    Prepared.execute = staticmethod(prepared)  # type: ignore[method-assign]
     points.around(engine.dialect, "do_commit", "a commit")
     points.around(JournalFile, "write", "a line of the journal")
     points.around_coroutine(EndpointClient, "post", "a call of the provider")
