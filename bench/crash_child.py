@@ -173,10 +173,10 @@ def watch(core: Core, points: Points) -> None:
 
     execute = Prepared.execute
 
-    def prepared(connection: Any, sql: str, given: Any, *, many: bool = False) -> Any:
+    def prepared(connection: Any, sql: str, given: Any) -> Any:
         if connection.engine is engine:  # not of those who only look
             before(sql)
-        return execute(connection, sql, given, many=many)
+        return execute(connection, sql, given)
 
     Prepared.execute = staticmethod(prepared)  # type: ignore[method-assign]
     points.around(engine.dialect, "do_commit", "a commit")

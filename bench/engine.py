@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -136,9 +135,8 @@ def main(arguments: list[str]) -> int:
     sizes = Sizes(options.alone, options.beside, options.wide)
     found: dict[str, Figures] = {}
     left_out: dict[str, str] = {}
-    wanted: Callable[[str], bool] = lambda name: not options.only or name in options.only.split(",")
     for stack in STACKS:
-        if not wanted(stack.name):
+        if options.only and stack.name not in options.only.split(","):
             continue
         with tempfile.TemporaryDirectory(prefix="engine-") as folder:
             try:

@@ -16,7 +16,7 @@ from celery.result import AsyncResult
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from engine_shape import CHAIN, WIDTH, figures_of, sizes_given  # noqa: E402 - its folder is on the path only now
+from engine_shape import CHAIN, WIDTH, check, figures_of, sizes_given  # noqa: E402 - its folder is on the path only now
 
 URL = os.environ["BENCH_BROKER"]
 app = Celery("celery_shape", broker=URL, backend=URL)
@@ -36,12 +36,12 @@ def total(numbers: list[int]) -> int:
 
 def one(way: str) -> None:
     if way == "canvas":
-        assert chain(add.s(0), *(add.s() for _ in range(CHAIN - 1)))().get(timeout=_SECONDS) == CHAIN
+        check(chain(add.s(0), *(add.s() for _ in range(CHAIN - 1)))().get(timeout=_SECONDS), CHAIN)
         return
     number = 0
     for _ in range(CHAIN):
         number = add.delay(number).get(timeout=_SECONDS)
-    assert number == CHAIN
+    check(number, CHAIN)
 
 
 def wide(way: str) -> None:
@@ -50,7 +50,7 @@ def wide(way: str) -> None:
     else:
         sent: list[AsyncResult] = [add.delay(at) for at in range(WIDTH)]
         found = sum(result.get(timeout=_SECONDS) for result in sent)
-    assert found == WIDTH * (WIDTH + 1) // 2
+    check(found, WIDTH * (WIDTH + 1) // 2)
 
 
 def timed(work: object, *given: object) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from dbos import DBOS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from engine_shape import CHAIN, WIDTH, figures_of, sizes_given  # noqa: E402 - its folder is on the path only now
+from engine_shape import CHAIN, WIDTH, check, figures_of, sizes_given
 
 
 @DBOS.step()
@@ -37,11 +37,11 @@ async def work() -> None:
 
     async def one() -> None:
         handle = await DBOS.start_workflow_async(chain, 0)
-        assert await handle.get_result() == CHAIN
+        check(await handle.get_result(), CHAIN)
 
     async def fan() -> None:
         handle = await DBOS.start_workflow_async(wide)
-        assert await handle.get_result() == WIDTH * (WIDTH + 1) // 2
+        check(await handle.get_result(), WIDTH * (WIDTH + 1) // 2)
 
     async def timed(made: object) -> float:
         started = time.perf_counter()

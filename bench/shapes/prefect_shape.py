@@ -11,7 +11,7 @@ from pathlib import Path
 from prefect import flow, task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from engine_shape import CHAIN, WIDTH, figures_of, sizes_given  # noqa: E402 - its folder is on the path only now
+from engine_shape import CHAIN, WIDTH, check, figures_of, sizes_given
 
 
 @task
@@ -39,8 +39,8 @@ def timed(work: object, *given: object) -> float:
 
 def main() -> None:
     sizes = sizes_given()
-    assert chain(0) == CHAIN
-    assert wide() == WIDTH * (WIDTH + 1) // 2
+    check(chain(0), CHAIN)
+    check(wide(), WIDTH * (WIDTH + 1) // 2)
     alone = [timed(chain, 0) for _ in range(sizes.alone)]
     with ThreadPoolExecutor(min(sizes.beside, 8)) as pool:
         beside = timed(lambda: list(pool.map(chain, [0] * sizes.beside)))

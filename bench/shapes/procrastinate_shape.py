@@ -13,7 +13,7 @@ from pathlib import Path
 from procrastinate import App, PsycopgConnector
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from engine_shape import CHAIN, WIDTH, figures_of, sizes_given  # noqa: E402 - its folder is on the path only now
+from engine_shape import CHAIN, WIDTH, figures_of, sizes_given
 
 app = App(connector=PsycopgConnector(conninfo=os.environ["BENCH_DATABASE"], min_size=4, max_size=20))
 _ended: dict[int, asyncio.Event] = {}

@@ -120,6 +120,11 @@ class EngineTx(FlowTx, Protocol):
 class EngineStore(Protocol):
     """Opens transactions."""
 
+    @property
+    def writers(self) -> int:
+        """How many of a process are worth having open at the same time."""
+        ...
+
     def begin(self) -> AbstractContextManager[EngineTx]: ...
 
     def read(self) -> AbstractContextManager[EngineTx]: ...

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from gateway.engine.rows import NewItem, StepRow, Tally
+from gateway.engine.rows import NewItem, RunRow, StepRow, Tally
 from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
 from gateway.store import step_statements as statements
@@ -25,6 +25,7 @@ class FlowQueries(LimitQueries):
     """See ``engine.flow_ports``."""
 
     connection: Connection
+    _locked: dict[str, RunRow]
 
     # -- moves ------------------------------------------------------------------------------------
 
@@ -129,6 +130,7 @@ class FlowQueries(LimitQueries):
         )
 
     def stop_run(self, run_id: str, error: dict[str, Any] | None) -> None:
+        self._locked.pop(run_id, None)
         values: dict[str, Any] = {"cancel_requested": True, "deadline": None}
         if error is not None:
             values["error"] = to_json(error)

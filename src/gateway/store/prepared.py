@@ -6,7 +6,7 @@ These are written once, as values of a module, in SQLAlchemy's words like all ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, Connection, Executable
@@ -55,22 +55,16 @@ class Prepared:
         """For what it changes."""
         self._run(connection, values)
 
-    def many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Once for each, for what it changes."""
-        made = self._for(connection)
-        given = [self._given(made, row) for row in rows]
-        self.execute(connection, made.text, given, many=True)
-
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         made = self._for(connection)
         return self.execute(connection, made.text, self._given(made, values))
 
     @staticmethod
-    def execute(connection: Connection, text: str, given: Any, *, many: bool = False) -> Any:
+    def execute(connection: Connection, text: str, given: Any) -> Any:
         """The driver's cursor, after it did the statement."""
         cursor = connection.connection.cursor()
         try:
-            (cursor.executemany if many else cursor.execute)(text, given)
+            cursor.execute(text, given)
         except connection.dialect.loaded_dbapi.Error as error:
             base = connection.dialect.loaded_dbapi.Error
             raise DBAPIError.instance(

@@ -31,6 +31,9 @@ class SqlEngineStore:
     def __init__(self, database: Database, *, default_webhook_url: str = "") -> None:
         self._database = database
         self._webhook_url = default_webhook_url
+        #: SQLite has one writer; PostgreSQL is at work while Python waits for it, as far as runs do not wait for
+        #: each other.
+        self.writers = 1 if database.is_sqlite else 3
 
     @contextmanager
     def begin(self) -> Iterator[SqlEngineTx]:
@@ -51,6 +54,8 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
         self.connection = connection
         self._webhook_url = default_webhook_url
+        #: As they are now: nobody else changes them. (Their progress may be further.)
+        self._locked: dict[str, RunRow] = {}
         self._events: list[EventDraft] = []
         self._at = 0
 
@@ -101,8 +106,13 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
 
     def lock_run(self, run_id: str) -> RunRow | None:
-        row = statements.LOCK_RUN.one(self.connection, of_run=run_id)
-        return None if row is None else run_from(row, self.connection)
+        known = self._locked.get(run_id)
+        if known is None:
+            row = statements.LOCK_RUN.one(self.connection, of_run=run_id)
+            if row is None:
+                return None
+            known = self._locked[run_id] = run_from(row, self.connection)
+        return known
 
     def run(self, run_id: str) -> RunRow | None:
         row = statements.FIND_RUN.one(self.connection, of_run=run_id)
@@ -118,6 +128,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         output: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> None:
+        self._locked.pop(run_id, None)
         values: dict[str, Any] = {"status": status}
         if status not in ("pending", "paused"):
             values["started_at"] = func.coalesce(run.c.started_at, now)

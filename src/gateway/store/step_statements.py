@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from sqlalchemy import BigInteger, bindparam, case, func, insert, or_, select, text, update
 
 from gateway.store.prepared import Prepared
@@ -140,4 +143,12 @@ COUNT_ON = Prepared(
         "ON CONFLICT (name) DO UPDATE SET value = counter.value + :count RETURNING value"
     ).columns(value=BigInteger)
 )
-ADD_EVENT = Prepared(insert(event).values({column.key: bindparam(column.key) for column in event.c}))
+
+
+@cache
+def add_events(count: int) -> Prepared:
+    """Inserts so many at once; column ``c`` of the n-th is named ``c_n``."""
+    rows: list[dict[str, Any]] = [
+        {column.key: bindparam(f"{column.key}_{at}") for column in event.c} for at in range(count)
+    ]
+    return Prepared(insert(event).values(rows))

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from gateway.clock import Clock
 from gateway.engine import advance, children, claim
 from gateway.engine.gates import kept_error
-from gateway.engine.ports import EngineStore, Executor
+from gateway.engine.ports import EngineStore, EngineTx, Executor
 from gateway.engine.rows import Doorbell, RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.engine.waiting import StepAsks, StepWaits
@@ -26,6 +26,7 @@ from gateway.tasks.budget_pause import pause_of
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
 from gateway.tasks.step_work import Done, Ready, StepWork
+from gateway.tasks.together import Together
 
 _log = logging.getLogger(__name__)
 #: How long the end of a step is tried while the database does not answer, in seconds.
@@ -64,6 +65,7 @@ class StepRunner:
         """``at_end`` closes what was opened on the loop of the steps, and is run there."""
         self._calls = calls
         self._store = store
+        self._together = Together(store)
         self._work = StepWork(store, contexts, task_types, clock)
         self._clock = clock
         self._worker = worker
@@ -83,7 +85,7 @@ class StepRunner:
         """The whole of one attempt, and while steps are short those that follow it in its run. Never raises for what
         a step does; logs what it cannot store."""
         self._calls.look()
-        with self._store.begin() as tx:
+        with self._store.begin() as tx:  # alone: its run is not known before, so neither is its place in the order
             started = claim.start(tx, task_id, token, self._worker, self._clock.now())
             ready = None if started is None else self._work.ready(tx, started)
         if ready is None:
@@ -174,18 +176,21 @@ class StepRunner:
 
     def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool], *, goes_on: bool) -> Ready | None:
         """Stores the end of a step; what this worker goes on with, begun in the same transaction."""
+
+        def finish(tx: EngineTx) -> tuple[bool, Ready | None, list[Doorbell]]:
+            now = self._clock.now()
+            if not end(tx, now):
+                return False, None, []
+            if not goes_on or self.closing.is_set():
+                return True, None, claim.dispatch(tx, now, run_id=run.run_id)
+            started, doorbells = claim.go_on(tx, run.run_id, self._worker, now)
+            return True, None if started is None else self._work.ready(tx, started), doorbells
+
         deadline = time.monotonic() + _FINISH_SECONDS
         pause = 0.1
         while True:
             try:
-                with self._store.begin() as tx:
-                    ready, doorbells = None, list[Doorbell]()
-                    ended = end(tx, self._clock.now())
-                    if ended and goes_on and not self.closing.is_set():
-                        started, doorbells = claim.go_on(tx, run.run_id, self._worker, self._clock.now())
-                        ready = None if started is None else self._work.ready(tx, started)
-                    elif ended:
-                        doorbells = claim.dispatch(tx, self._clock.now(), run_id=run.run_id)
+                ended, ready, doorbells = self._together.do(run.run_id, finish)
                 break
             except Unavailable:
                 if time.monotonic() > deadline:
