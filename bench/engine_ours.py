@@ -26,12 +26,20 @@ from storm_town import Postgres, Valkey, write_config
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 _PATIENCE = 120.0
 _STEPS = """
+import asyncio
+
 from gateway.engine.task_types import TaskTypeSpec
 
 async def _add(ctx, data):
     return {"number": data["number"] + 1}
 
-add = TaskTypeSpec("add", "Adds one.", "cpu", "bench_steps:_add", ("number",), ("number",), ("number",), function=_add)
+async def _wait(ctx, data):
+    await asyncio.sleep(data["number"])
+    return data
+
+_ONE = (("number",), ("number",), ("number",))
+add = TaskTypeSpec("add", "Adds one.", "cpu", "bench_steps:_add", *_ONE, function=_add)
+wait = TaskTypeSpec("wait", "Waits so many seconds.", "cpu", "bench_steps:_wait", *_ONE, function=_wait)
 """
 
 
@@ -42,7 +50,7 @@ def install_steps(folder: Path) -> Path:
     told = folder / "bench_steps-1.0.dist-info"
     told.mkdir()
     (told / "METADATA").write_text("Metadata-Version: 2.1\nName: bench-steps\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text("[gateway.task_types]\nadd = bench_steps:add\n")
+    (told / "entry_points.txt").write_text("[gateway.task_types]\nadd = bench_steps:add\nwait = bench_steps:wait\n")
     return folder
 
 

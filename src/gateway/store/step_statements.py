@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, case, func, insert, or_, select, text, update
+from sqlalchemy import BigInteger, Text, bindparam, case, cast, func, insert, or_, select, text, update
 
 from gateway.store.prepared import Prepared
 from gateway.store.tables import edge, event, run, step
@@ -23,15 +23,15 @@ FIND_STEP = Prepared(select(step).where(_TASK))
 STEPS_OF_RUN = Prepared(select(step).where(step.c.run_id == bindparam("of_run"), _SHOWN).order_by(step.c.position))
 
 _due = step.alias("due")
+# Not by OR: PostgreSQL would look at every ready step of all runs.
+_OWN = select(cast(bindparam("of_run"), Text))
+_BEGUN = select(run.c.run_id).where(run.c.parent_run == bindparam("of_run"))
+# Found by its run: SQLite, which knows not how many rows there are of what, would go through all that are ready.
+_READY = func.coalesce(_due.c.state, "") == "ready"
 _DUE = (
     select(_due.c.task_id)
-    .where(_due.c.state == "ready", _due.c.not_before <= bindparam("now"))
-    .where(
-        or_(
-            _due.c.run_id == bindparam("of_run"),
-            _due.c.run_id.in_(select(run.c.run_id).where(run.c.parent_run == bindparam("of_run"))),
-        )
-    )
+    .where(_READY, _due.c.not_before <= bindparam("now"))
+    .where(_due.c.run_id.in_(_OWN.union_all(_BEGUN)))
     .order_by(_due.c.priority.desc(), _due.c.created_at, _due.c.position)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -39,7 +39,7 @@ _DUE = (
 #: ready → queued of a run's steps, and of those of the runs that they began; one with limits stays as it is.
 HAND_OUT_OF_RUN = Prepared(
     update(step)
-    .where(step.c.task_id.in_(_DUE), step.c.state == "ready")
+    .where(step.c.task_id.in_(_DUE))
     .values(
         state=case((step.c.limited, "ready"), else_="queued"),
         token=step.c.token + case((step.c.limited, 0), else_=1),
