@@ -78,6 +78,8 @@ JOBS: dict[str, tuple[Step, ...]] = {
     "bench": (
         Step("benchmark", python("bench/run.py"), ("bench/run.py",)),
         Step("speed of the ledger", python("bench/ledger_speed.py"), ("bench/ledger_speed.py",)),
+        Step("engines", python("bench/engine.py"), ("bench/engine.py",)),
+        Step("how soon things happen", python("bench/engine_live.py"), ("bench/engine_live.py",)),
     ),
     "storm": (Step("storm", python("bench/storm.py"), ("bench/storm.py",)),),
     "crash": (Step("crashes at every point", python("bench/crash_points.py"), ("bench/crash_points.py",)),),
