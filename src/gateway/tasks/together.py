@@ -5,10 +5,8 @@ To begin and to commit costs as much as what a step changes; and a run's steps w
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -27,8 +25,9 @@ class _Entry(Generic[T]):
     def __init__(self, run_id: str, work: Callable[[EngineTx], T]) -> None:
         self.run_id = run_id
         self.work = work
-        self.over = threading.Event()
-        self.error: Exception | None = None
+        self.over = False
+        #: Until it is done: whoever did it for others may be stopped from outside.
+        self.error: Exception | None = Unavailable("the transaction was abandoned", mend="try again")
         self.value: Any = None
 
     def outcome(self) -> T:
@@ -43,28 +42,44 @@ class Together:
 
     def __init__(self, store: EngineStore) -> None:
         self._store = store
-        self._waiting: deque[_Entry[Any]] = deque()
-        self._turn = threading.Semaphore(store.writers)
+        self._changed = threading.Condition()
+        self._waiting: list[_Entry[Any]] = []
+        #: Of the transactions that are open: how many, and whose runs they hold.
+        self._open = 0
+        self._held: set[str] = set()
 
     def do(self, run_id: str, work: Callable[[EngineTx], T]) -> T:
         """What ``work`` gives, once it is committed; raises what it raises. It may be done again, after its changes
         were rolled back, and should change nothing but the transaction."""
         entry = _Entry(run_id, work)
-        self._waiting.append(entry)
-        with self._turn:
-            self._next()
-        entry.over.wait()  # for whoever took it along
+        with self._changed:
+            self._waiting.append(entry)
+        while batch := self._batch(entry):
+            try:
+                self._try(batch)
+            finally:
+                with self._changed:
+                    self._open -= 1
+                    self._held.difference_update(one.run_id for one in batch)
+                    for one in batch:
+                        one.over = True
+                    self._changed.notify_all()
         return entry.outcome()
 
-    def _next(self) -> None:
-        """Does those that wait; runs are locked in one order, here and in other processes."""
-        batch: list[_Entry[Any]] = []
-        with contextlib.suppress(IndexError):  # all are taken
-            while True:
-                batch.append(self._waiting.popleft())
-        batch.sort(key=lambda entry: entry.run_id)
-        for at in range(0, len(batch), _MOST):
-            self._try(batch[at : at + _MOST])
+    def _batch(self, entry: _Entry[Any]) -> list[_Entry[Any]]:
+        """What this thread does next, for itself and others; nothing once its own is over. Runs are locked in one
+        order, here and in other processes; one that is held is left for those who will have it next."""
+        with self._changed:
+            while not entry.over:
+                if self._open < self._store.writers:
+                    free = [one for one in self._waiting if one.run_id not in self._held][:_MOST]
+                    if free:
+                        self._waiting = [one for one in self._waiting if one not in free]
+                        self._open += 1
+                        self._held.update(one.run_id for one in free)
+                        return sorted(free, key=lambda one: one.run_id)
+                self._changed.wait()
+        return []
 
     def _try(self, batch: list[_Entry[Any]]) -> None:
         try:
@@ -74,12 +89,10 @@ class Together:
             if len(batch) == 1 or isinstance(error, Unavailable):
                 for entry in batch:
                     entry.error = error
-                    entry.over.set()
                 return
             _log.warning("%d transactions that were one are done one by one (%s)", len(batch), type(error).__name__)
             for entry in batch:
                 self._try([entry])
             return
         for entry, value in zip(batch, values, strict=True):
-            entry.value = value
-            entry.over.set()
+            entry.value, entry.error = value, None
