@@ -237,6 +237,8 @@ class Flow:
             flow = Flow(self.tx, begun, self.now)
             flow.open_due()
             flow.close()
+        if self.run.status == "paused":
+            hold_all(self.tx, child.run_id, self.now)
 
     def _item_over(self, item: StepRow, error: dict[str, Any] | None = None) -> None:
         parent = self.tx.step(item.parent or "")
@@ -333,3 +335,14 @@ class Flow:
         if step is None:
             return False
         return self.tx.move(step, "ready", self.now)
+
+
+def hold_all(tx: EngineTx, run_id: str, now: int) -> None:
+    """Pauses a locked run and the runs within it. Runs are locked from the outer to the inner only, so that nobody
+    who does so waits for another who does. One within that is over, or is paused already, is left as it is."""
+    tx.set_run(run_id, "paused", now)
+    tx.hold(run_id)
+    for child_id in tx.children_live(run_id):
+        child = tx.lock_run(child_id)
+        if child is not None and child.status in RUN_LIVE and child.status != "paused":
+            hold_all(tx, child_id, now)
