@@ -134,6 +134,7 @@ def definition_view(kept: KeptDefinition) -> dict[str, Any]:
         "created_at": rfc3339(kept.created_at),
         "inputs": list(definition.inputs),
         "output": definition.output,
+        "input_schema": definition.input_schema,
         "steps": [_step_definition_view(step) for step in definition.steps],
     }
 
