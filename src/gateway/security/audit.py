@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Unavailable
-from gateway.security.scrub import scrub
+from gateway.security.scrub import is_sound, is_suspect, scrub
 
 GENESIS = "0" * 64
 _DETAIL_LIMIT = 16_384
@@ -321,11 +321,16 @@ def check_chain(
 
 def _clean(text: str) -> str:
     """Text that any database holds: no NUL, no lone surrogate, and not without end."""
+    if text.isascii() and "\0" not in text:
+        return text[:500]
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")[:500]
 
 
 def _detail(detail: Mapping[str, Any]) -> str:
-    text = canonical_json(scrub(dict(detail)))
+    found = dict(detail)
+    text = canonical_json(found if is_sound(found) else scrub(found))
+    if is_suspect(text):
+        text = canonical_json(scrub(found))
     text = text.encode("utf-8", "replace").decode("utf-8")
     if len(text) > _DETAIL_LIMIT:
         digest = hashlib.sha256(text.encode()).hexdigest()

@@ -21,6 +21,26 @@ _VALUE = re.compile(
     r"gw-[A-Za-z0-9_-]{20,}|sk-[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"
     r"|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}|-----BEGIN [A-Z ]*PRIVATE KEY-----|AKIA[A-Z0-9]{16}|(?<=://)[^/@\s]+:[^/@\s]+(?=@)"
 )
+#: What every value that ``_VALUE`` finds has in it, be it written as JSON or not.
+_SUSPECT = re.compile(r"gw-|sk-|eyJ|(?i:bearer)|-----BEGIN|AKIA|://")
+
+
+def is_sound(value: Any, depth: int = 0) -> bool:
+    """Whether ``scrub`` would surely leave the form of a value as it is: names of no secret, not too deep, numbers
+    that JSON has. Much cheaper than ``scrub``; what its texts say is for ``is_suspect``."""
+    if isinstance(value, dict):
+        return depth < _DEEPEST and all(
+            [isinstance(name, str) and not names_secret(name) and is_sound(item, depth + 1)
+             for name, item in value.items()]
+        )  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return depth < _DEEPEST and all([is_sound(item, depth + 1) for item in value])
+    return not isinstance(value, float) or value - value == 0
+
+
+def is_suspect(text: str) -> bool:
+    """Whether something in a JSON text may look like a credential."""
+    return _SUSPECT.search(text) is not None
 
 
 def scrub(value: Any, depth: int = 0) -> Any:
