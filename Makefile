@@ -11,7 +11,7 @@ GATEWAY := $(VENV)/ai-gateway
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-dev demo serve dev orchestrate worker doctor \
-        test test-unit test-integration test-sdks coverage lint format types bench storm race disconnects build deploy clean
+        test test-unit test-integration test-sdks coverage lint format types bench storm crash race disconnects build deploy clean
 
 help: ## this list
 	@echo "Targets (ARGS=\"…\" is handed on):"
@@ -79,6 +79,9 @@ bench: setup-dev ## the benchmark (bench/run.py), and the speed of the ledger (b
 
 storm: setup-dev ## kill processes at random through many workflows (bench/storm.py)
 	@$(VENV)/python tools/steps.py storm $(ARGS)
+
+crash: setup-dev ## kill a run at each of its points (bench/crash_points.py)
+	@$(VENV)/python tools/steps.py crash $(ARGS)
 
 race: setup-dev ## spend from the same caps with many clients in many processes (bench/overspend.py)
 	@$(VENV)/python tools/steps.py race $(ARGS)

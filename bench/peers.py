@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,6 +18,9 @@ FOLDER = HERE / ".peers"
 SMG = "smg==1.13.0"
 LITELLM = "litellm[proxy]==1.106.4"
 PORTKEY = "@portkey-ai/gateway@1.15.2"
+#: Later ones answer each of Portkey's streams with 500: it adds headers to an answer of ``fetch``, whose headers they
+#: keep as they are, immutable.
+PORTKEY_WITHIN = {"@hono/node-server": "1.12.2"}
 PY_SPY = "py-spy>=0.4"
 _SECONDS = 900
 
@@ -43,16 +47,18 @@ def python_package(name: str, requirement: str) -> Path:
     return folder / "bin"
 
 
-def node_package(name: str, requirement: str) -> Path:
-    """The folder whose ``node_modules`` holds the package."""
+def node_package(name: str, requirement: str, within: Mapping[str, str] | None = None) -> Path:
+    """The folder whose ``node_modules`` holds the package; ``within`` are exact versions of what it depends on."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise NotHere("Node.js is not installed")
     folder = FOLDER / name
-    if not _stamped(folder, requirement):
+    wanted = " ".join([requirement, *(f"{name}@{version}" for name, version in (within or {}).items())])
+    if not _stamped(folder, wanted):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text(json.dumps({"private": True}))
+        (folder / "package-lock.json").unlink(missing_ok=True)
+        (folder / "package.json").write_text(json.dumps({"private": True, "overrides": dict(within or {})}))
         _run("npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", requirement)
-        _stamp(folder, requirement)
+        _stamp(folder, wanted)
     return folder
 
 

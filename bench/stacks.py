@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -103,7 +104,7 @@ def smg(place: Place) -> Running:
 
 def portkey(place: Place) -> Running:
     """Portkey's gateway on Node."""
-    folder, port = peers.node_package("portkey", peers.PORTKEY), free_port()
+    folder, port = peers.node_package("portkey", peers.PORTKEY, peers.PORTKEY_WITHIN), free_port()
     program = folder / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     command = [shutil.which("node") or "node", str(program), f"--port={port}", "--headless"]
     headers = {
@@ -128,17 +129,19 @@ def litellm(place: Place) -> Running:
         },
     }
     config = folder / "litellm.yaml"
+    key = f"sk-{secrets.token_urlsafe(32)}"  # a weak one it refuses to start with
     settings = {"telemetry": False, "set_verbose": False, "num_retries": 0, "request_timeout": 600}
     config.write_text(json.dumps({"model_list": [row], "litellm_settings": settings}))
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     environ = {
+        "LITELLM_MASTER_KEY": key,
         "LITELLM_LOG": "ERROR",
         "LITELLM_MODE": "PRODUCTION",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "NO_DOCS": "True",
         "DISABLE_ADMIN_UI": "True",
     }
-    headers = {"authorization": "Bearer bench"}
+    headers = {"authorization": f"Bearer {key}"}
     return start("litellm", f"Python, {peers.LITELLM}", place, port, [*command, "--num_workers", "1"], environ, headers)
 
 

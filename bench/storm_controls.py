@@ -5,8 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 #: What each breaks, as code that every process runs before its own: the fence (a worker that lost its lease may
-#: still finish), the sweep (nobody looks for what a crash left undone), the recovery of the journals of the dead.
+#: still finish), the sweep (nobody looks for what a crash left undone), the recovery of the journals of the dead, the
+#: care for connections (one that met an error goes back to the pool, as if it were whole).
 CONTROLS = {
+    "connection": """
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg as Dialect
+rolled_back = Dialect.do_rollback
+def do_rollback(self, connection):
+    try:
+        rolled_back(self, connection)
+    except Exception:
+        pass
+Dialect.do_rollback = do_rollback
+Dialect.is_disconnect = lambda *_given: False
+Connection.invalidate = lambda *_given: None
+""",
     "fence": """
 import sqlalchemy
 import gateway.store.run_store as broken
@@ -22,12 +36,20 @@ broken.Recovery.run = lambda self: broken.Recovered()
 """,
     "sweep": """
 import gateway.engine.recovery as broken
-broken.sweep = lambda *_given, **_named: 0
+broken.sweep = lambda *_given, **_named: broken.Swept(0, 0, 0)
 """,
 }
 
-#: The same for the races for money: every cap is taken to be a twentieth higher; one ended call in forty is never
-#: brought into the ledger; a stream that was cut is not charged.
+#: What the killer does where something is broken, so that it comes to light soon; see ``storm_killer.USUALLY``.
+CHANCES = {
+    "connection": {"database": 1},
+    "fence": {"still": 3, "child": 1},
+    "recovery": {"child": 1},
+    "sweep": {"child": 1},
+}
+
+#: What the races for money can be broken by: every cap is taken to be a twentieth higher; one ended call in forty is
+#: never brought into the ledger; a stream that was cut is not charged.
 MONEY_CONTROLS = {
     "caps": """
 import gateway.ledger.budget as broken

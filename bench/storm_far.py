@@ -15,20 +15,25 @@ from typing import Any
 
 from aiohttp import web
 
-#: Seconds that an answer takes: long enough to be killed in.
-_THINKING = (0.02, 0.4)
+#: Who is told by webhook: the address that each run names, and a subscription to all events.
+READERS = ("own", "subscribed")
 
 
 class Far:
-    """``calls`` counts prompts that were answered or begun; ``deliveries`` the ids of webhooks, and their events."""
+    """``calls`` counts prompts that were answered or begun, ``answered`` those that were; ``deliveries`` the ids of
+    webhooks by who took them, and ``told`` the event and the run of each."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, thinking: tuple[float, float] = (0.02, 0.4), refused: float = 0.1) -> None:
+        """``thinking``: seconds that an answer takes, long enough to be killed in. ``refused``: the share of messages
+        that the receiver refuses once."""
         self.calls: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
-        self.deliveries: Counter[str] = Counter()
+        self.deliveries: dict[str, Counter[str]] = {name: Counter() for name in READERS}
         self.told: dict[str, tuple[str, str]] = {}
+        self._refused: set[str] = set()
         self.url = ""
         self._random = random.Random(seed)
+        self._thinking, self._share = thinking, refused
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="far")
@@ -51,7 +56,7 @@ class Far:
     async def _listen(self) -> None:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_post("/hook", self._hook)
+        app.router.add_post("/hook/{reader}", self._hook)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -64,7 +69,7 @@ class Far:
         asked = await request.json()
         prompt = str(asked["messages"][-1]["content"])
         self.calls[prompt] += 1
-        await asyncio.sleep(self._random.uniform(*_THINKING))
+        await asyncio.sleep(self._random.uniform(*self._thinking))
         self.answered[prompt] += 1
         message = {"role": "assistant", "content": f"{prompt}+"}
         body: dict[str, Any] = {
@@ -78,11 +83,12 @@ class Far:
         return web.json_response(body)
 
     async def _hook(self, request: web.Request) -> web.Response:
-        """Refuses one delivery in ten: it is to come again under the same id."""
+        """Refuses some messages, once: each is to come again under the same id."""
         name = request.headers.get("webhook-id", "")
         body = json.loads(await request.read())
-        if self._random.random() < 0.1:
+        if name not in self._refused and self._random.random() < self._share:
+            self._refused.add(name)
             return web.Response(status=503)
-        self.deliveries[name] += 1
-        self.told[name] = (str(body.get("type") or body.get("event")), json.dumps(body, sort_keys=True))
+        self.deliveries[request.match_info["reader"]][name] += 1
+        self.told[name] = (str(body.get("event")), str(body.get("run_id")))
         return web.Response(status=204)

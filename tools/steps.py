@@ -77,6 +77,7 @@ JOBS: dict[str, tuple[Step, ...]] = {
         Step("speed of the ledger", python("bench/ledger_speed.py"), ("bench/ledger_speed.py",)),
     ),
     "storm": (Step("storm", python("bench/storm.py"), ("bench/storm.py",)),),
+    "crash": (Step("crashes at every point", python("bench/crash_points.py"), ("bench/crash_points.py",)),),
     "race": (Step("overspend race", python("bench/overspend.py"), ("bench/overspend.py",)),),
     "disconnects": (Step("cut streams", python("bench/disconnects.py"), ("bench/disconnects.py",)),),
 }

@@ -42,6 +42,7 @@ from gateway.security.egress import EgressPolicy
 from gateway.security.identity import Identity, JwtSettings
 from gateway.security.limits import Limits
 from gateway.security.secret_files import secret_for
+from gateway.security.shared_limits import SharedLimits
 from gateway.serving.accounts import Accounts
 from gateway.serving.answer_cache import AnswerCache
 from gateway.serving.batch_offers import BatchOffers
@@ -63,6 +64,7 @@ from gateway.store.kept_stores import KeptStores
 from gateway.store.key_store import SqlKeyStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
+from gateway.store.limit_grants import RedisGrants
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.provider_batch_money import SqlBatchMoney
@@ -195,7 +197,7 @@ def make_core(settings: Settings) -> Core:
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
         kept=KeptStores.over(database, clock, catch_up),
-        limits=Limits(clock),
+        limits=SharedLimits(clock, RedisGrants(settings.limits_url)) if settings.limits_url else Limits(clock),
         health=health,
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,

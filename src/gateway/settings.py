@@ -37,6 +37,7 @@ class Settings:
     database_url: str
     broker_url: str
     result_backend: str
+    limits_url: str
     executor: Executor
     openai_api_key: str
     anthropic_api_key: str
@@ -93,6 +94,7 @@ class Settings:
             database_url=text("database_url", "DATABASE_URL", f"sqlite:///{data_dir / 'gateway.db'}"),
             broker_url=text("broker_url", "CELERY_BROKER_URL"),
             result_backend=text("result_backend", "CELERY_RESULT_BACKEND"),
+            limits_url=_limits_url(text("limits_url", "GATEWAY_LIMITS_URL"), text("broker_url", "CELERY_BROKER_URL")),
             executor=_choice(
                 "GATEWAY_EXECUTOR", text("executor", "GATEWAY_EXECUTOR", "auto"), ("auto", "celery", "inline")
             ),
@@ -252,6 +254,19 @@ def _boolean(variable: str, value: str) -> bool:
     if lowered in ("false", "0", "no", "off"):
         return False
     raise ConfigurationInvalid(f"{variable} is neither true nor false", mend="use true or false")
+
+
+def _limits_url(value: str, broker_url: str) -> str:
+    """Where rate limits are shared; nothing where each process counts for itself."""
+    schemes = ("redis", "rediss", "unix")
+    if not value:
+        return broker_url if urlsplit(broker_url).scheme in schemes else ""
+    if value != "none" and urlsplit(value).scheme not in schemes:
+        raise ConfigurationInvalid(
+            "GATEWAY_LIMITS_URL is no address of a Redis or Valkey",
+            mend="write it as redis://host:6379/0, set it to none, or unset it",
+        )
+    return "" if value == "none" else value
 
 
 def _choice(variable: str, value: str, allowed: tuple[str, ...]) -> Any:

@@ -141,22 +141,22 @@ async def _follow(gateway: GatewayProcess) -> tuple[set[str], dict[str, Any]]:
     """Starts a run and reads the WebSocket until it has ended: (event types seen, run)."""
     credential = {"Authorization": f"Bearer {gateway.key}"}
     types: set[str] = set()
-    async with aiohttp.ClientSession(gateway.url, headers=credential) as http, http.ws_connect("/ws") as socket:
+    async with aiohttp.ClientSession(gateway.url, headers=credential) as http:
         given = {"input": {"market_data": {"dataset": "sp500-20"}, "analysis_prompt": "Summarise the risk."}}
         async with http.post("/workflows/risk_analysis/runs", json=given) as answer:
             assert answer.status == 202, await answer.text()
             run_id = (await answer.json())["run_id"]
-        await socket.send_json({"type": "subscribe", "run_id": run_id, "last_event_id": 0})
-        last = 0
-        async for message in socket:
-            event = json.loads(message.data)
-            if event.get("run_id") != run_id:
-                continue
-            assert event["id"] > last, "ids only grow"
-            last = event["id"]
-            types.add(event["type"])
-            if event["type"] in ("workflow_completed", "workflow_failed"):
-                break
+        # Asked in the address: what came before a ``subscribe`` message would be told again after it.
+        async with http.ws_connect(f"/ws?run_id={run_id}&last_event_id=0") as socket:
+            last = 0
+            async for message in socket:
+                event = json.loads(message.data)
+                assert event["run_id"] == run_id
+                assert event["id"] > last, "ids only grow"
+                last = event["id"]
+                types.add(event["type"])
+                if event["type"] in ("workflow_completed", "workflow_failed"):
+                    break
         async with http.get(f"/runs/{run_id}") as answer:
             return types, await answer.json()
 

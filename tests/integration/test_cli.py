@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.gateway_process import SOURCE
+from fixtures.gateway_process import SOURCE, GatewayProcess
 from fixtures.house import ROOT_KEY, House, running_house
 from fixtures.upstream import answer, openai_answer
 
@@ -125,3 +126,14 @@ def test_configuration_and_proofs_need_no_service(house: House, tmp_path: Path) 
     doctor = typed(house, "doctor", "--json", **data, OPENAI_API_KEY="sk-very-secret-0123456789")
     assert "sk-very-secret" not in doctor.stdout
     assert json.loads(doctor.stdout)["checks"]["database"] == "ok"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="how signals are taken is read from /proc")
+def test_a_service_asked_to_read_its_files_again_goes_on(gateway: GatewayProcess) -> None:
+    """Without a terminal, as under systemd: ``kill -HUP`` is no end."""
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    ignored = int(next(line for line in status.splitlines() if line.startswith("SigIgn:")).split()[1], 16)
+    assert ignored & (1 << (signal.SIGHUP - 1))
+    gateway.process.send_signal(signal.SIGHUP)
+    assert gateway.request("GET", "/healthz")[0] == 200
+    assert gateway.process.poll() is None

@@ -72,6 +72,20 @@ def test_openai_against_the_embedded_model(openai_local: openai.OpenAI) -> None:
     assert pieces[-1].usage.total_tokens > 0
 
 
+def test_what_the_embedded_model_cannot_do_is_told_before_it_is_asked(openai_local: openai.OpenAI) -> None:
+    raw = openai_local.chat.completions.with_raw_response.create(
+        model="smollm2", messages=ASKED, max_tokens=5, store=True, reasoning_effort="low", logprobs=True
+    )
+    assert raw.headers["x-gateway-dropped-params"] == "reasoning_effort,store"
+    logprobs = raw.parse().choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.content
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        openai_local.chat.completions.create(model="smollm2", messages=ASKED, tools=[tool], tool_choice="required")
+    assert refused.value.param == "tools"
+
+
 def test_anthropic_against_the_embedded_model(anthropic_local: anthropic.Anthropic) -> None:
     found = anthropic_local.messages.create(
         model="smollm2", max_tokens=40, messages=[{"role": "user", "content": QUESTION}]

@@ -11,6 +11,7 @@ from fixtures.caps_suite import CapsSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
+from fixtures.machine_suite import MachineSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
 from fixtures.nested_suite import NestedSuite
@@ -55,6 +56,10 @@ class TestUsageOnPostgres(UsageSuite):
 
 class TestEngineOnPostgres(EngineSuite):
     """Runs, steps, events, webhooks."""
+
+
+class TestMachineOnPostgres(MachineSuite):
+    """Interleavings of workers, doorbells and sweeps."""
 
 
 class TestFlowOnPostgres(FlowSuite):

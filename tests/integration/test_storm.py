@@ -17,9 +17,12 @@ STORM = Path(__file__).resolve().parents[2] / "bench" / "storm.py"
 @pytest.mark.skipif(broker_program() is None, reason="no Valkey wheel fits this platform")
 def test_everything_holds_in_a_storm(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    command = [sys.executable, str(STORM), "--runs", "12", "--wave", "12", "--seed", "3", "--report", str(report)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    options = ["--minutes", "0.2", "--wave", "12", "--seed", "3", "--report", str(report)]
+    done = subprocess.run(
+        [sys.executable, str(STORM), *options], capture_output=True, text=True, timeout=400, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     told = json.loads(report.read_text())
-    assert told["runs"] == {"completed": 12}
-    assert told["killed"], "nothing was killed, so nothing was proved"
+    assert told["runs"] == {"completed": told["given"]}
+    assert told["given"] >= 12
+    assert sum(told["killed"].values()) >= 5, "hardly anything was killed, so hardly anything was proved"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -154,11 +154,10 @@ class _Root:
         self._plane = plane
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and self._plane.serves(scope["method"], scope["path"]):
-            await self._plane(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            return self._plane(scope, receive, send)
+        return self.app(scope, receive, send)
 
 
 def _page(page: Page) -> PublicHandler:

@@ -56,6 +56,13 @@ async def _whole(receive: Receive, largest: int) -> bytes:
         chunks.append(chunk)
 
 
+def within(body: bytes, largest: int = LARGEST_BODY) -> bytes:
+    """The body. ``BodyTooLarge`` where it is."""
+    if len(body) > largest:
+        raise _too_large(largest)
+    return body
+
+
 class _Deadline:
     """Cancels a task that waits too long; cheaper than a scope of time for what hardly ever waits."""
 

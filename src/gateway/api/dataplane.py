@@ -9,15 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.body import arriving, read_body, require_json
+from gateway.api.body import arriving, read_body, require_json, within
 from gateway.api.doors import admit, authenticate, request_id_of
-from gateway.api.errors import anthropic_error, body_of, headers_of, openai_error, status_of
+from gateway.api.errors import body_of, headers_of, status_of
+from gateway.api.event_lines import (
+    anthropic_failure,
+    anthropic_line,
+    openai_failure,
+    openai_line,
+    responses_failure,
+)
+from gateway.api.lean import LEAN, Lean
 from gateway.api.leaving import Watch
 from gateway.api.once import CAUSE
 from gateway.api.once_door import COSTLY, OnceDoor
@@ -26,16 +34,15 @@ from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
-from gateway.api.wire.headers import cache_seconds
+from gateway.api.wire.asked_headers import asked_by
+from gateway.api.wire.model_rows import model_list, model_row
+from gateway.api.wire.openai_plain import read_plain
 from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
 from gateway.governance.validators import LARGEST_BODY, decode_object
 from gateway.ids import new_id
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Delta, Usage
-from gateway.models.selection import HEADERS as SELECTION_HEADERS
-from gateway.models.selection import selection_of_headers
-from gateway.models.tags import read_tags
 from gateway.registry.prompt_version import Rendered
 from gateway.security.access import Caller
 from gateway.serving.answer import AnswerMeta
@@ -47,18 +54,10 @@ _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 #: Digits of a body's length that need no second look.
 _SHORT = len(str(LARGEST_BODY)) - 1
-#: Headers by which a caller asks for more than the usual.
-_ASKED = frozenset(
-    {
-        "x-gateway-strict",
-        "x-gateway-cache",
-        "x-gateway-optimise",
-        "x-gateway-session",
-        "x-gateway-tags",
-        *SELECTION_HEADERS,
-    }
-)
 _SSE = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
+
+
+_Opened = TypeVar("_Opened")
 
 
 class _Pieces(Protocol):
@@ -108,6 +107,9 @@ class DataPlane:
             await handler(exchange)
         except GatewayError as error:
             await exchange.refuse(error)
+        except asyncio.CancelledError:
+            if not exchange.left:
+                raise
         except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on
             _log.exception("%s failed", path)
             await exchange.refuse(
@@ -118,18 +120,23 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: _Exchange) -> None:
-        request = openai.decode(await exchange.body(prompted.for_chat), exchange.headers, relay=True)
-        request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
+        content = await exchange.content()
+        request = read_plain(content, exchange.headers)
+        if request is None:
+            said = await exchange.said(content, prompted.for_chat)
+            request = openai.decode(said, exchange.headers, relay=True)
+            request = request if exchange.prompt is None else prompted.completed(request, exchange.prompt)
         if not request.stream:
             answer = await self._services.chat.complete(exchange.caller, request.chat, exchange.context("openai"))
             body = openai.encode_relayed(answer.reply, request.chat.model)
             await exchange.answer(body, answer.meta)
             return
         name = new_id("chatcmpl")
-        stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
+        opening = self._services.chat.stream(exchange.caller, request.chat, exchange.context("openai"))
+        stream = await exchange.opened(opening, request.chat.model, openai_failure)
         created = stream.meta.created
         pieces = openai.ChunkEncoder(request.chat.model, name, include_usage=request.include_usage, created=created)
-        await exchange.stream(stream, pieces, _openai_line, b"data: [DONE]\n\n", _openai_failure)
+        await exchange.stream(stream, pieces, openai_line, b"data: [DONE]\n\n", openai_failure)
 
     async def _responses(self, exchange: _Exchange) -> None:
         service, caller = self._services.respond, exchange.caller
@@ -141,12 +148,13 @@ class DataPlane:
             told, meta = await service.complete(caller, asked, context)
             await exchange.answer(told, meta)
             return
-        stream = await service.stream(caller, asked, context)
+        opening = service.stream(caller, asked, context)
+        stream = await exchange.opened(opening, asked.request.chat.model, responses_failure)
 
         def failure(error: GatewayError, _request_id: str) -> bytes:
-            return _anthropic_line(stream.failed(error.message, error.code))
+            return anthropic_line(stream.failed(error.message, error.code))
 
-        await exchange.stream(stream, stream, _anthropic_line, b"", failure)
+        await exchange.stream(stream, stream, anthropic_line, b"", failure)
 
     async def _messages(self, exchange: _Exchange) -> None:
         request = anthropic.decode(await exchange.body(prompted.for_messages), exchange.headers)
@@ -157,9 +165,10 @@ class DataPlane:
             body = anthropic.encode_reply(answer.reply, request.chat.model, name)
             await exchange.answer(body, answer.meta)
             return
-        stream = await self._services.chat.stream(exchange.caller, request.chat, exchange.context("anthropic"))
+        opening = self._services.chat.stream(exchange.caller, request.chat, exchange.context("anthropic"))
+        stream = await exchange.opened(opening, request.chat.model, anthropic_failure)
         await exchange.stream(
-            stream, anthropic.EventEncoder(request.chat.model, name), _anthropic_line, b"", _anthropic_failure
+            stream, anthropic.EventEncoder(request.chat.model, name), anthropic_line, b"", anthropic_failure
         )
 
     async def _embeddings(self, exchange: _Exchange) -> None:
@@ -175,28 +184,13 @@ class DataPlane:
 
     async def _models(self, exchange: _Exchange) -> None:
         models = self._services.catalogue.current.models
-        usable = [name for name, spec in models.items() if spec.type == "llm" and exchange.caller.may_use_model(name)]
-        rows = [self._row(name, models[name].provider) for name in usable]
-        first, last = (usable[0], usable[-1]) if usable else (None, None)
-        await exchange.json({"object": "list", "data": rows, "has_more": False, "first_id": first, "last_id": last}, {})
+        usable = [spec for name, spec in models.items() if exchange.caller.may_use_model(name)]
+        await exchange.json(model_list(usable), {})
 
     async def _model(self, exchange: _Exchange) -> None:
         name = exchange.path.removeprefix("/v1/models/")
         exchange.caller.require_model(name)
-        spec = self._services.catalogue.current.model(name)
-        await exchange.json(self._row(spec.name, spec.provider), {})
-
-    @staticmethod
-    def _row(name: str, owner: str) -> dict[str, Any]:
-        return {
-            "id": name,
-            "object": "model",
-            "type": "model",
-            "created": 0,
-            "created_at": "1970-01-01T00:00:00Z",
-            "owned_by": owner,
-            "display_name": name,
-        }
+        await exchange.json(model_row(self._services.catalogue.current.model(name)), {})
 
 
 class _Exchange:
@@ -208,24 +202,42 @@ class _Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._lean: Lean | None = scope.get(LEAN)
         self.path: str = scope["path"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if len(self.headers) < len(scope["headers"]):
             self.headers |= repeated(scope["headers"])
         given = self.headers.get("x-request-id")
-        self.request_id = request_id_of(given or "")
+        self.request_id = request_id_of(given) if given else new_id("req")
         self._own_id = given != self.request_id
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
         self.prompt: Rendered | None = None
+        self._watch: Watch | None = None
+
+    @property
+    def left(self) -> bool:
+        """Whether the client left, so that its stream was ended."""
+        return self._watch is not None and self._watch.left
 
     async def body(self, expand: prompted.Expand | None = None) -> dict[str, Any]:
         """The JSON object of the body; a prompt that it names is put into it by ``expand``."""
+        return await self.said(await self.content(), expand)
+
+    async def content(self) -> bytes:
+        """The body, which is said to be JSON."""
         headers = self.headers
         if headers.get("content-type") != "application/json":
             require_json(self._scope)
+        body = None if self._lean is None else self._lean.arrived()
+        if body is not None:
+            return within(body)
         short = len(headers.get("content-length", "")) <= _SHORT
-        body = decode_object(await (arriving(self._receive) if short else read_body(self._scope, self._receive)))
+        return await (arriving(self._receive) if short else read_body(self._scope, self._receive))
+
+    async def said(self, content: bytes, expand: prompted.Expand | None) -> dict[str, Any]:
+        """The object that these bytes are; see ``body``."""
+        body = decode_object(content)
         if expand is None or body.get("prompt") is None:
             return body
         self.caller.require("prompts:read")
@@ -238,7 +250,7 @@ class _Exchange:
         headers = self.headers
         # An id of ours is nobody else's; a caller may give the same one twice.
         cause = self._scope.get(CAUSE) or (self.request_id if self._own_id else new_id("call"))
-        asked = {} if _ASKED.isdisjoint(headers) else _asked(headers)
+        asked = asked_by(headers)
         traceparent = headers.get("traceparent")
         return CallContext(
             request_id=self.request_id,
@@ -254,6 +266,8 @@ class _Exchange:
         content = body if type(body) is bytes else _ENCODER.encode(body)
         self.status = 200
         head = self._heads.of(self.request_id, meta, f"{self._own}content-type: application/json\r\n", len(content))
+        if self._lean is not None and self._lean.answer(200, head, content):
+            return
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
         await self._send({"type": "http.response.body", "body": content})
 
@@ -279,6 +293,26 @@ class _Exchange:
         )
         await self._send({"type": "http.response.body", "body": content})
 
+    async def opened(
+        self, opening: Coroutine[Any, Any, _Opened], model: str, failure: Callable[[GatewayError, str], bytes]
+    ) -> _Opened:
+        """The stream once its first piece is there. A long silence before it begins the answer, with comments;
+        what fails after that is told within it."""
+
+        def stays() -> bool:
+            spec = self._services.catalogue.current.models.get(model)
+            return spec is not None and spec.on_disconnect == "drain"
+
+        self._watch = Watch(self._scope, self._receive, self._comment, stays)
+        try:
+            return await opening
+        except BaseException as error:
+            self._watch.end()
+            if self.status and isinstance(error, GatewayError):
+                await self._write(failure(error, self.request_id))
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            raise
+
     async def stream(
         self,
         stream: ChatStream | KeptStream | ResponseStream,
@@ -287,28 +321,48 @@ class _Exchange:
         last: bytes,
         failure: Callable[[GatewayError, str], bytes],
     ) -> None:
-        """Sends pieces as they come; a failure in mid-stream is an explicit event, then the end."""
-        watch, lines = Watch(self._scope, self._receive, self._write), list[bytes]()
+        """Sends pieces of a stream that is ``opened`` as they come; a failure in mid-stream is an explicit event,
+        then the end."""
+        watch, lines = cast(Watch, self._watch), list[bytes]()
+        push = None if self._lean is None else self._lean.push
 
         def take(delta: Delta) -> None:
             if delta.native is not None and delta.native.lines:
                 lines.append(delta.native.lines)
             lines.extend([line(chunk) for chunk in pieces.encode(delta)])
 
+        def act(deltas: Sequence[Delta]) -> bool:
+            """The same at once, for as long as the client takes it."""
+            for delta in deltas:
+                take(delta)
+            if push is None:
+                return False
+            if not lines:
+                return True
+            data = b"".join(lines)
+            lines.clear()
+            watch.heard = True
+            return push(data)
+
         async def flush() -> None:
-            """What has come together goes out together."""
-            if lines:
+            """What has come together goes out together; waits for a slow client."""
+            if lines or push is not None:
                 data = b"".join(lines)
                 lines.clear()
                 watch.heard = True
                 await self._write(data)
 
         try:
-            self.status = 200
-            head = self._heads.of(self.request_id, stream.meta, self._own + _SSE, final=False)
-            await self._send({"type": "http.response.start", "status": 200, "headers": head})
+            if not self.status:
+                self.status = 200
+                head = self._heads.of(self.request_id, stream.meta, self._own + _SSE, final=False)
+                await self._send({"type": "http.response.start", "status": 200, "headers": head})
             try:
-                await before_waiting(aiter(stream), take, flush)
+                if isinstance(stream, ChatStream) and stream.pours:
+                    while not await stream.pour(act):
+                        await flush()
+                else:
+                    await before_waiting(aiter(stream), take, flush)
                 lines.extend([line(chunk) for chunk in pieces.end(stream.usage)])
                 lines.append(last)
             except GatewayError as error:
@@ -316,9 +370,6 @@ class _Exchange:
                 lines.append(failure(error, self.request_id))
             await flush()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        except asyncio.CancelledError:
-            if not watch.left:
-                raise
         finally:
             watch.end()
             await stream.aclose()
@@ -329,6 +380,15 @@ class _Exchange:
         own = f"request-id: {self.request_id}\r\n" if self.path.startswith("/v1/messages") else ""
         return own if self.prompt is None else own + lines_of({"x-gateway-prompt": self.prompt.header})
 
+    async def _comment(self, data: bytes) -> None:
+        """Written in a silence; the first one begins the answer, before anybody knows who will give it."""
+        if not self.status:
+            self.status = 200
+            epoch = self._services.catalogue.current.epoch
+            lines = f"x-request-id: {self.request_id}\r\n{self._own}x-gateway-config: {epoch}\r\n{_SSE}"
+            await self._send({"type": "http.response.start", "status": 200, "headers": Head(lines)})
+        await self._write(data)
+
     async def _write(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
@@ -336,33 +396,3 @@ class _Exchange:
         self.status = status
         head = Head(f"x-request-id: {self.request_id}\r\n{self._own}{lines_of(headers)}", length)
         await self._send({"type": "http.response.start", "status": status, "headers": head})
-
-
-def _asked(headers: dict[str, str]) -> dict[str, Any]:
-    """What of a call's circumstances its headers name."""
-    cache = headers.get("x-gateway-cache", "")
-    return {
-        "strict": headers.get("x-gateway-strict", "").lower() in ("1", "true"),
-        "cache_seconds": cache_seconds(cache),
-        "semantic": cache == "semantic",
-        "optimise": headers.get("x-gateway-optimise", ""),
-        "selection": selection_of_headers(headers),
-        "session": headers.get("x-gateway-session", "")[:200],
-        "tags": read_tags(headers.get("x-gateway-tags", "")),
-    }
-
-
-def _openai_line(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + _ENCODER.encode(chunk) + b"\n\n"
-
-
-def _openai_failure(error: GatewayError, request_id: str) -> bytes:
-    return b"data: " + _ENCODER.encode(openai_error(error, request_id)) + b"\n\n"
-
-
-def _anthropic_line(event: dict[str, Any]) -> bytes:
-    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), _ENCODER.encode(event))
-
-
-def _anthropic_failure(error: GatewayError, request_id: str) -> bytes:
-    return b"event: error\ndata: " + _ENCODER.encode(anthropic_error(error, request_id)) + b"\n\n"

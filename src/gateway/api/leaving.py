@@ -7,29 +7,35 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope
 
-#: Where a scope says how to be told that the client leaves: a function that is given what to call then, and
-#: says false where it has left already. Elsewhere it shows in ``receive``, for which a task has to wait.
-LEAVING = "gateway.leaving"
+from gateway.api.lean import LEAN, Lean
+
 PING = b": ping\n\n"
 #: A stream that says nothing for so long gets a comment.
 PING_SECONDS = 10.0
 
 
 class Watch:
-    """Made by the task that streams. It is cancelled when the client leaves (``left``); ``heard`` is to be
-    set whenever something was written. ``end`` it in every case."""
+    """Made by the task that streams. It is cancelled when the client leaves (``left``), unless ``stays`` says
+    that it goes on without one; ``heard`` is to be set whenever something was written. ``end`` it in every case."""
 
-    def __init__(self, scope: Scope, receive: Receive, write: Callable[[bytes], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        write: Callable[[bytes], Awaitable[None]],
+        stays: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._receive = receive
         self._write = write
+        self._stays = stays
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._ended = False
         self._pinging: asyncio.Future[None] | None = None
         self.left = False
         self.heard = False
-        tell = scope.get(LEAVING)
-        self._gone = None if tell is not None and tell(self._leave) else asyncio.ensure_future(self._wait())
+        lean: Lean | None = scope.get(LEAN)
+        self._gone = None if lean is not None and lean.when_left(self._leave) else asyncio.ensure_future(self._wait())
         self._timer = self._loop.call_later(PING_SECONDS, self._listen)
 
     def end(self) -> None:
@@ -47,7 +53,7 @@ class Watch:
         self._leave()
 
     def _leave(self) -> None:
-        if not self._ended and self._task is not None:
+        if not self._ended and self._task is not None and not self._stays():
             self.left = True
             self._task.cancel()
 

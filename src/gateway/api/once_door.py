@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.body import read_body
 from gateway.api.doors import authenticate, error_response
-from gateway.api.leaving import LEAVING
+from gateway.api.lean import LEAN
 from gateway.api.once import CAUSE, digest_of
 from gateway.api.services import Services
 from gateway.errors import BadRequest, GatewayError, ValidationFailed
@@ -38,7 +38,7 @@ class OnceDoor:
         async def act(turn: Turn) -> KeptAnswer:
             recorder = _Recorder(send)
             recorders.append(recorder)
-            await self._inner({**scope, CAUSE: turn.cause, LEAVING: None}, _Given(raw).receive, recorder.send)
+            await self._inner({**scope, CAUSE: turn.cause, LEAN: None}, _Given(raw).receive, recorder.send)
             return recorder.answer()
 
         again: KeptAnswer | None = None

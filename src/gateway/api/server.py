@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from gateway.api.leaving import LEAVING
+from gateway.api.lean import LEAN
 from gateway.api.wire.answer_head import Head
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
     """How an API process serves."""
     return uvicorn.Config(
         app,
+        interface="asgi3",
         loop="uvloop",
         http=Protocol,
         ws="websockets-sansio",
@@ -56,7 +57,7 @@ class Protocol(HttpToolsProtocol):
         # The request's task has not begun yet.
         if type(self.cycle) is RequestResponseCycle:
             self.cycle.__class__ = Cycle
-            cast(dict[str, Any], self.scope)[LEAVING] = cast(Cycle, self.cycle).when_left
+            cast(dict[str, Any], self.scope)[LEAN] = self.cycle
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -102,8 +103,27 @@ class Cycle(RequestResponseCycle):
     _lean = False
     _left: Callable[[], None] | None = None
 
+    def arrived(self) -> bytes | None:
+        """See ``lean.Lean``."""
+        if self.more_body or self.disconnected or self.response_complete:
+            return None
+        self.waiting_for_100_continue = False
+        self.message_event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return body
+
+    def answer(self, status: int, head: Head, body: bytes) -> bool:
+        """See ``lean.Lean``."""
+        if self.response_started or self.disconnected or self.flow.write_paused or self.access_log:
+            return False
+        if self.scope["method"] == "HEAD":
+            return False
+        self._begin(status, head)
+        self._continue(body, more=False)
+        return True
+
     def when_left(self, call: Callable[[], None]) -> bool:
-        """``call`` is called if the client leaves before its answer is whole; false where it has left."""
+        """See ``lean.Lean``."""
         self._left = call
         return not self.disconnected
 
@@ -111,6 +131,18 @@ class Cycle(RequestResponseCycle):
         """The client has left."""
         if self._left is not None and not self.response_complete:
             self._left()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Nobody needs it any more: without these it is part of no ring, and no work for the collector."""
+        self._left = None
+        cast(dict[str, Any], self.scope).pop(LEAN, None)
+
+    def push(self, body: bytes) -> bool:
+        """See ``lean.Lean``."""
+        if not self.disconnected:
+            self._continue(body, more=True)
+        return not self.flow.write_paused
 
     async def send(self, message: ASGISendEvent) -> None:
         if message["type"] == "http.response.start" and not self.response_started:
@@ -125,6 +157,8 @@ class Cycle(RequestResponseCycle):
                 self._continue(message.get("body", b""), more=message.get("more_body", False))
             return
         await super().send(message)
+        if self.response_complete:
+            self.let_go()
 
     def _begin(self, status: int, head: Head) -> None:
         self.response_started = self._lean = True
@@ -158,6 +192,7 @@ class Cycle(RequestResponseCycle):
         if not more:
             self.response_complete = True
             self.message_event.set()
+            self.let_go()
             if not self.keep_alive:
                 self.transport.close()
             self.on_response()

@@ -59,7 +59,7 @@ def start_broker(directory: Path, environ: Mapping[str, str], log: Path | None) 
         "maxmemory-policy noeviction",
         "daemonize no",
         "loglevel warning",
-        "hz 1",  # how often it wakes to tidy up: nothing here expires
+        "hz 1",  # how often it wakes to tidy up: little here expires
     )
     child = Child(
         "broker",

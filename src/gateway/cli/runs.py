@@ -10,6 +10,7 @@ import typer
 from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
+from gateway.cli.lineage import draw
 from gateway.cli.workflows import runs as listing
 from gateway.errors import ValidationFailed
 from gateway.money import plain
@@ -110,9 +111,10 @@ def signal(
     console().print("a step waited for it" if told["heard"] else "kept until a step waits for it")
 
 
-def lineage(run_id: Id, url: Url = None, key: Key = None) -> None:
-    """Everything a run's numbers depend on, as JSON: versions, hashes, models, prompts, entries of the ledger."""
-    show(connect(url, key).get(f"/runs/{segment(run_id)}/lineage"))
+def lineage(run_id: Id, url: Url = None, key: Key = None, as_json: Json = False) -> None:
+    """Everything a run's numbers depend on: versions, hashes, models, prompts, entries of the ledger."""
+    found = connect(url, key).get(f"/runs/{segment(run_id)}/lineage")
+    show(found) if as_json else draw(found, console())
 
 
 def replay(run_id: Id, url: Url = None, key: Key = None, as_json: Json = False) -> None:
@@ -127,6 +129,8 @@ def replay(run_id: Id, url: Url = None, key: Key = None, as_json: Json = False) 
         console().print(f"[green]✓[/] {begun['run_id']} came out equal")
     else:
         console().print(f"[red]✗[/] these steps differ: {', '.join(found['differing_steps'])}")
+        for name, (then, now) in found["changed_versions"].items():
+            console().print(f"{name} was {then or 'not there'} then, and is {now or 'not there'} now", markup=False)
     if not found["equal"]:
         raise typer.Exit(FOLLOWED_FAILED)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import types
 from typing import Annotated
 
@@ -48,6 +49,9 @@ def serve(
         supervisor.request_stop()
 
     signal.signal(signal.SIGTERM, stop)
+    if not sys.stdin.isatty():  # where there is a terminal, closing it is meant to end the service
+        # Asks a service to read its files again: ours are read whenever they change.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     running = supervisor.start()
     signal.signal(signal.SIGINT, stop)
     _greet(console, settings, running)

@@ -11,11 +11,12 @@ from gateway.errors import DefinitionInvalid
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")
 
 
-def require(condition: bool, path: str, expected: str) -> None:
-    """``DefinitionInvalid`` at ``path`` where the condition does not hold."""
+def require(condition: bool, path: str, expected: str, *, mend: str | None = None) -> None:
+    """``DefinitionInvalid`` at ``path`` where the condition does not hold. ``expected`` is what should stand there;
+    with ``mend`` it is what is wrong, and ``mend`` what to do about it."""
     if not condition:
         raise DefinitionInvalid(
-            f"{path}: {expected}" if path else expected, param=path or None, mend=f"expected: {expected}"
+            f"{path}: {expected}" if path else expected, param=path or None, mend=mend or f"expected: {expected}"
         )
 
 
@@ -23,7 +24,7 @@ def refuse_unknown(raw: Mapping[str, Any], known: frozenset[str], path: str) -> 
     """Each field must be one of those that are known here."""
     for key in raw:
         place = f"{path}.{key}" if path else str(key)
-        require(key in known, place[:200], f"no such field; the fields here are: {', '.join(sorted(known))}")
+        require(key in known, place[:200], "no such field", mend=f"the fields here are: {', '.join(sorted(known))}")
 
 
 def name_at(value: Any, path: str) -> str:

@@ -20,6 +20,7 @@ from gateway.engine.conditions import condition_references, parse_condition
 from gateway.engine.mapping import InputRef, ItemRef, Reference, StepRef, references
 from gateway.engine.step_definition import APPROVAL, SIGNAL, UNKNOWN_OUTCOMES, WORKFLOW, StepDefinition
 from gateway.engine.step_fields import read_step
+from gateway.engine.step_fit import StepFit
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import DefinitionInvalid
 
@@ -136,6 +137,10 @@ class _Linker:
             for name in step.dependencies:
                 path = f"steps[{at}].dependencies"
                 require(name not in self._undoes, path, f"nothing can wait for {name!r}: it only undoes another step")
+        fit = StepFit(self._by_id, self._task_types)
+        for at, step in enumerate(found):
+            with _told_of(step.step_id):
+                fit.check(step, f"steps[{at}]")
         return found
 
     def check_output(self, output: dict[str, Any]) -> None:
@@ -190,21 +195,18 @@ class _Linker:
             fits = step is not None and step.for_each is not None
             require(fits, place, "item and index are there only in a step with for_each")
             return
-        require(reference.step_id in self._by_id, place, f"there is no step {reference.step_id!r}")
+        self._exists(reference.step_id, place)
         if step is not None:
-            require(reference.step_id != step.step_id, place, "a step cannot read its own output")
+            own = reference.step_id == step.step_id
+            require(not own, place, "a step cannot read its own output", mend="read the output of another step")
         producer = self._by_id[reference.step_id]
         offered = self._offered(producer)
         require(
             offered is None or reference.path[0] in offered,
             place,
-            f"step {producer.step_id!r} ({producer.task_type}) gives no {reference.path[0]!r}; "
-            f"it gives: {', '.join(dict.fromkeys(offered or ()))}",
+            f"step {producer.step_id!r} ({producer.task_type}) gives no {reference.path[0]!r}",
+            mend=f"it gives: {', '.join(dict.fromkeys(offered or ()))}",
         )
-        wanted = step is not None and step.for_each is not None and place.endswith("for_each")
-        field = reference.path[0]
-        if wanted and len(reference.path) == 1 and producer.for_each is None:
-            require(field not in ("result", "error"), place, f"{field!r} is an object, for_each needs a list")
 
     def _offered(self, producer: StepDefinition) -> tuple[str, ...] | None:
         """The names that others may read; ``None`` where only the run will tell."""
@@ -218,8 +220,12 @@ class _Linker:
         return ("result", *producer.output_mapping, *self._task_types[producer.task_type].outputs, *failure)
 
     def _known(self, name: str, path: str, step_id: str) -> None:
-        require(name in self._by_id, path, f"there is no step {name!r}")
-        require(name != step_id, path, "a step cannot wait for itself")
+        self._exists(name, path)
+        require(name != step_id, path, "a step cannot wait for itself", mend="name another step, or none")
+
+    def _exists(self, name: str, path: str) -> None:
+        known = ", ".join(list(self._by_id)[:20])
+        require(name in self._by_id, path, f"there is no step {name!r}", mend=f"the steps are: {known}")
 
 
 def _refuse_cycle(steps: list[StepDefinition]) -> None:

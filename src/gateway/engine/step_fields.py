@@ -108,7 +108,7 @@ def check_model_config(
     name = config.get("name")
     require(isinstance(name, str) and bool(name), f"{path}.name", "the name of a model")
     require(spec.model_kind is not None, path, f"{spec.name} uses no model")
-    require(known_model(name), f"{path}.name", "no such model; GET /models lists them")
+    require(known_model(name), f"{path}.name", "no such model", mend="GET /models lists them")
     parameters = config.get("parameters", {})
     require(isinstance(parameters, dict), f"{path}.parameters", "an object")
     if "selection" in config:
@@ -164,7 +164,8 @@ def _input_mapping(raw: Mapping[str, Any], path: str, task_type: str, spec: Task
         require(
             key in spec.inputs,
             f"{path}.input_mapping.{key}",
-            f"{task_type} takes no such input; it takes: {', '.join(spec.inputs)}",
+            f"{task_type} takes no such input",
+            mend=f"it takes: {', '.join(spec.inputs)}",
         )
     for needed in spec.required:
         require(needed in mapping, f"{path}.input_mapping", f"{task_type} needs the input {needed!r}")
@@ -182,7 +183,8 @@ def _output_mapping(raw: Mapping[str, Any], path: str, task_type: str, spec: Tas
         require(
             spec is None or produced in (*spec.outputs, "result"),
             f"{path}.output_mapping",
-            f"{task_type} produces no {produced!r}; it produces: {', '.join(spec.outputs if spec else ())}",
+            f"{task_type} produces no {produced!r}",
+            mend=f"it produces: {', '.join(spec.outputs if spec else ())}",
         )
     return dict(published)
 

@@ -38,6 +38,8 @@ class TaskTypeSpec(Struct, frozen=True):
     #: JSON schemas of the input and the output, where they are known.
     input_schema: dict[str, Any] | None = None
     output_schema: dict[str, Any] | None = None
+    #: The name and version of the package that brings it; ``None`` for the gateway's own.
+    package: tuple[str, str] | None = None
 
 
 def index(specs: Iterable[TaskTypeSpec]) -> Mapping[str, TaskTypeSpec]:

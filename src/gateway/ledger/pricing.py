@@ -42,6 +42,8 @@ LOCAL_TYPES = frozenset({"llama_cpp", "local", "local_embedding"})
 MOST_TOKENS = 10**9
 #: A token count times a scaled price, in 10⁻²⁴ USD, to units of 10⁻¹⁰ USD.
 _TOKENS_TO_UNITS: int = 10 ** (PRICE_DECIMALS + 6 - 10)
+#: What a card charges beside tokens, where it is nothing.
+_TOKENS_ONLY = (0, 0, 0)
 #: A count of microseconds times a scaled price a second is on the same scale.
 _MICROS = 10**6
 
@@ -133,7 +135,7 @@ def worst_case(
         if media:
             price_in = rates.worst_media
         dearest = max(dearest, tokens_in * price_in + tokens_out * rates.worst_output)
-    return _ceil(dearest + _fixed(card, _bounded(card, max_seconds), 0))
+    return _ceil(dearest if card.fixed == _TOKENS_ONLY else dearest + _fixed(card, _bounded(card, max_seconds), 0))
 
 
 def worst_case_ml(card: PriceCard, *, max_seconds: float = 0, rows: int = 0) -> int:
@@ -147,7 +149,7 @@ def cost_llm(card: PriceCard, usage: Usage, *, seconds_micros: int = 0) -> int:
     ``usage.input_tokens`` holds the cached and cache-written ones, ``output_tokens`` the reasoning.
     """
     sound, _ = repaired(usage)
-    rates = card.rates_for(sound.input_tokens)
+    rates = card.rates_for(sound.input_tokens) if card.tiers else card.table[0]
     fresh = sound.input_tokens - sound.cached_tokens - sound.cache_write_tokens
     total = (
         fresh * rates.input
@@ -158,7 +160,7 @@ def cost_llm(card: PriceCard, usage: Usage, *, seconds_micros: int = 0) -> int:
     )
     if sound.detail is not None:
         total += _beside(rates, sound, sound.detail, fresh)
-    return _round(total + _fixed(card, max(seconds_micros, 0), 0))
+    return _round(total if card.fixed == _TOKENS_ONLY else total + _fixed(card, max(seconds_micros, 0), 0))
 
 
 def cost_ml(card: PriceCard, seconds_micros: int, rows: int) -> int:

@@ -74,6 +74,8 @@ def saved_by_call(
 ) -> list[Saving]:
     """All that a call to a provider saved: ``left_out`` tokens were left out of its input, and ``best`` is the
     card of the candidate that was passed over."""
+    if best is None and not (left_out or usage.cached_tokens or usage.cache_write_tokens):
+        return []
     return [
         *saved_by_prompt_cache(card, usage, cost, micros),
         *saved_by_compaction(card, usage, cost, left_out, micros),

@@ -103,6 +103,16 @@ class PromptCache(Struct, frozen=True):
     key: str = ""
 
 
+class Body(dict[str, Any]):
+    """A caller's body, and the bytes it came as. Whoever changes it makes another dict, which has no ``raw``."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, value: dict[str, Any], raw: bytes) -> None:
+        super().__init__(value)
+        self.raw = raw
+
+
 class Chat(Struct, frozen=True):
     """What is asked of a language model. ``None`` means: not said, the provider's default.
 

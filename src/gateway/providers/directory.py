@@ -15,13 +15,13 @@ from gateway.models.llm_models import Chat, LanguageModel
 from gateway.models.moderation_models import ModerationModel
 from gateway.providers import anthropic_wire
 from gateway.providers.anthropic_batches import AnthropicBatches
+from gateway.providers.embedded_wire import EmbeddedWire
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
 from gateway.providers.google_token import GoogleToken
 from gateway.providers.http_models import (
     AnthropicWire,
     BedrockWire,
-    Counter,
     GeminiWire,
     HttpEmbeddings,
     HttpModel,
@@ -30,10 +30,11 @@ from gateway.providers.http_models import (
 )
 from gateway.providers.json_client import JsonClient
 from gateway.providers.local_embedding import LocalEmbeddings
-from gateway.providers.local_llm import LocalServerNote
+from gateway.providers.local_llm import CONTEXT, LocalServerNote
 from gateway.providers.moderations import HttpModerations
 from gateway.providers.openai_batches import OpenAIBatches
 from gateway.providers.sigv4 import Credentials
+from gateway.providers.token_counters import Counter, anthropic_counter, google_counter
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import ModelSpec, ProviderSpec
 
@@ -134,9 +135,12 @@ class ProviderDirectory:
         upstream = model.upstream_model or model.name
         if provider.type == "anthropic":
             url = f"{provider.base_url}/v1/messages/count_tokens"
-            return Counter(FixedEndpoint(url, _anthropic_headers(provider)), upstream)
+            return anthropic_counter(FixedEndpoint(url, _anthropic_headers(provider)), upstream)
         if provider.type == "llama_cpp":
-            return Counter(MovingEndpoint(self._local.counting), upstream)
+            return anthropic_counter(MovingEndpoint(self._local.counting), upstream)
+        if provider.type in ("gemini", "vertex"):
+            endpoint = self._gemini_endpoint(provider, upstream, "countTokens")
+            return google_counter(endpoint, upstream if provider.type == "gemini" else "")
         return None
 
     def _openai(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
@@ -161,14 +165,16 @@ class ProviderDirectory:
 
     def _gemini(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
         name = model.upstream_model or model.name
+        return GeminiWire(signed=_is_signed(name)), self._gemini_endpoint(provider, name)
+
+    def _gemini_endpoint(self, provider: ProviderSpec, name: str, method: str = "") -> GeminiEndpoint:
         if provider.type == "gemini":
             headers = {"x-goog-api-key": provider.api_key, **provider.headers}
-            return GeminiWire(signed=_is_signed(name)), GeminiEndpoint(provider.base_url, name, headers)
+            return GeminiEndpoint(provider.base_url, name, headers, method=method)
         path = str(provider.options["credentials_file"])
         made = GoogleToken(path, self._transport, self._clock, provider.proxy)
         tokens = self._google.setdefault((path, provider.proxy), made)
-        wire = GeminiWire(signed=_is_signed(name))
-        return wire, GeminiEndpoint(provider.base_url, name, provider.headers, tokens)
+        return GeminiEndpoint(provider.base_url, name, provider.headers, tokens, method=method)
 
     def _bedrock(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
         options = provider.options
@@ -186,7 +192,8 @@ class ProviderDirectory:
         return BedrockWire(), endpoint
 
     def _embedded(self, _provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
-        return OpenAIWire(model.upstream_model or model.name, official=False), MovingEndpoint(self._local.address)
+        most = model.max_output_tokens or CONTEXT // 2
+        return EmbeddedWire(model.upstream_model or model.name, most), MovingEndpoint(self._local.address)
 
 
 def _check_configured(provider: ProviderSpec, model: ModelSpec) -> None:

@@ -55,11 +55,19 @@ class MovingEndpoint:
 
 
 class GeminiEndpoint:
-    """generateContent: the model and the way of answering stand in the URL; a key, or a token per call (Vertex)."""
+    """generateContent, or another ``method``: it and the model stand in the URL; a key, or a token per call
+    (Vertex)."""
 
     def __init__(
-        self, base_url: str, model: str, headers: Mapping[str, str], tokens: TokenSource | None = None
+        self,
+        base_url: str,
+        model: str,
+        headers: Mapping[str, str],
+        tokens: TokenSource | None = None,
+        *,
+        method: str = "",
     ) -> None:
+        self._method = method
         self._url = f"{base_url}/models/{quote(model, safe='')}"
         self._headers = dict(headers)
         self._tokens = tokens
@@ -68,9 +76,8 @@ class GeminiEndpoint:
         headers = self._headers
         if self._tokens is not None:
             headers = {**headers, "authorization": f"Bearer {await self._tokens.token()}"}
-        return Address(
-            f"{self._url}:streamGenerateContent?alt=sse" if stream else f"{self._url}:generateContent", headers
-        )
+        method = self._method or ("streamGenerateContent?alt=sse" if stream else "generateContent")
+        return Address(f"{self._url}:{method}", headers)
 
 
 class BedrockEndpoint:

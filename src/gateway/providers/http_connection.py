@@ -43,7 +43,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # there before any use
         self._parser = httptools.HttpResponseParser(self)
         self._state = _FREE
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        #: Is given what comes of the body as it comes, until it says no.
+        self._taker: Callable[[bytes], bool] | None = None
         self._parts: list[bytes] = []
         self._size = 0
         self._silent = 0
@@ -74,7 +76,7 @@ class Connection(asyncio.Protocol):
     def closed(self) -> bool:
         return self._state == _CLOSED
 
-    def begin(self, request: bytes, timeouts: Timeouts, *, whole: bool) -> asyncio.Future[None]:
+    def begin(self, request: bytes, timeouts: Timeouts, *, whole: bool) -> asyncio.Future[bool]:
         """Sends; what is returned is done when the answer is here (``whole``), or its head, or ``error`` is set."""
         self._state, self._whole = _HEAD, whole
         self._parts, self._size, self._silent = [], 0, 0
@@ -99,6 +101,27 @@ class Connection(asyncio.Protocol):
             self._waiter = self._loop.create_future()
             await self._waiter
         return self.taken()
+
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Hands what comes of the body to ``take`` within the callback that brings it: true at the body's end,
+        false where ``take`` wants no more for now. Raises ``error``, and what ``take`` raises."""
+        while True:
+            if self._parts:
+                if not take(self.taken()):
+                    return False
+            elif self.error is not None:
+                raise self.error
+            elif self._state != _BODY:
+                return True
+            else:
+                self._taker = take
+                waiter = self._waiter = self._loop.create_future()
+                try:
+                    if not await waiter:
+                        return False
+                finally:
+                    if self._taker is take:
+                        self._taker = None
 
     def taken(self) -> bytes:
         """What has come of the body, without waiting."""
@@ -187,6 +210,8 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif self._silent > LARGEST_HEAD:  # trailers, or extensions of chunks, without end
             self._fail(_unavailable("the provider's answer has more around its body than any we take"))
+        elif self._taker is not None and self._parts:
+            self._pass_on(self._taker)
         elif self._state == _DONE or not self._whole:
             self._wake()
         if self._state == _DONE and state == _LINGERS:
@@ -254,12 +279,28 @@ class Connection(asyncio.Protocol):
 
     # -- parts ------------------------------------------------------------------------------------
 
+    def _pass_on(self, take: Callable[[bytes], bool]) -> None:
+        waiter, self._waiter = self._waiter, None  # ``take`` may end the exchange
+        if waiter is None or waiter.done():
+            return
+        try:
+            wants = take(self.taken())
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the end of it is told
+            self._taker = None
+            waiter.set_exception(error)
+            return
+        if wants and self._state == _BODY:
+            self._waiter = waiter
+        else:
+            self._taker = None
+            waiter.set_result(wants)
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(True)
 
     def _free(self) -> None:
         transport = self._transport

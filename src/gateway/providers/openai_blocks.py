@@ -15,7 +15,9 @@ from msgspec import Struct
 
 from gateway.models.llm_models import Delta, Native
 from gateway.providers.framing import SseFrames
-from gateway.providers.openai_wire import decode_usage, finish_of
+from gateway.providers.model_names import name_field
+from gateway.providers.openai_counts import PlainUsage, usage_of
+from gateway.providers.openai_wire import finish_of
 
 
 class _Said(Struct, forbid_unknown_fields=True):
@@ -46,11 +48,12 @@ class _Used(Struct):
     id: str
     model: str
     choices: tuple[()]
-    usage: dict[str, Any]
+    usage: PlainUsage
     error: None = None
 
 
 _EVENT = msgspec.json.Decoder(_Event)
+_EVENTS = msgspec.json.Decoder(list[_Event])
 _USED = msgspec.json.Decoder(_Used)
 
 
@@ -66,6 +69,9 @@ class OpenAIFrames(SseFrames):
     def feed(self, chunk: bytes) -> Sequence[dict[str, Any] | Delta]:
         if chunk[:7] != b"data: {" or chunk[-2:] != b"\n\n" or b"\r" in chunk or not self._decoder.begins(chunk):
             return super().feed(chunk)
+        together = self._together(chunk)
+        if together is not None:
+            return (together,)
         events = chunk[:-2].split(b"\n\n")
         said: list[str] = []
         finish = ""
@@ -108,6 +114,28 @@ class OpenAIFrames(SseFrames):
             return [piece, *super().feed(chunk[len(own) :])]
         return [piece, used, *super().feed(chunk[len(own) + len(events[taken]) + 2 :])]
 
+    def _together(self, chunk: bytes) -> Delta | None:
+        """Events that only say some text, read at once; ``None`` where one of them is anything more."""
+        try:
+            # A line's end is never within JSON: between two of them stands one event.
+            read = _EVENTS.decode(b"[%b]" % chunk[6:-2].replace(b"\n\ndata: ", b","))
+        except (ValueError, RecursionError):
+            return None
+        first, count = read[0], len(read)
+        if count != chunk.count(b"\n") // 2:
+            return None
+        model, index = first.model, first.choices[0].index
+        said = ""
+        for event in read:
+            choice = event.choices[0]
+            if choice.finish_reason or event.model != model or choice.index != index:
+                return None
+            said += choice.delta.content or ""
+        lines = self._renamed(chunk, model, count)
+        if lines is None:
+            return None
+        return Delta(choice=index, text=said, id=first.id, model=model, native=Native("openai", None, lines))
+
     def _renamed(self, lines: bytes, answering: str, count: int) -> bytes | None:
         """The lines with the caller's name for the model; ``None`` where it is not once in each."""
         if answering == self._asked:
@@ -130,12 +158,6 @@ def _used(event: bytes) -> Delta | None:
         return None
     try:
         read = _USED.decode(event[6:])
-        usage = decode_usage(read.usage)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
-    return Delta(usage=usage, id=read.id, model=read.model, native=Native("openai", None))
-
-
-def name_field(model: str) -> bytes:
-    """The model's name as a field of compact JSON."""
-    return b'"model":' + msgspec.json.encode(model)
+    return Delta(usage=usage_of(read.usage), id=read.id, model=read.model, native=Native("openai", None))

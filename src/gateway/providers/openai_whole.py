@@ -7,13 +7,12 @@ should be, counts that cannot be, sound, a name that is not there exactly once) 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from gateway.models.llm_models import Native, Reply, Usage
-from gateway.providers.openai_blocks import name_field
+from gateway.models.llm_models import Native, Reply
+from gateway.providers.model_names import renamed
+from gateway.providers.openai_counts import PlainUsage, usage_of
 
 
 class _Message(Struct):
@@ -30,37 +29,13 @@ class _Choice(Struct):
     finish_reason: str | None = None
 
 
-#: Counts as they should be; any other is for ``usage_counts`` to judge, and so are sound and images.
-_Count = Annotated[int, Meta(gt=0, le=10**9)]
-_Part = Annotated[int, Meta(ge=0, le=10**9)]
-
-
-class _InputDetails(Struct):
-    cached_tokens: _Part | None = None
-    audio_tokens: Literal[0] | None = None
-    image_tokens: Literal[0] | None = None
-
-
-class _OutputDetails(Struct):
-    reasoning_tokens: _Part | None = None
-    audio_tokens: Literal[0] | None = None
-    image_tokens: Literal[0] | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: _Count
-    completion_tokens: _Count
-    prompt_tokens_details: _InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
-
-
 class _Answer(Struct):
     id: str
     object: str
     created: int
     model: str
     choices: list[_Choice]
-    usage: _Usage
+    usage: PlainUsage
     error: None = None
 
 
@@ -78,22 +53,7 @@ def relayed(content: bytes, asked: str) -> Reply | None:
         return None
     if not read.choices or not read.id:
         return None
-    if read.model != asked:
-        old = name_field(read.model)
-        if content.count(b'"model"') != 1:
-            return None
-        if old not in content:
-            old = old.replace(b":", b": ", 1)
-            if old not in content:
-                return None
-        content = content.replace(old, name_field(asked))
-    told, inputs, outputs = read.usage, read.usage.prompt_tokens_details, read.usage.completion_tokens_details
-    usage = Usage(
-        told.prompt_tokens,
-        told.completion_tokens,
-        (inputs.cached_tokens or 0) if inputs is not None else 0,
-        0,
-        (outputs.reasoning_tokens or 0) if outputs is not None else 0,
-        "provider",
-    )
-    return Reply(read.id, read.model, (), usage, read.created, Native("openai", None, content))
+    own = renamed(content, read.model, asked)
+    if own is None:
+        return None
+    return Reply(read.id, read.model, (), usage_of(read.usage), read.created, Native("openai", None, own))

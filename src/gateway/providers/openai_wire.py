@@ -10,6 +10,7 @@ from gateway.errors import UpstreamError
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import extra_content, signature_in
 from gateway.models.llm_models import (
+    Body,
     Chat,
     Choice,
     Delta,
@@ -26,6 +27,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers.carrying import unmapped
+from gateway.providers.model_names import renamed
 from gateway.providers.usage_counts import count_of, openai_detail, part_of, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -37,6 +39,9 @@ _FINISH: dict[str, FinishReason] = {
 }
 #: Models that name their bound ``max_completion_tokens`` and take no temperature.
 _REASONING = ("o1", "o3", "o4", "gpt-5")
+#: What nobody has said of seed, penalties, effort and the number of answers.
+_UNSAID = (None, None, None, "", 1)
+_WITH_USAGE = {"include_usage": True}
 _NUMBERS = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty")
 
 
@@ -50,6 +55,9 @@ def encode(
     ``prompt_cache_key``.
     """
     if chat.native is not None and chat.dialect == "openai":
+        raw = _raw(chat, chat.native, upstream_model, stream, official) if type(chat.native) is Body else None
+        if raw is not None and not (cache_key and chat.prompt_cache is not None):
+            return raw, ()
         own = _native(chat, chat.native, upstream_model, stream, official)
         lost = (SIGNATURE,) if official and SIGNATURE in chat.unmapped else ()
         return msgspec.json.encode(_kept(chat, own) if cache_key else own), lost
@@ -90,6 +98,27 @@ def _kept(chat: Chat, body: dict[str, Any]) -> dict[str, Any]:
     if asked is None or not asked.key or body.get("prompt_cache_key") is not None:
         return body
     return {**body, "prompt_cache_key": asked.key}
+
+
+def _raw(chat: Chat, native: Body, upstream_model: str, stream: bool, official: bool) -> bytes | None:
+    """The body as it came, but for the model's name; ``None`` where anything else is to be said. Only of bodies
+    that ``openai_plain`` reads."""
+    said = native.get
+    if (
+        chat.max_tokens != said("max_tokens")
+        or chat.temperature != said("temperature")
+        or chat.top_p != said("top_p")
+        or (chat.seed, chat.presence_penalty, chat.frequency_penalty, chat.reasoning_effort, chat.n) != _UNSAID
+        or chat.unmapped
+        or (official and upstream_model.startswith(_REASONING))
+    ):
+        return None
+    if stream:
+        if said("stream") is not True or said("stream_options") != _WITH_USAGE:
+            return None
+    elif "stream" in native or "stream_options" in native:
+        return None
+    return renamed(native.raw, chat.model, upstream_model)
 
 
 def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: bool, official: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.errors import UpstreamUnavailable
 from gateway.providers.http_connection import LARGEST_ANSWER, Connection
@@ -45,13 +45,18 @@ class Response:
 class StreamedResponse:
     """An answer whose body is still coming. ``close`` it, always."""
 
-    __slots__ = ("_connection", "_inflate", "headers", "status")
+    __slots__ = ("_connection", "_headers", "_inflate", "status")
 
     def __init__(self, connection: Connection) -> None:
         self._connection: Connection | None = connection
         self._inflate = inflate_for(connection.coding) if connection.coding else None
         self.status = connection.status
-        self.headers = _named(connection.headers)
+        self._headers = connection.headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By their names in lower case."""
+        return _named(self._headers)
 
     async def chunk(self) -> bytes:
         """What has come of the body, waiting for some; empty at its end.
@@ -70,6 +75,19 @@ class StreamedResponse:
                 return b""
             inflate.feed(data)
         return plain
+
+    async def pour(self, take: Callable[[bytes], bool]) -> bool:
+        """Hands what comes to ``take`` as it comes: true at the body's end, false where ``take`` wants no more
+        for now. Errors are those of ``chunk``."""
+        connection = self._connection
+        if connection is None:
+            return True
+        if self._inflate is None:
+            return await connection.pour(take)
+        while chunk := await self.chunk():
+            if not take(chunk):
+                return False
+        return True
 
     async def read(self) -> bytes:
         """The rest of the body (of an error), as far as an error needs it."""

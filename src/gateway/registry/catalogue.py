@@ -124,6 +124,8 @@ class ModelSpec(Struct, frozen=True):
     #: How requests of batches go: by the provider's batch API, each like any other call, or (``auto``) by the
     #: former where its price is known.
     batch: BatchWay = "auto"
+    #: What becomes of a streamed answer whose client leaves: ended at once, or read to its end.
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
     description: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 

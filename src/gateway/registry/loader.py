@@ -36,7 +36,7 @@ _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_a
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
     "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
-    "quality", "capabilities", "semantic_cache", "batch",
+    "quality", "capabilities", "semantic_cache", "batch", "on_disconnect",
 }  # fmt: skip
 _ROUTE_FIELDS = {"deployments", "strategy", "sticky", "stream", "hedge_after", "weights"}
 #: Which providers serve a type of model; our own serve every other type.
@@ -215,6 +215,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             quality=read_quality(document, path, raw),
             capabilities=read_capabilities(document, path, raw),
             batch=read_batch(document, path, raw, providers[provider]),
+            on_disconnect=cast(Any, _word(document, path, raw, "on_disconnect", ("cancel", "drain"))),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_object(document, (*path, "options"), raw.get("options", {}), None),
         )

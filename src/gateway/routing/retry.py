@@ -61,18 +61,16 @@ def judge(error: GatewayError, *, attempt: int, total: int, most_here: int) -> V
         return Verdict("stop")
     if not isinstance(error, UpstreamError):
         return Verdict("stop")
-    here = attempt < most_here
-    if isinstance(error, UpstreamRateLimited):
-        pause = max(error.retry_after or 0.0, _jittered(attempt))
-        return Verdict("again", pause) if here and pause <= LONGEST_PAUSE else Verdict("next", counts=True)
     if isinstance(error, (UpstreamTimeout, StreamIncomplete)):
         return Verdict("next", counts=True)
+    most = most_here
     if isinstance(error, UpstreamUnavailable) and error.details.get("reached"):
-        return Verdict("again" if attempt == 1 and here else "next", _jittered(attempt), counts=True)
-    if isinstance(error, UpstreamOverloaded):
-        pause = max(error.retry_after or 0.0, _jittered(attempt))
-        return Verdict("again", pause, counts=True) if here and pause <= LONGEST_PAUSE else Verdict("next", counts=True)
-    return Verdict("again" if here else "next", _jittered(attempt), counts=True)
+        most = min(most_here, 2)  # it broke off, so it may have worked: once more, not again and again
+    pause = max(error.retry_after or 0.0, _jittered(attempt))
+    limited = isinstance(error, UpstreamRateLimited)
+    if attempt < most and pause <= LONGEST_PAUSE:
+        return Verdict("again", pause, counts=not limited)
+    return Verdict("next", counts=True)
 
 
 def wait_before(starts: Sequence[float], now: float) -> float:

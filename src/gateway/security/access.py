@@ -94,7 +94,7 @@ class Caller(Struct, frozen=True):
             )
 
     def may_use_model(self, model: str) -> bool:
-        return "*" in self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
+        return "*" in self.models or model in self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
 
     def require_model(self, model: str) -> None:
         """Raises ``ModelNotFound`` for a model this key may not use: it learns no more than that."""

@@ -306,7 +306,12 @@ def hash_key(secret: str) -> str:
 
 
 def _credential(headers: Mapping[str, str]) -> str:
-    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
+    given = headers.get("authorization", "")
+    if given.startswith("Bearer ") and 7 < len(given) <= _LONGEST_KEY:
+        credential = given[7:].strip()
+        if credential:
+            return credential
+    scheme, _, value = given.strip().partition(" ")
     credential = value.strip() if scheme.lower() == "bearer" else ""
     credential = credential or headers.get("x-api-key", "").strip()
     if not credential or (len(credential) > _LONGEST_KEY and not credential.startswith("eyJ")):

@@ -2,7 +2,7 @@
 
 A sliding log, not buckets: each take is remembered for a minute of the monotonic clock, so that
 neither the edge of a window nor a jump of the wall clock lets more through. The log of a key is as
-long as its requests of the last minute. Counted for each process.
+long as its requests of the last minute. Counted for each process; ``shared_limits`` for all of them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class LimitState(Struct, frozen=True):
     reset_tokens: float | None = None
     #: Time and tokens of the take that this is the state after; for ``settle``.
     taken: list[float | int] | None = None
+    #: The grant that it was taken from, where processes share their limits.
+    grant: str = ""
 
 
 @dataclass(slots=True)
@@ -49,8 +51,9 @@ class _Log:
     running: int = 0
 
     def forget(self, before: float) -> None:
-        while self.takes and self.takes[0][0] <= before:
-            self.tokens -= int(self.takes.popleft()[1])
+        takes = self.takes
+        while takes and takes[0][0] <= before:
+            self.tokens -= int(takes.popleft()[1])
 
 
 class Limits:
@@ -93,14 +96,23 @@ class Limits:
                     if most_requests
                     else None
                 )
-                raise _refusal("requests", most_requests, len(log.takes), 1, model, wait)
+                raise refusal("requests", most_requests, len(log.takes), 1, model, wait)
             if most_tokens is not None and log.tokens + tokens > most_tokens:
                 wait = _until_free(log, log.tokens + tokens - most_tokens, now) if tokens <= most_tokens else None
-                raise _refusal("tokens", most_tokens, log.tokens, tokens, model, wait)
+                raise refusal("tokens", most_tokens, log.tokens, tokens, model, wait)
             taken: list[float | int] = [now, tokens]
             log.takes.append(taken)
             log.tokens += tokens
-            return _state(log, most_requests, most_tokens, now, taken)
+            # The newest of the minute is this one: the whole limit is free again when its minute is over.
+            return LimitState(
+                most_requests,
+                None if most_requests is None else max(most_requests - len(log.takes), 0),
+                None if most_requests is None else WINDOW_SECONDS,
+                most_tokens,
+                None if most_tokens is None else max(most_tokens - log.tokens, 0),
+                None if most_tokens is None else WINDOW_SECONDS,
+                taken,
+            )
 
     def settle(self, caller: Caller, state: LimitState, actual_tokens: int) -> None:
         """Puts what was truly used in the place of what was taken (``state`` is what ``take`` gave), if its
@@ -111,8 +123,9 @@ class Limits:
         with self._lock:
             log = self._log(caller, now := self._clock.monotonic())
             if taken[0] > now - WINDOW_SECONDS:
-                log.tokens += max(actual_tokens, 0) - int(taken[1])
-                taken[1] = max(actual_tokens, 0)
+                actual = actual_tokens if actual_tokens > 0 else 0
+                log.tokens += actual - int(taken[1])
+                taken[1] = actual
 
     def state(self, caller: Caller) -> LimitState:
         """What the caller has left, taking nothing."""
@@ -132,7 +145,7 @@ class Limits:
         with self._lock:
             log = self._log(caller, self._clock.monotonic())
             if log.running >= self._max_concurrent:
-                raise _refusal("concurrent", self._max_concurrent, log.running, 1, "", 1.0)
+                raise refusal("concurrent", self._max_concurrent, log.running, 1, "", 1.0)
             log.running += 1
         try:
             yield
@@ -148,7 +161,7 @@ class Limits:
 
     def _log(self, caller: Caller, now: float) -> _Log:
         """The caller's log with the last minute only; the lock is held."""
-        name = f"key:{caller.key_id}" if caller.key_id else f"user:{caller.principal}"
+        name = name_of(caller)
         log = self._logs.get(name)
         if log is None:
             if len(self._logs) >= _MANY_KEYS:
@@ -162,6 +175,11 @@ class Limits:
             log.forget(now - WINDOW_SECONDS)
             if not log.takes and not log.running:
                 del self._logs[name]
+
+
+def name_of(caller: Caller) -> str:
+    """Whose minute it is."""
+    return f"key:{caller.key_id}" if caller.key_id else f"user:{caller.principal}"
 
 
 def _state(
@@ -192,7 +210,8 @@ def _until_free(log: _Log, needed: int, now: float) -> float:
     return WINDOW_SECONDS
 
 
-def _refusal(window: str, limit: int, used: int, asked: int, model: str, wait: float | None) -> RateLimited:
+def refusal(window: str, limit: int, used: int, asked: int, model: str, wait: float | None) -> RateLimited:
+    """What a caller is told; ``wait`` in seconds, ``None`` where waiting does not help."""
     if window == "concurrent":
         message, mend = f"{limit} requests of this key are running already", "wait for one to end"
     elif wait is None:

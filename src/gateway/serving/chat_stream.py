@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -14,6 +14,8 @@ from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.tokens import Said, flagged, untold
 
+#: Takes pieces, and says whether it wants more for now.
+Act = Callable[[Sequence[Delta]], bool]
 Restore = Callable[[AsyncIterator[Delta]], AsyncIterator[Delta]]
 
 
@@ -40,6 +42,8 @@ class ChatStream:
         self._keep = keep
         self._seen_pieces: list[Delta] = []
         self._pieces = pieces
+        #: Where pieces can be handed on within the callback that brings them; see ``providers.http_stream``.
+        self._pour: Callable[[Act], Awaitable[bool]] | None = getattr(pieces, "pour", None)
         self._begun = begun
         self._account = account
         self._accounts = accounts
@@ -72,6 +76,37 @@ class ChatStream:
             raise UpstreamError(f"the stream broke ({type(error).__name__})", reached=True) from error
         finally:
             await self._close(outcome)
+
+    @property
+    def pours(self) -> bool:
+        """Whether the pieces can be poured out: nobody has to see them on their way one by one."""
+        return self.restore is None and self._pour is not None
+
+    async def pour(self, act: Act) -> bool:
+        """Hands the pieces to ``act`` as they come: true at the end, false where ``act`` wants no more for now.
+        Ends as the iteration does."""
+        outcome, over = "cancelled", True
+
+        def seen(pieces: Sequence[Delta]) -> bool:
+            for piece in pieces:
+                self._seen(piece)
+            return act(pieces)
+
+        try:
+            begun, self._begun = self._begun, ()
+            full = bool(begun) and not seen(begun)
+            over = not full and (self._pour is None or await self._pour(seen))
+            outcome = "completed"
+        except GatewayError as error:
+            outcome = error.code
+            raise
+        except Exception as error:
+            outcome = "upstream_error"
+            raise UpstreamError(f"the stream broke ({type(error).__name__})", reached=True) from error
+        finally:
+            if over:
+                await self._close(outcome)
+        return over
 
     async def aclose(self) -> None:
         """Hangs up and settles what was used so far; does nothing after the end."""

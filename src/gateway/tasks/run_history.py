@@ -128,14 +128,20 @@ class RunHistory:
         return found[0]
 
     def _compared(self, run: RunRow, steps: list[StepRow]) -> dict[str, Any]:
-        """Of a replay: whether its steps gave what those of the run it repeats gave."""
+        """Of a replay: whether its steps gave what those of the run it repeats gave, and which versions changed."""
         origin = run.origin or {}
         found = self._reader.run(str(origin.get("run_id"))) if origin.get("how") == "replay" else None
         if found is None:
             return {}
         then = {step.step_id: step.output for step in found[1]}
         differ = [step.step_id for step in steps if hash_of(step.output) != hash_of(then.get(step.step_id))]
-        return {"replay_of": found[0].run_id, "equal": not differ, "differing_steps": differ}
+        changed = {
+            name: change
+            for step in found[1]
+            for name, change in _changed(step, next((now for now in steps if now.step_id == step.step_id), step))
+        }
+        told = {"replay_of": found[0].run_id, "equal": not differ, "differing_steps": differ}
+        return {**told, "changed_versions": changed}
 
     def _run(self, caller: Caller, run_id: str) -> tuple[RunRow, list[StepRow]]:
         caller.require("workflows:read")
@@ -147,7 +153,8 @@ class RunHistory:
 
 def _step_view(step: StepRow, calls: dict[str, Any], entries: dict[str | None, Any]) -> dict[str, Any]:
     record, output = step.record or {}, step.output or {}
-    seed = (step.input or {}).get("seed", output.get("seed"))
+    stated = (step.spec.llm_config or {}).get("parameters") or {}
+    seed = (step.input or {}).get("seed", output.get("seed", stated.get("seed")))
     return {
         "step_id": step.step_id,
         "task_id": step.task_id,
@@ -166,6 +173,13 @@ def _step_view(step: StepRow, calls: dict[str, Any], entries: dict[str | None, A
         "calls": calls.get(step.task_id, []),
         "entries": entries.get(step.task_id, []),
     }
+
+
+def _changed(then: StepRow, now: StepRow) -> list[tuple[str, list[str | None]]]:
+    """The versions that a step was done with, where they are others now: then and now."""
+    old, new = ((step.record or {}).get("versions") or {} for step in (then, now))
+    names = sorted({*old, *new}) if old and new else ()
+    return [(name, [old.get(name), new.get(name)]) for name in names if old.get(name) != new.get(name)]
 
 
 def _call_view(call: KeptCall) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Pulse:
 
     @property
     def untold(self) -> tuple[float, str] | None:
-        """Progress that no tick has told yet."""
+        """Progress of which it is not sure that the database has it."""
         return self._news
 
     def is_cancelled(self) -> bool:
@@ -63,8 +63,10 @@ class Pulse:
             now = time.monotonic()
             try:
                 if self._news is not None and now >= next_progress:
-                    news, self._news = self._news, None
+                    news = self._news
                     await asyncio.to_thread(self._tell, *news)
+                    if self._news is news:  # told, and nothing newer has come: until here it was ``untold``
+                        self._news = None
                     next_progress = now + _PROGRESS_SECONDS
                 if late is not None and now >= late:
                     self.overdue, late = True, None
@@ -74,7 +76,7 @@ class Pulse:
                     next_beat = time.monotonic() + claim.HEARTBEAT_SECONDS
             except Unavailable:
                 _log.warning("the database did not take the heartbeat of %s", self._step.task_id)
-                next_beat = time.monotonic() + 1.0
+                next_beat = next_progress = time.monotonic() + 1.0
 
     async def _news_or_tick(self, not_before: float) -> None:
         """Returns when there is news that may be told, at the next tick at the latest."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+import gateway
 from gateway.clock import SECOND, Clock
 from gateway.engine.gates import source_of
 from gateway.engine.mapping import Item, resolve
@@ -25,8 +26,8 @@ from gateway.workflows.task_types import load_handler
 
 #: Bytes of JSON that a step may give; those beyond 64 KB are kept as artifacts.
 LARGEST_OUTPUT = 4 * 1024 * 1024
-#: Libraries whose versions decide numbers.
-_LIBRARIES = ("gnanam-ai-gateway", "numpy", "scipy", "scikit-learn", "lightgbm", "pyarrow")
+#: Libraries whose versions decide numbers; the last runs the embedded language model.
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "pyarrow", "xllamacpp")
 
 
 class Done(Struct, frozen=True):
@@ -62,7 +63,7 @@ class StepWork:
                 f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it"
             )
         data, upstream = await asyncio.to_thread(self._input, run, step, spec)
-        record: dict[str, Any] = {"versions": self._versions, "input": hash_of(data)}
+        record: dict[str, Any] = {"versions": self._versions_of(spec), "input": hash_of(data)}
         key = self._key(run, step, spec, data, upstream)
         replays = (run.origin or {}).get("how") == "replay"
         if key is not None and not replays:
@@ -114,10 +115,12 @@ class StepWork:
             if name:
                 found = self._contexts.registry.resolve(str(name), config.get("version"), config.get("alias"))
                 version = found.version
-        catalogue = self._contexts.catalogue().epoch
-        return hash_of(
-            spec.name, spec.handler, config, version, catalogue, data, upstream, run.caller.tenant, self._versions
-        )
+        catalogue, versions = self._contexts.catalogue().epoch, self._versions_of(spec)
+        return hash_of(spec.name, spec.handler, config, version, catalogue, data, upstream, run.caller.tenant, versions)
+
+    def _versions_of(self, spec: TaskTypeSpec) -> dict[str, str]:
+        """What decides the numbers of such a step: Python, the libraries, and the package that brings its function."""
+        return self._versions if spec.package is None else {**self._versions, spec.package[0]: spec.package[1]}
 
     def _kept(self, key: str) -> tuple[str, dict[str, Any]] | None:
         with self._store.read() as tx:
@@ -146,10 +149,10 @@ def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"ai-gateway": gateway.__version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # run from a checkout, or built without it
+        except importlib.metadata.PackageNotFoundError:  # built without it
             continue
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.errors import ValidationFailed
 from gateway.governance.number_tracing import Fact, facts_of, trace_numbers
 from gateway.models.llm_models import Chat, Message, TextPart
 from gateway.registry.prompt_labels import SplitKey
@@ -75,8 +76,11 @@ def _upstream(outputs: Mapping[str, Mapping[str, Any]]) -> list[Fact]:
 
 def _given(raw: Any) -> list[Fact]:
     """Context that the caller gave: an object of name: value."""
-    if not isinstance(raw, Mapping):
+    if raw is None:
         return []
+    if not isinstance(raw, Mapping):
+        place = "input_data.context"
+        raise ValidationFailed(f"{place}: an object of name: value is expected", param=place)
     return [
         Fact(str(name), value, "", "input_data.context")
         for name, value in raw.items()

@@ -19,9 +19,10 @@ from gateway.engine.definition import GATHERED, GIVEN, WorkflowDefinition, parse
 from gateway.engine.step_definition import CONTROL, WORKFLOW
 from gateway.engine.task_types import TaskTypeSpec, index
 from gateway.errors import DefinitionInvalid
+from gateway.workflows.built_in_task_types import BUILT_IN
 from gateway.workflows.reference import Reference, Step
 from gateway.workflows.step_fields import StepFields
-from gateway.workflows.task_types import BUILT_IN, known_task_types
+from gateway.workflows.task_types import known_task_types
 from gateway.workflows.typed_task import TaskType
 
 _STEP_FIELDS = tuple(StepFields.__annotations__)

@@ -153,6 +153,28 @@ def test_tokens_are_counted_by_the_provider_where_it_can(house: House) -> None:
     assert unknown.body["input_tokens"] > 0
 
 
+def test_google_counts_the_system_and_the_tools_too(house: House) -> None:
+    house.upstream.play(answer({"totalTokens": 9, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}]}))
+    tool = {"name": "f", "description": "F", "input_schema": {"type": "object", "properties": {}}}
+    body = {
+        "model": "t-gemini",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "system": "Be brief.",
+        "tools": [tool],
+    }
+    found = house.ask("POST", "/v1/messages/count_tokens", body)
+    assert (found.body, found.headers["x-gateway-count"]) == ({"input_tokens": 9}, "provider")
+    (sent,) = house.upstream.sent
+    assert sent.path == "/v1beta/models/gemini-2.5-flash:countTokens"
+    assert sent.headers["x-goog-api-key"] == "gemini-test-key"
+    (asked,) = sent.body.values()
+    assert set(sent.body) == {"generateContentRequest"}
+    assert set(asked) == {"model", "contents", "systemInstruction", "tools"}
+    assert asked["model"] == "models/gemini-2.5-flash"
+    house.upstream.play(answer({"tokens": 9}))
+    assert house.ask("POST", "/v1/messages/count_tokens", body).status == 502
+
+
 VECTORS = [[0.5, -0.25], [1.0, 0.0]]
 BASE64 = ["AAAAPwAAgL4=", "AACAPwAAAAA="]
 

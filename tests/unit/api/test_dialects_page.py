@@ -11,6 +11,7 @@ from gateway.api.wire import anthropic, openai
 from gateway.errors import NotSupported
 from gateway.models.llm_models import Chat
 from gateway.providers import anthropic_wire, bedrock_wire, gemini_wire, openai_wire
+from gateway.providers.embedded_wire import EmbeddedWire
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "guide" / "dialects.md"
 BACKENDS: dict[str, Any] = {
@@ -18,6 +19,7 @@ BACKENDS: dict[str, Any] = {
     "anthropic": lambda chat: anthropic_wire.encode(chat, "up", stream=False, max_tokens=99_000),
     "gemini": lambda chat: gemini_wire.encode(chat, stream=False),
     "bedrock": bedrock_wire.encode,
+    "embedded": lambda chat: EmbeddedWire("up", 64).encode(chat, stream=False),
 }
 USER = {"role": "user", "content": "Hello"}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -47,7 +49,7 @@ THOUGHT = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm
 #: The beginning of each row, and the chats that try it.
 ROWS: dict[str, list[Chat]] = {
     "system and developer turns": [by_openai(messages=[{"role": "developer", "content": "Brief."}, USER])],
-    "text, images in base64": [by_openai(messages=[image("data:image/png;base64,aGk=")])],
+    "images in base64": [by_openai(messages=[image("data:image/png;base64,aGk=")])],
     "images by URL": [by_openai(messages=[image("https://example.com/a.png")])],
     "tools, tool calls and results": [by_openai(tools=[TOOL], messages=USED)],
     "forced tool, `none`, `required`": [by_openai(tools=[TOOL], tool_choice=it) for it in ("none", "required")],
@@ -61,9 +63,12 @@ ROWS: dict[str, list[Chat]] = {
     "`logprobs`, `logit_bias`": [
         by_openai(logprobs=True),
         by_openai(logit_bias={"5": 1}),
+    ],
+    "audio, files": [
         by_openai(modalities=["text", "audio"]),
         by_openai(web_search_options={}),
         by_openai(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]),
+        by_openai(functions=[TOOL["function"]]),
     ],
     "documents, server tools": [
         by_anthropic(messages=block(type="document", source={"type": "url", "url": "https://example.com/a.pdf"})),
@@ -89,7 +94,7 @@ ROWS: dict[str, list[Chat]] = {
 def table() -> list[list[str]]:
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [row for row in rows[1:] if len(row) == 5]
+    return [row for row in rows[1:] if len(row) == 6]
 
 
 def test_every_row_is_tried() -> None:

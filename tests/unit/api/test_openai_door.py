@@ -213,8 +213,16 @@ def test_the_models_of_a_key(house: House) -> None:
     assert [row["id"] for row in house.ask("GET", "/v1/models", key=narrow).body["data"]] == ["gpt-4", "smollm2"]
     assert house.ask("GET", "/v1/models/smollm2", key=narrow).body["id"] == "smollm2"
     assert house.ask("GET", "/v1/models/claude-3-sonnet", key=narrow).status == 404
+    everything = {row["id"] for row in house.ask("GET", "/v1/models").body["data"]}
+    assert {"gpt-4", "minilm", "omni-moderation-latest", "auto", "t-route"} <= everything, "all that /v1 can be asked"
+    assert "risk-classifier" not in everything
     refused = house.ask("POST", PATH, {**HELLO, "model": "claude-3-sonnet"}, key=narrow)
     assert refused.status == 404
+
+
+def test_another_method_is_a_wrong_request(house: House) -> None:
+    found = house.ask("GET", PATH)
+    assert (found.status, found.body["error"]["type"]) == (405, "invalid_request_error")
 
 
 def test_a_budget_holds(house: House) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from typer.testing import CliRunner
 
 from fixtures.house import House
 from fixtures.money_kit import SECOND, ManualClock
 from fixtures.upstream import answer, openai_answer
+from gateway.cli.runs import make_app
 from gateway.store.run_reader import SqlRunReader
 from gateway.store.schedule_store import SqlScheduleStore
 from gateway.store.tables import artifact, step
@@ -75,14 +77,16 @@ def test_what_looks_like_a_claim_check_is_only_what_it_says(house: House) -> Non
     assert house.ended(f"/runs/{found.body['run_id']}")["status"] == "completed"
 
 
-def test_a_run_says_what_it_was_made_of_and_comes_out_equal_again(house: House) -> None:
+def test_a_run_says_what_it_was_made_of_and_comes_out_equal_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house.quiet()
     house.upstream.play(answer(openai_answer("One")), answer(openai_answer("Two")))
     run = run_of(house, "lineage", TWO, {"q": "What?"})
     made_of = house.ask("GET", f"/runs/{run['run_id']}/lineage").body
     assert made_of["definition"] == run["definition_hash"]
     first = made_of["steps"][0]
-    assert first["versions"]["python"]
+    assert first["versions"].keys() >= {"ai-gateway", "python", "numpy"}
     assert [call["model"] for call in first["calls"]] == ["gpt-4"]
     assert first["entries"][0]["cost"] == first["entries"][0]["cost"] > 0
     assert all(len(value) == 64 for value in (made_of["input"], first["input"], first["output"]))
@@ -93,6 +97,22 @@ def test_a_run_says_what_it_was_made_of_and_comes_out_equal_again(house: House) 
     assert (again["status"], again["cost"], house.upstream.sent) == ("completed", 0, [])
     told = house.ask("GET", f"/runs/{again['run_id']}/lineage").body
     assert (told["replay_of"], told["equal"], told["differing_steps"]) == (run["run_id"], True, [])
+    assert told["changed_versions"] == {}
+    monkeypatch.setenv("GATEWAY_URL", house.url)
+    monkeypatch.setenv("GATEWAY_API_KEY", house.key("admin"))
+    shown = CliRunner().invoke(make_app(), ["lineage", again["run_id"]])
+    assert shown.exit_code == 0, shown.output
+    for text in (
+        made_of["definition"][:12],
+        first["input"][:12],
+        "gpt-4",
+        f"replay of {run['run_id']}",
+        "came out equal",
+    ):
+        assert text in shown.output
+    shown = CliRunner().invoke(make_app(), ["lineage", run["run_id"]])
+    assert first["entries"][0]["entry_id"] in shown.output, shown.output
+    assert first["entries"][0]["price_card"] in shown.output
     assert house.ask("GET", f"/runs/{run['run_id']}/lineage", key=house.key("developer")).status == 404
 
 

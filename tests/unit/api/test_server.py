@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -13,7 +15,8 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.leaving import LEAVING, Watch
+from gateway.api.lean import LEAN, Lean
+from gateway.api.leaving import Watch
 from gateway.api.server import Protocol
 from gateway.api.wire.answer_head import Head
 
@@ -137,7 +140,7 @@ async def test_who_leaves_ends_what_is_streamed_to_them() -> None:
         async def write(body: bytes) -> None:
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
-        assert LEAVING in scope
+        assert LEAN in scope
         watch = Watch(scope, receive, write)
         await send({"type": "http.response.start", "status": 200, "headers": Head("")})
         try:
@@ -156,3 +159,54 @@ async def test_who_leaves_ends_what_is_streamed_to_them() -> None:
         assert not ended.is_set()
         writer.close()
         await asyncio.wait_for(ended.wait(), 10)
+
+
+@pytest.mark.parametrize("lean", [True, False])
+@in_loop
+async def test_what_an_exchange_was_made_of_goes_with_its_answer(lean: bool) -> None:
+    """No ring of references is left to the collector, which would cost every request its share."""
+    made: list[weakref.ref[object]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        made.append(weakref.ref(scope[LEAN]))
+        watch = Watch(scope, receive, lambda data: send({"type": "http.response.body", "body": data}))
+        headers = Head("", 5) if lean else [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hello"})
+        watch.end()
+
+    gc.disable()
+    try:
+        async with served(app) as connect:
+            reader, writer = await connect()
+            for _ in range(3):
+                writer.write(GET)
+                await reader.readuntil(b"hello")
+            assert len(made) == 3
+            assert [one() for one in made[:2]] == [None, None]
+            writer.close()
+    finally:
+        gc.enable()
+
+
+@in_loop
+async def test_a_client_that_sent_much_is_heard_to_leave() -> None:
+    """The reading, which stops at a large body, goes on when the body was taken."""
+    left = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        lean: Lean = scope[LEAN]
+        while (body := lean.arrived()) is None:
+            await asyncio.sleep(0)
+        assert len(body) == 100_000
+        assert lean.when_left(left.set)
+        taken.set()
+        await left.wait()
+
+    taken = asyncio.Event()
+    async with served(app) as connect:
+        _, writer = await connect()
+        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000)
+        await asyncio.wait_for(taken.wait(), 10)
+        writer.close()
+        await asyncio.wait_for(left.wait(), 10)

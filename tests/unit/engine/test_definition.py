@@ -83,8 +83,9 @@ def test_what_is_wrong_has_a_place(raw: Any, place: str | None) -> None:
 
 def test_a_field_that_the_producer_does_not_give_lists_what_it_does() -> None:
     steps = [DIAMOND[0], {"step_id": "b", "task_type": "work", "input_mapping": {"a": "step.top.m"}}]
-    with pytest.raises(DefinitionInvalid, match="it gives: result, n"):
+    with pytest.raises(DefinitionInvalid, match="gives no 'm'") as caught:
         parse({"workflow_id": "wf", "steps": steps})
+    assert caught.value.mend == "it gives: result, n"
 
 
 def test_a_circle_is_drawn() -> None:

@@ -101,3 +101,22 @@ def test_identifiers_sort_by_time_and_never_repeat() -> None:
 
 def test_times_are_utc() -> None:
     assert rfc3339(1_772_625_600_000_000) == "2026-03-04T12:00:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("given", "shared"),
+    [
+        ({}, ""),
+        ({"CELERY_BROKER_URL": "redis://broker:6379/0"}, "redis://broker:6379/0"),
+        ({"CELERY_BROKER_URL": "amqp://broker"}, ""),
+        ({"CELERY_BROKER_URL": "redis://broker:6379/0", "GATEWAY_LIMITS_URL": "none"}, ""),
+        ({"CELERY_BROKER_URL": "amqp://broker", "GATEWAY_LIMITS_URL": "rediss://other/1"}, "rediss://other/1"),
+    ],
+)
+def test_limits_are_shared_where_a_store_for_them_is(given: dict[str, str], shared: str) -> None:
+    assert Settings.read(given).limits_url == shared
+
+
+def test_a_store_of_limits_of_another_kind_is_refused() -> None:
+    with pytest.raises(ConfigurationInvalid, match="GATEWAY_LIMITS_URL"):
+        Settings.read({"GATEWAY_LIMITS_URL": "amqp://broker"})

@@ -23,6 +23,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers import anthropic_wire, openai_wire
+from gateway.providers.embedded_wire import EmbeddedWire
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TALK = Chat(
@@ -145,6 +146,12 @@ def test_what_is_not_said_is_not_sent() -> None:
 def test_the_bound_has_the_name_that_the_model_knows(model: str, official: bool, name: str) -> None:
     body = sent(openai_wire.encode(changed(max_tokens=9), model, stream=False, official=official))
     assert body[name] == 9
+
+
+@pytest.mark.parametrize(("asked", "bound"), [(None, 64), (20, 20)])
+def test_the_embedded_model_never_writes_on_without_a_bound(asked: int | None, bound: int) -> None:
+    chat = Chat("any", (Message("user", (TextPart("Hello"),)),), max_tokens=asked)
+    assert sent(EmbeddedWire("up", 64).encode(chat, stream=False))["max_tokens"] == bound
 
 
 def test_structured_output_for_openai() -> None:

@@ -130,6 +130,8 @@ def test_the_unhealthy_go_last_but_are_not_lost() -> None:
         (UpstreamRateLimited("x", retry_after=LONGEST_PAUSE + 1), "next", "next", True),
         (UpstreamOverloaded("x"), "again", "next", True),
         (UpstreamError("x"), "again", "next", True),
+        (UpstreamError("x", retry_after=2.0), "again", "next", True),
+        (UpstreamError("x", retry_after=LONGEST_PAUSE + 1), "next", "next", True),
         (UpstreamUnavailable("x", reached=False), "again", "next", True),
         (UpstreamUnavailable("x", reached=True), "again", "next", True),
         (UpstreamTimeout("x"), "next", "next", True),

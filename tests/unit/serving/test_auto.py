@@ -210,6 +210,22 @@ def test_feedback_is_ones_own_the_last_counts_and_the_choice_learns(house: House
     assert [(item["actor"], item["detail"]["score"]) for item in kept] == [("ann", 0.9), ("ann", 1.0), ("ann", 0.0)]
 
 
+def test_feedback_finds_a_call_whose_entry_is_still_on_its_way(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where another process answered: nobody here can bring its entry in."""
+    house.upstream.play(answer(openai_answer()))
+    key = house.key("developer", principal="hasty")
+    call = ask(house, key=key).headers["x-request-id"]
+    look, looks = house.core.ledger.entries, list[int]()
+
+    def late(*given: Any, **named: Any) -> Any:
+        looks.append(1)
+        return look(*given, **named) if len(looks) > 2 else ([], None)
+
+    monkeypatch.setattr(house.core.ledger, "entries", late)
+    assert house.ask("POST", "/feedback", {"request_id": call, "thumbs": "up"}, key=key).status == 201
+    assert len(looks) == 3
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

@@ -30,7 +30,7 @@ from gateway.ledger.entry import Entry, UsageFilter
 from gateway.ledger.intents import Opened, decode_line
 from gateway.ledger.pricing import card_for_llm, cost_llm
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Message, TextPart, Usage
+from gateway.models.llm_models import Chat, Message, TextPart, Tool, Usage
 from gateway.registry.catalogue import Catalogue, Timeouts
 from gateway.security.access import Caller, caller_for
 from gateway.serving.answer_cache import AnswerCache
@@ -139,6 +139,7 @@ def test_an_answer_without_usage_is_counted_or_estimated_and_says_so(
         (changed(model="risk-classifier"), {}, NotSupported),
         (changed(messages=()), {}, ValidationFailed),
         (changed(model="claude-3-sonnet", n=2), {}, NotSupported),
+        (changed(model="smollm2", tools=(Tool("f"),)), {}, NotSupported),
     ],
 )
 def test_what_is_refused_costs_nothing(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Any
 
@@ -51,13 +52,13 @@ DOORS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def provider(house: House) -> Iterator[FaultServer]:
+@contextmanager
+def failing(house: House, providers: str = PROVIDERS) -> Iterator[FaultServer]:
     """A provider of the gateway that fails as told."""
     folder = house.core.settings.config_dir
     files = {name: (folder / name).read_text() for name in ("providers.yaml", "models.yaml")}
     with running_fault_server() as server:
-        (folder / "providers.yaml").write_text(files["providers.yaml"] + PROVIDERS.format(url=server.url))
+        (folder / "providers.yaml").write_text(files["providers.yaml"] + providers.format(url=server.url))
         before, mark, after = files["models.yaml"].partition("# The model of a task type that names none.")
         (folder / "models.yaml").write_text(before + MODELS + mark + after)
         assert house.core.catalogue.refresh(), house.core.catalogue.last_error
@@ -65,6 +66,12 @@ def provider(house: House) -> Iterator[FaultServer]:
         for name, text in files.items():
             (folder / name).write_text(text)
         house.core.catalogue.refresh()
+
+
+@pytest.fixture(scope="module")
+def provider(house: House) -> Iterator[FaultServer]:
+    with failing(house) as server:
+        yield server
 
 
 class Waits:
@@ -114,7 +121,7 @@ def refusal(status: int, **headers: str) -> Script:
     return [whole({"error": {"message": "not now", "type": "x", "code": "x"}}, status, **headers)]
 
 
-@pytest.mark.parametrize("status", [429, 503, 529])
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
 @pytest.mark.parametrize("said", ["seconds", "date", "milliseconds"])
 def test_a_provider_that_says_when_is_asked_again_then(
     house: House, provider: FaultServer, waits: Waits, status: int, said: str

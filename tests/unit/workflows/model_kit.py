@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, cast
 
+import jsonschema_rs
 import msgspec
 
 from gateway.clock import SystemClock
@@ -23,6 +24,7 @@ from gateway.risk.market_data import bundled
 from gateway.security.access import Caller, caller_for
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.predict import PredictAnswer, PredictRequest
+from gateway.workflows.built_in_task_types import BUILT_IN
 from gateway.workflows.builtin_models import BUILTIN, FIRST_SEED, new_version
 from gateway.workflows.context import ChatPort, Handler, PromptPort, StepContext
 from gateway.workflows.training_data import risk_data
@@ -33,6 +35,8 @@ DEFAULTS = {
     "price_forecast": "price-forecaster",
     "portfolio_segmentation": "portfolio-segments",
 }
+
+_SPECS = {spec.handler: spec for spec in BUILT_IN}
 
 
 @cache
@@ -167,12 +171,19 @@ class Bench:
     def run(
         self, handler: Handler, data: dict[str, Any], model_config: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """The handler's output, checked: JSON can hold it, its facts and plots keep the house's shape."""
+        """The handler's output, checked: JSON can hold it, it is what its task type says of input and output, its
+        facts and plots keep the house's shape."""
+        spec = _SPECS[f"{handler.__module__}:{handler.__qualname__}"]
 
         async def one_step() -> dict[str, Any]:
             return await handler(self.context(model_config), data)
 
         output = asyncio.run(one_step())
+        assert spec.input_schema is not None
+        assert spec.output_schema is not None
+        jsonschema_rs.validate(spec.input_schema, data)
+        jsonschema_rs.validate(spec.output_schema, output)
+        assert output.keys() <= set(spec.outputs)
         assert msgspec.json.decode(msgspec.json.encode(output)) == output
         assert len(msgspec.json.encode(output)) < 4_000_000
         assert 1 <= len(output["facts"]) <= 12

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.engine.task_types import index
 from gateway.errors import ValidationFailed
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Choice, Reply, TextPart, Usage
@@ -14,6 +15,7 @@ from gateway.registry.prompt_labels import SplitKey
 from gateway.registry.prompts import PromptService
 from gateway.security.access import Caller, caller_for
 from gateway.serving.answer import AnswerMeta, ChatAnswer
+from gateway.workflows.built_in_task_types import BUILT_IN
 from gateway.workflows.chat_input import chat_of, rendered_of
 from gateway.workflows.llm_analysis import analyse
 
@@ -52,6 +54,7 @@ def told(text: str, data: dict[str, Any], upstream: dict[str, Any] | None = None
         }
     )
     result = asyncio.run(analyse(context, data))
+    assert result.keys() <= set(index(BUILT_IN)["llm_analysis"].outputs)
     return result, speaker.asked[0]
 
 
@@ -110,3 +113,8 @@ def test_a_question_that_is_none_is_refused_with_the_place(data: dict[str, Any],
     with pytest.raises(ValidationFailed) as caught:
         chat_of("gpt-4", {}, data, rendered_of(data, caller_for("ann", "analyst"), prompts, SplitKey("run", "r")))
     assert (caught.value.param or "").startswith(param.split("[", maxsplit=1)[0])
+
+
+def test_context_that_is_no_object_is_refused() -> None:
+    with pytest.raises(ValidationFailed, match="context"):
+        told("Quiet.", {"prompt": "How bad?", "context": [1, 2]})

@@ -73,6 +73,7 @@ def test_the_service_finds_it_and_runs_it(installed: Path, tmp_path_factory: pyt
         given = {"task_type": "concentration", "input_data": {"values": {"A": 3, "B": 1}}}
         task = house.ended(f"/tasks/{house.ask('POST', '/tasks', given).body['task_id']}")
         assert task["result"] == {"herfindahl": 0.625, "shares": {"A": 0.75, "B": 0.25}, "over_limit": ["A"]}
+        assert house.ask("GET", f"/runs/{task['run_id']}/lineage").body["steps"][0]["versions"]["our-steps"] == "1.0"
         assert house.ask("GET", "/workflows/book_report").body["name"] == "Book report"
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from functools import partial
 
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.clock import rfc3339
-from gateway.errors import ValidationFailed
+from gateway.errors import NotFound, ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
 
 _FIELDS = ("request_id", "entry_id", "score", "thumbs", "comment")
+#: Seconds between looks for a call that another process answered a moment ago: its entry is on its way.
+_PAUSES = (0.1, 0.3, 0.6)
 _THUMBS = {"up": 1.0, "down": 0.0}
 _BODY = {
     "type": "object",
@@ -32,7 +36,7 @@ async def give(call: Call) -> Response:
     if bool(of_request) == bool(of_entry):
         raise ValidationFailed("one of request_id and entry_id is expected", param="request_id")
     score, comment = _score(body), text_field(body, "comment", longest=2_000)
-    given = await asyncio.to_thread(
+    give_it = partial(
         call.services.feedback.give,
         call.caller,
         score=score,
@@ -41,6 +45,13 @@ async def give(call: Call) -> Response:
         of_entry=of_entry,
         request_id=call.request_id,
     )
+    for pause in _PAUSES:
+        with contextlib.suppress(NotFound):  # asked again below
+            given = await asyncio.to_thread(give_it)
+            break
+        await asyncio.sleep(pause)
+    else:
+        given = await asyncio.to_thread(give_it)
     told = {"entry_id": given.entry_id, "model": given.model, "score": given.score, "at": rfc3339(given.at)}
     return json_response(told, 201)
 

@@ -26,7 +26,7 @@ def of_anthropic(headers: Mapping[str, str]) -> dict[str, str]:
 
 def of_openai(headers: Mapping[str, str]) -> dict[str, str]:
     """Those of the dialect. ``ValidationFailed`` for a value that is none."""
-    return _of(headers, _OPENAI)
+    return _of(headers, _OPENAI) if "openai-beta" in headers else {}
 
 
 def repeated(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -1,0 +1,158 @@
+"""Types in a definition: what can never fit is refused where it stands, what may fit is let through."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+
+from gateway.engine.definition import parse_definition
+from gateway.engine.fitting import inside, kind_of, kinds_of, may_fit
+from gateway.engine.task_types import index
+from gateway.errors import DefinitionInvalid
+from gateway.workflows.built_in_task_types import BUILT_IN
+from gateway.workflows.context import StepContext
+from gateway.workflows.typed_task import task_type
+
+
+class Position(BaseModel):
+    name: str
+    value: float
+
+
+class Book(BaseModel):
+    positions: list[Position] = Field(default=[], max_length=3)
+    limits: dict[str, float] = {}
+    day: date | None = None
+    title: str = ""
+
+
+class Looked(BaseModel):
+    largest: Position | None
+    positions: list[Position]
+    shares: dict[str, float]
+    ok: bool
+    day: date
+
+
+@task_type("look")
+def look(_ctx: StepContext, book: Book) -> Looked:
+    """Looks at a book."""
+    return Looked(largest=None, positions=book.positions, shares={}, ok=True, day=book.day or date.min)
+
+
+TYPES = index([*BUILT_IN, look.spec])
+FIRST = {"step_id": "a", "task_type": "look", "input_mapping": {"positions": "input.positions"}}
+
+
+def parse(**second: Any) -> None:
+    steps = [FIRST, {"step_id": "b", "task_type": "look", **second}]
+    parse_definition({"workflow_id": "wf", "steps": steps}, TYPES)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"input_mapping": {"positions": "step.a.positions", "limits": "step.a.shares", "day": "step.a.day"}},
+        {"input_mapping": {"title": "step.a.day"}},
+        {"input_mapping": {"title": "step.a.largest.name"}},
+        {"input_mapping": {"title": "step.a.positions.0.name"}},
+        {"input_mapping": {"limits": {"x": "step.a.shares.x", "y": {"value": "3"}}}},
+        {"input_mapping": {"positions": [{"name": "input.n", "value": "step.a.shares.x"}]}},
+        {"for_each": "step.a.positions", "input_mapping": {"title": "item.name", "positions": ["item"]}},
+        {"for_each": "input.anything", "input_mapping": {"title": "item"}},
+        {"input_mapping": {"title": "input.what.ever", "positions": {"value": []}}},
+        {"input_mapping": {"positions": "step.a.result.positions"}},
+    ],
+)
+def test_what_may_fit_is_taken(second: dict[str, Any]) -> None:
+    parse(**second)
+
+
+@pytest.mark.parametrize(
+    ("second", "place", "said"),
+    [
+        ({"input_mapping": {"title": "step.a.shares.x"}}, "input_mapping.title", "'shares.x' is a number"),
+        ({"input_mapping": {"positions": "step.a.shares"}}, "input_mapping.positions", "takes a list here"),
+        ({"input_mapping": {"limits": "step.a.result.ok"}}, "input_mapping.limits", "'result.ok' is true or false"),
+        ({"input_mapping": {"title": "step.a.ok.more"}}, "input_mapping.title", "there can be nothing at 'more'"),
+        ({"input_mapping": {"title": "step.a.positions.name"}}, "input_mapping.title", "nothing at 'name'"),
+        ({"input_mapping": {"positions": {"value": "AAA"}}}, "input_mapping.positions", "this literal is a text"),
+        ({"input_mapping": {"positions": {"name": "input.n"}}}, "input_mapping.positions", "takes a list here"),
+        ({"input_mapping": {"limits": {"x": {"y": "input.n"}}}}, "input_mapping.limits.x", "takes a number here"),
+        ({"input_mapping": {"positions": [["input.n"]]}}, "input_mapping.positions[0]", "takes an object here"),
+        (
+            {"input_mapping": {"positions": [{"name": "input.n", "value": "step.a.shares"}]}},
+            "input_mapping.positions[0].value",
+            "a number",
+        ),
+        ({"input_mapping": {"positions": {"value": [{"name": "x"}]}}}, "input_mapping.positions[0].value", "required"),
+        ({"for_each": "step.a.shares", "input_mapping": {}}, "for_each", "for_each needs a list"),
+        ({"for_each": "step.a.result", "input_mapping": {}}, "for_each", "is an object"),
+        ({"for_each": "step.a.ok", "input_mapping": {}}, "for_each", "is true or false"),
+        ({"for_each": "step.a.positions", "input_mapping": {"title": "item"}}, "input_mapping.title", "the item is an"),
+        ({"for_each": "step.a.positions", "input_mapping": {"title": "index"}}, "input_mapping.title", "the index is"),
+        ({"task_type": "llm_analysis", "input_mapping": {"prompt": "step.a.shares"}}, "input_mapping.prompt", "a text"),
+    ],
+)
+def test_what_can_never_fit_is_refused_with_its_place(second: dict[str, Any], place: str, said: str) -> None:
+    with pytest.raises(DefinitionInvalid) as caught:
+        parse(**second)
+    assert caught.value.param == f"steps[1].{place}"
+    assert said in caught.value.message
+    assert "(step 'b')" in caught.value.message
+    assert caught.value.mend
+
+
+def test_what_a_list_gave_is_a_list_of_what_each_gave() -> None:
+    each = {**FIRST, "for_each": "input.books", "input_mapping": {"positions": "item"}}
+    after = {"step_id": "b", "task_type": "look", "for_each": "step.a.results", "input_mapping": {}}
+    for reference, fits in (("item.positions", True), ("item.shares", False)):
+        after["input_mapping"] = {"positions": reference}
+        definition = {"workflow_id": "wf", "steps": [each, after]}
+        if fits:
+            parse_definition(definition, TYPES)
+        else:
+            with pytest.raises(DefinitionInvalid, match=r"'shares' is an object"):
+                parse_definition(definition, TYPES)
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=6,
+)
+_TYPE = st.sampled_from(["string", "number", "integer", "boolean", "object", "array", "null"])
+_SCHEMAS: st.SearchStrategy[dict[str, Any]] = st.recursive(
+    st.builds(lambda kind: {"type": kind}, _TYPE | st.lists(_TYPE, min_size=1, max_size=3, unique=True))
+    | st.builds(lambda value: {"const": value}, _VALUES)
+    | st.just({"$ref": "#/$defs/d"})
+    | st.just({}),
+    lambda inner: (
+        st.builds(lambda parts: {"anyOf": parts}, st.lists(inner, min_size=1, max_size=3))
+        | st.builds(lambda item: {"type": "array", "items": item}, inner)
+        | st.builds(lambda a: {"type": "object", "properties": {"a": a}}, inner)
+        | st.builds(lambda a: {"type": "object", "additionalProperties": a}, inner)
+    ),
+    max_leaves=5,
+)
+
+
+@given(_SCHEMAS, _VALUES)
+def test_no_value_that_fits_is_ever_refused(schema: dict[str, Any], value: Any) -> None:
+    root = {"$defs": {"d": {"type": "string"}}, **schema}
+    if not jsonschema_rs.is_valid(root, value):
+        return
+    assert may_fit(frozenset({kind_of(value)}), schema, root)
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        kinds = kinds_of(inside(schema, [name], root), root)  # no LookupError: there is something
+        assert kinds is None or kind_of(inner) in kinds
