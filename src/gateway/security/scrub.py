@@ -29,12 +29,14 @@ def is_sound(value: Any, depth: int = 0) -> bool:
     """Whether ``scrub`` would surely leave the form of a value as it is: names of no secret, not too deep, numbers
     that JSON has. Much cheaper than ``scrub``; what its texts say is for ``is_suspect``."""
     if isinstance(value, dict):
-        return depth < _DEEPEST and all(
-            [isinstance(name, str) and not names_secret(name) and is_sound(item, depth + 1)
-             for name, item in value.items()]
-        )  # fmt: skip
+        if depth >= _DEEPEST:
+            return False
+        for name, item in value.items():
+            if not isinstance(name, str) or names_secret(name) or not is_sound(item, depth + 1):
+                return False
+        return True
     if isinstance(value, (list, tuple)):
-        return depth < _DEEPEST and all([is_sound(item, depth + 1) for item in value])
+        return depth < _DEEPEST and all(is_sound(item, depth + 1) for item in value)
     return not isinstance(value, float) or value - value == 0
 
 

@@ -36,7 +36,10 @@ def _sources(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> tuple[str, tuple[Any, ...]]:
     """The rows as one query, and its parameters: an array for each column, and once what all rows share."""
-    arrays, picked, alike, values = [], [], [], []
+    arrays: list[str] = []
+    picked: list[str] = []
+    alike: list[Any] = []
+    values: list[str] = []
     for number, (name, column) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
         kind = table.c[name].type
         cast = kind.compile(dialect=connection.dialect)
