@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from gateway.errors import ConfigurationInvalid, Unavailable
+from gateway.store.many_rows import copy_in
 from gateway.store.turns import LONGEST_WAIT, WriterTurns
 
 
@@ -53,6 +54,7 @@ class Database:
             self.engine = create_engine(
                 url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, connect_args={"connect_timeout": 5}
             )
+            event.listen(self.engine, "do_execute", copy_in)
 
     def stamp(self) -> tuple[int, int] | None:
         """Another value after each commit, by whichever process, at the price of a look at a file's size and time:
