@@ -124,6 +124,7 @@ def _clean(made: Entry) -> Entry:
 def _enter(
     connection: Connection, journal: str, batch: Sequence[Done], threshold: int | None
 ) -> tuple[Alerts, AuditRecord | None]:
+    drafts = [_draft(item) for item in batch]  # before anything is locked that others wait for
     made = [item.entry for item in batch if item.entry is not None]
     alerts: Alerts = []
     if made:
@@ -135,7 +136,7 @@ def _enter(
         add_usage(connection, made, _saved(batch))
         if threshold is not None:
             alerts += _threshold(connection, made, threshold)
-    records = append_records(connection, [_draft(item) for item in batch]) if batch else []
+    records = append_records(connection, drafts) if drafts else []
     return alerts, records[-1] if records else None
 
 
