@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from gateway.errors import ConfigurationInvalid, Unavailable
 from gateway.store.artifact_bytes import PLACE
 from gateway.store.artifact_place import ArtifactPlace
+from gateway.store.many_rows import copy_in
 from gateway.store.turns import LONGEST_WAIT, WriterTurns
 
 
@@ -65,6 +66,7 @@ class Database:
                 execution_options=options,
                 connect_args={"connect_timeout": 5},
             )
+            event.listen(self.engine, "do_execute", copy_in)
 
     def stamp(self) -> tuple[int, int] | None:
         """Another value after each commit, by whichever process, at the price of a look at a file's size and time:
