@@ -14,9 +14,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import machine
 from ledger_year import YEAR, fill
+from sqlalchemy import func, select
 from storm_town import Postgres
 from verdict import Verdict
 
@@ -29,6 +31,7 @@ from gateway.ledger.usage_ask import UsageAsk
 from gateway.store.engine import Database
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.migrate import upgrade
+from gateway.store.tables import metadata
 from gateway.store.usage_store import SqlUsageStore
 
 #: Disk that an entry needs with all that goes with it, and while it is made.
@@ -109,11 +112,11 @@ def measure(folder: Path, number: int) -> Verdict:
     return verdict
 
 
-def rows(database: Database) -> dict[str, int]:
+def rows(database: Database) -> dict[str, Any]:
     """How many rows the tables have, and what all of them take on the disk, in MiB."""
     tables = ("entry", "posting", "usage_series", "usage_hour", "usage_day")
     with database.read() as connection:
-        found = {name: connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one() for name in tables}
+        found = {name: connection.scalar(select(func.count()).select_from(metadata.tables[name])) for name in tables}
         size = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
     return {**found, "MiB": size // 2**20}
 

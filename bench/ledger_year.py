@@ -42,16 +42,17 @@ INSERT INTO posting SELECT entry_id, account, amount FROM entry, LATERAL
 WHERE at > :since AND at <= :until ORDER BY entry_id
 """
 _BALANCES = "INSERT INTO balance SELECT account, sum(amount), count(*) FROM posting GROUP BY account"
+#: In the order of SUMS.
 _SUMMED = """
-INSERT INTO {table} SELECT series_id, at / :width, count(*), count(*), sum(input_tokens), sum(output_tokens),
-  sum(cached_tokens), sum(cache_write_tokens), sum(reasoning_tokens), sum(inference_micros), sum(rows), sum(cost)
+INSERT INTO {table} (series_id, {unit}, {sums})
+SELECT series_id, at / :width, count(*), count(*), sum(input_tokens), sum(output_tokens), sum(cached_tokens),
+  sum(cache_write_tokens), sum(reasoning_tokens), sum(inference_micros), sum(rows), sum(cost)
 FROM entry JOIN made_series USING (key_id, model, outcome, tags) GROUP BY series_id, at / :width
 """
 
 
 def fill(database: Database, number: int, start: int) -> None:
     """Enters so many calls, evenly over the year that begins at ``start`` (microseconds)."""
-    assert SUMS[0] == "calls", "the order in which _SUMMED writes"
     _make_series(database)
     step = YEAR // number
     kinds = {"keys": _KEYS, "models": len(_MODELS), "tags": len(_TAGS)}
@@ -64,8 +65,9 @@ def fill(database: Database, number: int, start: int) -> None:
             connection.execute(text(_POSTINGS), span)
     with database.begin() as connection:
         connection.execute(text(_BALANCES))
-        for table, width in (("usage_hour", HOUR), ("usage_day", DAY)):
-            connection.execute(text(_SUMMED.format(table=table)), {"width": width})
+        for table, unit, width in (("usage_hour", "hour", HOUR), ("usage_day", "day", DAY)):
+            query = _SUMMED.format(table=table, unit=unit, sums=", ".join(f'"{name}"' for name in SUMS))
+            connection.execute(text(query), {"width": width})
         connection.execute(text("DROP TABLE made_series"))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))  # as PostgreSQL does by itself within minutes
