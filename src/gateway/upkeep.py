@@ -19,6 +19,7 @@ from gateway.registry.loader import load_catalogue
 from gateway.registry.model_registry import ModelRegistry
 from gateway.security.development_key import development_key, end_development_keys
 from gateway.settings import Settings
+from gateway.store.artifact_place import checked_place
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.engine import Database
 from gateway.store.journal_check import journal_problems
@@ -77,6 +78,11 @@ def check_configuration(settings: Settings) -> Catalogue:
 def check_database(settings: Settings) -> None:
     """``Unavailable`` where the database does not answer."""
     Database(settings.database_url).ping()
+
+
+def check_artifacts(settings: Settings) -> None:
+    """``ConfigurationInvalid`` where large values could not be kept."""
+    checked_place(settings.artifacts_url)
 
 
 def upgrade_database(settings: Settings) -> str:

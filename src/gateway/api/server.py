@@ -109,6 +109,7 @@ class Cycle(RequestResponseCycle):
             return None
         self.waiting_for_100_continue = False
         self.message_event.clear()
+        self.flow.resume_reading()  # else nobody hears that the client has left
         body, self.body = bytes(self.body), bytearray()
         return body
 

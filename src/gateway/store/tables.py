@@ -192,7 +192,8 @@ webhook_subscription = Table(
     Column("old_secret_until", BigInteger),
 )
 
-#: Large values and model files, by content.
+#: Large values and model files, by content; beyond 64 KB ``content`` may be empty and the bytes elsewhere
+#: (``artifact_bytes.py``).
 artifact = Table(
     "artifact",
     metadata,

@@ -28,7 +28,8 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 async def served(app: App, **options: Any) -> AsyncIterator[Callable[[], Awaitable[tuple[Any, Any]]]]:
     """The app behind the server; gives what opens a connection to it."""
     door = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=Protocol, lifespan="off", log_config=None, access_log=False, **options)
+    usual: dict[str, Any] = {"http": Protocol, "lifespan": "off", "log_config": None, "access_log": False}
+    config = uvicorn.Config(app, **(usual | options))
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([door]))
     try:
@@ -189,24 +190,39 @@ async def test_what_an_exchange_was_made_of_goes_with_its_answer(lean: bool) -> 
         gc.enable()
 
 
+BODY = b"x" * 100_000
+MUCH = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
+
+
+class AtOnce(Protocol):
+    """A connection that gets ``MUCH`` when all of it is there."""
+
+    kept = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.kept += data
+        if len(self.kept) == len(MUCH):
+            super().data_received(self.kept)
+
+
 @in_loop
 async def test_a_client_that_sent_much_is_heard_to_leave() -> None:
     """The reading, which stops at a large body, goes on when the body was taken."""
-    left = asyncio.Event()
+    taken, left = asyncio.Event(), asyncio.Event()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
         lean: Lean = scope[LEAN]
-        while (body := lean.arrived()) is None:
-            await asyncio.sleep(0)
-        assert len(body) == 100_000
+        assert lean.arrived() == BODY
         assert lean.when_left(left.set)
         taken.set()
         await left.wait()
 
-    taken = asyncio.Event()
-    async with served(app) as connect:
+    async with served(app, http=AtOnce) as connect:
         _, writer = await connect()
-        writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000)
+        writer.write(MUCH)
         await asyncio.wait_for(taken.wait(), 10)
         writer.close()
-        await asyncio.wait_for(left.wait(), 10)
+        try:
+            await asyncio.wait_for(left.wait(), 10)
+        finally:
+            left.set()
