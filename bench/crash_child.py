@@ -35,8 +35,8 @@ from gateway.settings import Settings
 from gateway.store.engine import Database
 from gateway.store.journal_file import JournalFile
 from gateway.store.journal_folder import orphans
+from gateway.store.prepared import Prepared
 from gateway.store.run_reader import SqlRunReader
-from gateway.tasks import celery_app
 from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.tasks.submission import read_run
@@ -53,7 +53,6 @@ class Orders:
     """What a process is told: where everything is, what to ask for, when to die (0: never). ``ahead``: seconds."""
 
     url: str
-    broker: str
     folder: Path
     config: Path
     body: dict[str, Any]
@@ -148,37 +147,38 @@ def live(orders: Orders) -> None:
     core = make_core(Settings.read(environ, dev=True, data_dir=orders.folder / "data"))
     watch(core, points)
     runner = make_runner(core)
-    ended = threading.Event()
-
-    def work(executor: Executor) -> None:
-        try:
-            _work(core, executor, orders)
-            runner.close()
-            core.calls.close()
-            points.tell()
-            ended.set()
-        finally:
-            os._exit(0 if ended.is_set() else 3)
-
-    if not orders.broker:
-        inline = Bells(InlineExecutor(runner), points)
-        runner.ring_with(inline)
-        work(inline)
-    app = celery_app.make_celery(orders.broker, "", runner)
-    bells = Bells(celery_app.CeleryExecutor(app), points)
-    runner.ring_with(bells)
-    threading.Thread(target=work, args=(bells,), daemon=True).start()
-    celery_app.work(app, concurrency=4, name=f"crash-{os.getpid()}@here")
+    executor = Bells(InlineExecutor(runner), points)
+    runner.ring_with(executor)
+    ended = False
+    try:
+        _work(core, executor, orders)
+        runner.close()
+        core.calls.close()
+        points.tell()
+        ended = True
+    finally:
+        os._exit(0 if ended else 3)
 
 
 def watch(core: Core, points: Points) -> None:
     """Puts the points where the world is touched."""
     engine = core.database.engine
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def statement(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
+    def before(sql: str) -> None:
         points.at(f"before {' '.join(sql.split()[:2]).lower()}")
 
+    @event.listens_for(engine, "before_cursor_execute")
+    def statement(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
+        before(sql)
+
+    execute = Prepared.execute
+
+    def prepared(connection: Any, sql: str, given: Any) -> Any:
+        if connection.engine is engine:  # not of those who only look
+            before(sql)
+        return execute(connection, sql, given)
+
+    Prepared.execute = staticmethod(prepared)  # type: ignore[method-assign]
     points.around(engine.dialect, "do_commit", "a commit")
     points.around(JournalFile, "write", "a line of the journal")
     points.around_coroutine(EndpointClient, "post", "a call of the provider")

@@ -33,7 +33,7 @@ from crash_controls import CONTROLS
 from crash_proof import Seen, prove, seen_in
 from sqlalchemy import text
 from storm_far import READERS, Far
-from storm_town import Postgres, Valkey, write_config
+from storm_town import Postgres, write_config
 from verdict import Verdict
 
 from gateway.clock import SystemClock
@@ -64,10 +64,9 @@ def workflow() -> dict[str, Any]:
 class Ground:
     """Where trials happen: each has a database and a folder of its own, made from one that holds the workflow."""
 
-    def __init__(self, folder: Path, far: Far, *, postgres: bool, broker: bool) -> None:
+    def __init__(self, folder: Path, far: Far, *, postgres: bool) -> None:
         self._folder = folder
         self._server = Postgres(folder / "pg") if postgres else None
-        self._valkey = Valkey(folder / "valkey") if broker else None
         self.config = folder / "config"
         self.config.mkdir()
         write_config(self.config, far.url)
@@ -76,16 +75,6 @@ class Ground:
             definition = parse_definition(workflow(), known_task_types())
             now = SystemClock().now()
             SqlRunReader(database).define(definition, source="api", owner=CALLER.principal, now=now)
-
-    @property
-    def broker(self) -> str:
-        """Its address; empty where steps run in the process itself."""
-        return self._valkey.url if self._valkey is not None else ""
-
-    @property
-    def queued(self) -> int:
-        """Doorbells that wait in the broker."""
-        return self._valkey.left()[0] if self._valkey is not None else 0
 
     @contextmanager
     def trial(self, name: str) -> Iterator[tuple[str, Path]]:
@@ -100,8 +89,6 @@ class Ground:
 
     def close(self) -> None:
         """Ends the servers."""
-        if self._valkey is not None:
-            self._valkey.stop()
         if self._server is not None:
             self._server.stop()
 
@@ -174,7 +161,6 @@ class Trials:
             for at, die_at in enumerate((*deaths, 0)):
                 orders = Orders(
                     url,
-                    self._ground.broker,
                     folder,
                     self._ground.config,
                     body,
@@ -237,7 +223,7 @@ def main(arguments: list[str]) -> int:
     far = Far(1, thinking=(0.0, 0.0), refused=0.0)
     far.start()
     with tempfile.TemporaryDirectory(prefix="crash-") as name:
-        ground = Ground(Path(name), far, postgres=options.postgres, broker=options.broker)
+        ground = Ground(Path(name), far, postgres=options.postgres)
         try:
             verdict = _crash(ground, far, options)
         finally:
@@ -258,14 +244,12 @@ def _crash(ground: Ground, far: Far, options: argparse.Namespace) -> Verdict:
         verdict.figures["crashes of what goes on after one"] = every(trials, (at,), options.every, options.beside)
     verdict.figures["calls made again"] = trials.again
     verdict.figures["died at"] = dict(sorted(trials.died.items()))
-    verdict.hold(ground.queued == 0, f"{ground.queued} doorbells are left in the broker")
     return verdict
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/crash_points.py", description=__doc__)
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL from its wheel instead of SQLite")
-    parser.add_argument("--broker", action="store_true", help="steps go through Celery and Valkey, not in the process")
     parser.add_argument("--every", type=int, default=1, help="only every n-th point")
     parser.add_argument("--control", default="", choices=["", *CONTROLS], help="what to break: it must be found")
     parser.add_argument("--beside", type=int, default=2, help="trials at the same time")

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 #: Ours may cost at most this share of a peer's CPU time.
 TARGETS = {"nginx": 5.0, "smg": 0.5, "portkey": 1 / 8, "litellm": 1 / 80}
 
@@ -21,13 +20,14 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def write(file: Path, page: str) -> None:
-    """Puts the page between the markers of ``file``."""
+def write(file: Path, page: str, name: str = "figures") -> None:
+    """Puts ``page`` between the marks of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = file.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"{file} needs the markers {BEGIN} and {END} once each")
-    head, rest = text.split(BEGIN)
-    file.write_text(f"{head}{BEGIN}\n{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{file} needs the marks {begin} and {end} once each")
+    head, rest = text.split(begin)
+    file.write_text(f"{head}{begin}\n{page}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def failures(result: dict[str, Any]) -> int:

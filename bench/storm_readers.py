@@ -33,6 +33,10 @@ class Reader:
         """Whether it has come as far as this event."""
         return bool(self.ids) and self.ids[-1] >= last
 
+    def note(self, number: int) -> None:
+        """One more event has come."""
+        self.ids.append(number)
+
     def _run(self) -> None:
         while not self._ending.is_set():
             try:
@@ -52,4 +56,4 @@ class Reader:
                 except TimeoutError:
                     continue
                 if isinstance(told.get("id"), int):
-                    self.ids.append(told["id"])
+                    self.note(told["id"])

@@ -36,7 +36,10 @@ def pytest(folder: str, *arguments: str) -> tuple[str, ...]:
     return python("-m", "pytest", folder, *arguments)
 
 
-UNIT = Step("unit tests", pytest("tests/unit"), ("tests/unit",))
+#: As many processes as there are cores, up to four: each takes up to 2 GB, and the slowest file bounds the rest.
+_BESIDE = str(min(os.cpu_count() or 1, 4))
+#: A file's tests stay together, for they share what it sets up. (Integration tests fill the machine one by one.)
+UNIT = Step("unit tests", pytest("tests/unit", "-n", _BESIDE, "--dist", "loadfile"), ("tests/unit",))
 INTEGRATION = Step("integration tests", pytest("tests/integration"), ("tests/integration",))
 JOBS: dict[str, tuple[Step, ...]] = {
     "lint": (
@@ -75,6 +78,8 @@ JOBS: dict[str, tuple[Step, ...]] = {
     "bench": (
         Step("benchmark", python("bench/run.py"), ("bench/run.py",)),
         Step("speed of the ledger", python("bench/ledger_speed.py"), ("bench/ledger_speed.py",)),
+        Step("engines", python("bench/engine.py"), ("bench/engine.py",)),
+        Step("how soon things happen", python("bench/engine_live.py"), ("bench/engine_live.py",)),
     ),
     "storm": (Step("storm", python("bench/storm.py"), ("bench/storm.py",)),),
     "crash": (Step("crashes at every point", python("bench/crash_points.py"), ("bench/crash_points.py",)),),

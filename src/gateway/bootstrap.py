@@ -54,6 +54,7 @@ from gateway.serving.predict import PredictService
 from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService
 from gateway.settings import Settings
+from gateway.store.artifact_place import checked_place
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.audit_store import SqlAuditSink
 from gateway.store.audit_witness import FileWitness
@@ -144,7 +145,7 @@ def make_core(settings: Settings) -> Core:
     """Opens the database and reads the configuration. ``ConfigurationInvalid`` or ``Unavailable`` otherwise."""
     logs.set_up(settings.log_level, settings.log_format)
     clock = SystemClock()
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, artifacts=checked_place(settings.artifacts_url))
     catalogue = CatalogueHolder(settings.config_dir, settings.environ, check_catalogue)
     check_prices(catalogue.current)
     artifacts = SqlArtifactStore(database, clock)

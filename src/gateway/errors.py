@@ -293,6 +293,6 @@ class StepTimeout(GatewayError):
 
 
 class ArtifactCorrupt(GatewayError):
-    """A stored artifact does not have the hash it was stored under."""
+    """A stored artifact does not have the hash it was stored under, or is gone."""
 
     code = "artifact_corrupt"

@@ -18,6 +18,8 @@ from gateway.errors import ConfigurationInvalid
 Executor = Literal["auto", "celery", "inline"]
 #: Which responses are kept: all but those with ``store: false``, only those with ``store: true``, or none.
 StoreResponses = Literal["unless_refused", "if_asked", "never"]
+#: What ``GATEWAY_ARTIFACTS`` says where large values stay in the database.
+DATABASE = "database"
 #: Names whose values are never printed.
 SECRET_NAMES = frozenset(
     {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GATEWAY_JWT_SECRET", "GATEWAY_ADMIN_KEY", "GATEWAY_WEBHOOK_SECRET"}
@@ -35,6 +37,7 @@ class Settings:
     data_dir: Path
     config_dir: Path
     database_url: str
+    artifacts_url: str
     broker_url: str
     result_backend: str
     limits_url: str
@@ -92,6 +95,7 @@ class Settings:
             .expanduser()
             .absolute(),
             database_url=text("database_url", "DATABASE_URL", f"sqlite:///{data_dir / 'gateway.db'}"),
+            artifacts_url=text("artifacts_url", "GATEWAY_ARTIFACTS", _artifacts_default(environ, options, data_dir)),
             broker_url=text("broker_url", "CELERY_BROKER_URL"),
             result_backend=text("result_backend", "CELERY_RESULT_BACKEND"),
             limits_url=_limits_url(text("limits_url", "GATEWAY_LIMITS_URL"), text("broker_url", "CELERY_BROKER_URL")),
@@ -254,6 +258,12 @@ def _boolean(variable: str, value: str) -> bool:
     if lowered in ("false", "0", "no", "off"):
         return False
     raise ConfigurationInvalid(f"{variable} is neither true nor false", mend="use true or false")
+
+
+def _artifacts_default(environ: Mapping[str, str], options: Mapping[str, Any], data_dir: Path) -> str:
+    """A folder beside SQLite's file; on PostgreSQL the database, which other machines reach as they do no folder."""
+    database_url = str(options.get("database_url") or environ.get("DATABASE_URL") or "sqlite:")
+    return str(data_dir / "artifacts") if database_url.startswith("sqlite") else DATABASE
 
 
 def _limits_url(value: str, broker_url: str) -> str:

@@ -19,8 +19,10 @@ from gateway.registry.loader import load_catalogue
 from gateway.registry.model_registry import ModelRegistry
 from gateway.security.development_key import development_key, end_development_keys
 from gateway.settings import Settings
+from gateway.store.artifact_place import checked_place
 from gateway.store.artifact_store import SqlArtifactStore
 from gateway.store.engine import Database
+from gateway.store.journal_check import journal_problems
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.schema import HEAD, is_current
@@ -78,16 +80,22 @@ def check_database(settings: Settings) -> None:
     Database(settings.database_url).ping()
 
 
+def check_artifacts(settings: Settings) -> None:
+    """``ConfigurationInvalid`` where large values could not be kept."""
+    checked_place(settings.artifacts_url)
+
+
 def upgrade_database(settings: Settings) -> str:
     """Brings the schema up to date; its revision."""
     return _migrate(Database(settings.database_url))
 
 
 def verify_ledger(settings: Settings) -> Verified:
-    """Proves the ledger of the database."""
-    started = time.monotonic()
-    report = Ledger(SqlLedgerStore(Database(settings.database_url)), SystemClock()).verify()
-    return Verified(report.ok, report.entries, report.problems, time.monotonic() - started)
+    """Proves the ledger of the database, and that no call is left in the journal of a process that is gone."""
+    started, database, clock = time.monotonic(), Database(settings.database_url), SystemClock()
+    report = Ledger(SqlLedgerStore(database), clock).verify()
+    left = tuple(journal_problems(settings.data_dir / "journal", database, clock.now()))
+    return Verified(report.ok and not left, report.entries, (*left, *report.problems), time.monotonic() - started)
 
 
 def verify_audit(settings: Settings) -> Verified:

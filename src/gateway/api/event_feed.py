@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 #: How often it is asked whether there is something new. Where a look at a file tells that something was written,
 #: that is looked at instead, and the database is asked at once, and now and then for all that.
 _POLL_SECONDS, _LOOK_SECONDS, _SURE_SECONDS = 0.02, 0.01, 0.1
+#: What has just happened is mostly followed by more: for so long it is asked so often.
+_LIVELY_SECONDS, _LIVELY_POLL_SECONDS = 1.0, 0.005
 _BATCH = 200
 
 
@@ -28,6 +30,7 @@ class EventFeed:
         self._desk = desk
         self._stamp = stamp
         self._latest = 0
+        self._lively_until = 0.0
         self._news = asyncio.Condition()
         self._listeners = 0
         self._poller: asyncio.Task[None] | None = None
@@ -85,6 +88,7 @@ class EventFeed:
                     _log.warning("events wait: %s", error.message)
                     latest = self._latest
                 if latest != self._latest:
+                    self._lively_until = time.monotonic() + _LIVELY_SECONDS
                     async with self._news:
                         self._latest = latest
                         self._news.notify_all()
@@ -95,7 +99,8 @@ class EventFeed:
     async def _until_written(self, seen: object | None) -> None:
         """Returns when something was written since ``seen``, or it is time to ask anyway."""
         if seen is None:
-            await asyncio.sleep(_POLL_SECONDS)
+            lively = time.monotonic() < self._lively_until
+            await asyncio.sleep(_LIVELY_POLL_SECONDS if lively else _POLL_SECONDS)
             return
         sure = time.monotonic() + _SURE_SECONDS
         while time.monotonic() < sure:

@@ -15,7 +15,7 @@ from rich.table import Table
 from gateway import upkeep
 from gateway.cli.client import console
 from gateway.errors import GatewayError
-from gateway.settings import Settings, settings_from_process
+from gateway.settings import Settings, mask_url, settings_from_process
 
 #: What is optional on a platform, and what its absence means.
 _PARTS = {
@@ -31,7 +31,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     dev: Annotated[bool, typer.Option("--dev/--production", help="As which kind of start would see it.")] = True,
 ) -> None:
-    """Check settings, configuration files, database and optional parts. Exit 1 if something needed is wrong."""
+    """Check settings, configuration, database, artifacts and optional parts. Exit 1 if something needed is wrong."""
     settings = settings_from_process(dev=dev)
     parts = {name: (_version(name), meaning) for name, meaning in _PARTS.items()}
     checks = _checks(settings)
@@ -62,7 +62,11 @@ def doctor(
 
 def _checks(settings: Settings) -> list[tuple[str, str]]:
     found = []
-    for name, check in (("configuration files", upkeep.check_configuration), ("database", upkeep.check_database)):
+    for name, check in (
+        ("configuration files", upkeep.check_configuration),
+        ("database", upkeep.check_database),
+        (f"artifacts kept in {mask_url(settings.artifacts_url)}", upkeep.check_artifacts),
+    ):
         try:
             check(settings)
         except GatewayError as error:

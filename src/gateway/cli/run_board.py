@@ -81,6 +81,8 @@ class RunBoard:
             step.attempt, step.cost = max(1, int(view["attempts"])), view["cost"]
             if view["status"] == "failed":
                 step.note = str((view.get("error") or {}).get("message", ""))
+            elif view["status"] == "running":
+                step.note = str(view.get("progress_note") or "")
         self.cost = sum((Decimal(str(step.cost)) for step in self.steps.values()), Decimal(0))
 
     def hear(self, event: Mapping[str, Any]) -> None:

@@ -153,23 +153,25 @@ def _tell(found: dict[str, Any], names: list[str]) -> None:
 
 
 def _draw(client: Client, rows: list[dict[str, Any]], names: list[str], query: dict[str, Any]) -> None:
-    """What is asked for by time, as columns; anything else as bars, and the cost by day below them."""
+    """What is asked for by time, as columns; anything else as bars, and by day below them. Of the cost; where nothing
+    cost anything, as with local models, of the calls."""
     out = console()
     width = min(out.width, _MOST_WIDTH)
+    drawn, called = ("cost", _usd) if any(row["cost"] for row in rows) else ("calls", str)
     unit = next((name for name in names if name in _TIMES), None)
     if unit is None:
-        cost = sorted(rows, key=lambda row: -row["cost"])[:_MOST_BARS]
-        named = [(" · ".join(str(row[name]) for name in names), float(row["cost"]), _usd(row["cost"])) for row in cost]
-        out.print("", *bars(named, width), sep="\n", markup=False)
+        most = sorted(rows, key=lambda row: -row[drawn])[:_MOST_BARS]
+        told = [(" · ".join(str(row[name]) for name in names), float(row[drawn]), called(row[drawn])) for row in most]
+        out.print("", *bars(told, width), sep="\n", markup=False)
         unit = "day"
         query = {"since": "30d", **{name: value for name, value in query.items() if value is not None}}
         rows = client.get("/usage", **query | {"by": unit, "order": None, "limit": None})["rows"]
     sums: dict[str, Decimal] = {}
     for row in rows:
-        sums[row[unit]] = sums.get(row[unit], Decimal(0)) + Decimal(row["cost"])
+        sums[row[unit]] = sums.get(row[unit], Decimal(0)) + Decimal(row[drawn])
     labels = sorted(sums)
-    out.print(f"\ncost by {unit}", markup=False)
-    lines = columns(labels, [float(sums[name]) for name in labels], width, [_usd(sums[name]) for name in labels])
+    out.print(f"\n{drawn} by {unit}", markup=False)
+    lines = columns(labels, [float(sums[name]) for name in labels], width, [called(sums[name]) for name in labels])
     out.print(*lines, sep="\n", markup=False)
 
 

@@ -40,11 +40,28 @@ def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Star
     if found is None or found.token != token or found.state != "queued":
         return None
     run = tx.lock_run(found.run_id)
-    if run is None or run.status not in ("pending", "running"):
+    return None if run is None else _take_up(tx, run, task_id, token, worker, now)
+
+
+def go_on(tx: EngineTx, run_id: str, worker: str, now: int) -> tuple[Started | None, list[Doorbell]]:
+    """After the end of a step: the next one of its run for the same worker, within the same transaction, and the
+    others to be rung after the commit."""
+    doorbells = dispatch(tx, now, run_id=run_id)
+    run = tx.lock_run(run_id) if doorbells else None
+    if run is None:
+        return None, doorbells
+    first, *others = doorbells
+    started = _take_up(tx, run, first.task_id, first.token, worker, now)
+    return (started, others) if started is not None else (None, doorbells)
+
+
+def _take_up(tx: EngineTx, run: RunRow, task_id: str, token: int, worker: str, now: int) -> Started | None:
+    """queued → running, of a run that is locked; ``None`` where it is not the run's, or must not begin."""
+    if run.status not in ("pending", "running"):
         return None
-    if run.cancel_requested and found.role != "undo":
-        return None
-    if not tx.start_step(task_id, token, worker, now, now + RUN_LEASE):
+    wanted = not run.cancel_requested
+    step = tx.start_step(run.run_id, task_id, token, worker, now, now + RUN_LEASE, undo_only=not wanted)
+    if step is None:
         return None
     drafts = []
     if run.status == "pending":
@@ -52,20 +69,12 @@ def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Star
         tx.set_run(run.run_id, "running", now)
         if run.kind == "workflow":
             drafts.append(EventDraft("workflow_started", run.owner, run.run_id, None, {"workflow_id": run.workflow_id}))
-    if found.attempts or found.started_at is None:  # else it goes on with its first attempt after a wait
-        drafts.append(
-            EventDraft(
-                "task_started",
-                run.owner,
-                run.run_id,
-                task_id,
-                {"task_type": found.task_type, "step_id": found.step_id, "attempt": found.attempts + 1},
-            )
-        )
+    if step.attempts > 1 or step.started_at == now:  # else it goes on with its first attempt after a wait
+        about = {"task_type": step.task_type, "step_id": step.step_id, "attempt": step.attempts}
+        drafts.append(EventDraft("task_started", run.owner, run.run_id, task_id, about))
     if drafts:
         tx.add_events(drafts, now)
-    step = tx.step(task_id)
-    return None if step is None else Started(run, step)
+    return Started(run, step)
 
 
 def heartbeat(tx: EngineTx, step: StepRow, now: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.clock import rfc3339
-from gateway.engine.flow import Flow
+from gateway.engine.flow import Flow, hold_all
 from gateway.engine.gates import source_of
 from gateway.engine.ports import EngineTx
 from gateway.engine.rows import NewRun, RunRow, StepRow
@@ -40,20 +40,25 @@ def begin(tx: EngineTx, new: NewRun, now: int) -> None:
 
 
 def pause(tx: EngineTx, run_id: str, now: int) -> None:
-    """Nothing new of the run begins until it goes on; what runs is not disturbed. ``Conflict`` for one that ended."""
+    """Nothing new of the run, or of the runs within it, begins until it goes on; what runs is not disturbed.
+    ``Conflict`` for one that ended."""
     run = _locked(tx, run_id)
     check_run_move(run.status, "paused")
-    tx.set_run(run_id, "paused", now)
-    tx.hold(run_id)
+    hold_all(tx, run_id, now)
 
 
 def resume(tx: EngineTx, run_id: str, now: int) -> None:
-    """A paused run goes on."""
+    """A paused run goes on, and every run within it. ``Conflict`` where a run that it is within is paused."""
     run = _locked(tx, run_id)
     if run.status != "paused":
         raise Conflict(f"the run is {run.status}, not paused", mend="only a paused run is resumed")
-    tx.set_run(run_id, "pending" if run.started_at is None else "running", now)
-    tx.unhold(run_id)
+    within = None if run.parent_run is None else tx.run(run.parent_run)
+    if within is not None and within.status == "paused":
+        raise Conflict(
+            f"the run is within run {within.run_id}, which is paused",
+            mend=f"resume {within.run_id}",
+        )
+    _unhold_all(tx, run, now)
 
 
 def decide(tx: EngineTx, caller: Caller, run_id: str, step_id: str, decision: Decision) -> StepRow:
@@ -130,6 +135,15 @@ def oversleep(tx: EngineTx, found: StepRow, now: int) -> bool:
         flow.end_waiting(step, "failed", {"error": error})
     flow.close(step)
     return True
+
+
+def _unhold_all(tx: EngineTx, run: RunRow, now: int) -> None:
+    tx.set_run(run.run_id, "pending" if run.started_at is None else "running", now)
+    tx.unhold(run.run_id)
+    for child_id in tx.children_live(run.run_id):
+        child = tx.lock_run(child_id)
+        if child is not None and child.status == "paused":
+            _unhold_all(tx, child, now)
 
 
 def _locked(tx: EngineTx, run_id: str) -> RunRow:

@@ -23,9 +23,10 @@ from gateway.engine.step_fields import read_step
 from gateway.engine.step_fit import StepFit
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import DefinitionInvalid
+from gateway.models.json_schema import ready_schema
 
 MAX_STEPS = 200
-_FIELDS = frozenset({"workflow_id", "name", "description", "steps", "output", "on_unknown_outcome"})
+_FIELDS = frozenset({"workflow_id", "name", "description", "steps", "output", "on_unknown_outcome", "input_schema"})
 #: What steps that are no work give.
 GIVEN = {
     APPROVAL: ("result", "approved", "by", "reason", "at"),
@@ -44,6 +45,8 @@ class WorkflowDefinition(Struct, frozen=True, omit_defaults=True):
     inputs: tuple[str, ...] = ()
     description: str = ""
     output: dict[str, Any] | None = None
+    #: A JSON schema that a run's input must fit.
+    input_schema: dict[str, Any] | None = None
 
     def canonical(self) -> bytes:
         """The definition as bytes: equal definitions give equal bytes."""
@@ -83,6 +86,10 @@ def parse_definition(
     if output is not None:
         require(isinstance(output, dict) and bool(output), "output", "an object of name: reference")
         linker.check_output(output)
+    schema = raw.get("input_schema")
+    if schema is not None:
+        require(isinstance(schema, dict), "input_schema", "a JSON schema of the run's input")
+        _refuse_no_schema(schema)
     return WorkflowDefinition(
         workflow_id=workflow_id,
         name=name,
@@ -90,7 +97,19 @@ def parse_definition(
         inputs=tuple(linker.inputs),
         description=str(raw.get("description", "")),
         output=output,
+        input_schema=schema,
     )
+
+
+def _refuse_no_schema(schema: dict[str, Any]) -> None:
+    try:
+        ready_schema(schema)
+    except ValueError as error:
+        raise DefinitionInvalid(
+            f"input_schema: not a JSON schema that can be checked ({error})",
+            mend="references stay within the schema, patterns do without look-around",
+            param="input_schema",
+        ) from None
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from gateway.engine.gates import (
 from gateway.engine.mapping import Source, resolve, value_of
 from gateway.engine.nested import child_of
 from gateway.engine.ports import EngineTx
-from gateway.engine.rows import NewItem, RunRow, StepRow, Tally
+from gateway.engine.rows import NewItem, RunRow, StepRow, Tally, items_said
 from gateway.engine.run_end import tell_run_end
 from gateway.engine.states import RUN_LIVE, check_run_move
 from gateway.errors import ValidationFailed
@@ -43,6 +43,8 @@ class Flow:
         self._cancelling = run.cancel_requested
         self._due: deque[str] = deque()
         self._drafts: list[EventDraft] = []
+        #: How far the list is of which an item ended: its step, how many have ended, and how many there are.
+        self._list: tuple[StepRow, int, int] | None = None
 
     # -- what happened to a step ------------------------------------------------------------------
 
@@ -237,6 +239,8 @@ class Flow:
             flow = Flow(self.tx, begun, self.now)
             flow.open_due()
             flow.close()
+        if self.run.status == "paused":
+            hold_all(self.tx, child.run_id, self.now)
 
     def _item_over(self, item: StepRow, error: dict[str, Any] | None = None) -> None:
         parent = self.tx.step(item.parent or "")
@@ -255,8 +259,11 @@ class Flow:
     def _count_down(self, task_id: str, count: int) -> None:
         step = self.tx.step(task_id)
         begin, total = 0 if self._stopping else count, ((step and step.input) or {}).get("items", 1)
-        if self.tx.items_over(task_id, count, begin=begin, total=total) <= 0:
+        left = self.tx.items_over(task_id, count, begin=begin, total=total)
+        if left <= 0:
             self._gather(task_id)
+        elif step is not None:
+            self._list = step, total - left, total
 
     def _gather(self, task_id: str) -> None:
         """The last item of a step has ended."""
@@ -290,9 +297,13 @@ class Flow:
         elif step is not None:
             self.tx.set_progress(self.run.run_id, tally.progress)
             if self.run.kind == "workflow":
-                payload = {"workflow_id": self.run.workflow_id, "progress": tally.progress, "step_id": step.step_id}
-                payload |= {"step_progress": 1.0, "note": ""}
-                draft = EventDraft("workflow_progress", self.run.owner, self.run.run_id, step.task_id, payload)
+                about, done, note = step, 1.0, ""
+                if step.role == "item" and self._list is not None:
+                    about, ended, every = self._list
+                    done, note = ended / every, items_said(ended, every)
+                payload = {"workflow_id": self.run.workflow_id, "progress": tally.progress, "step_id": about.step_id}
+                payload |= {"step_progress": done, "note": note}
+                draft = EventDraft("workflow_progress", self.run.owner, self.run.run_id, about.task_id, payload)
                 self._drafts.append(draft)
 
     def _end(self, tally: Tally, bad: bool) -> None:
@@ -333,3 +344,14 @@ class Flow:
         if step is None:
             return False
         return self.tx.move(step, "ready", self.now)
+
+
+def hold_all(tx: EngineTx, run_id: str, now: int) -> None:
+    """Pauses a locked run and the runs within it. Runs are locked from the outer to the inner only, so that nobody
+    who does so waits for another who does. One within that is over, or is paused already, is left as it is."""
+    tx.set_run(run_id, "paused", now)
+    tx.hold(run_id)
+    for child_id in tx.children_live(run_id):
+        child = tx.lock_run(child_id)
+        if child is not None and child.status in RUN_LIVE and child.status != "paused":
+            hold_all(tx, child_id, now)

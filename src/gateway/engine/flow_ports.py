@@ -122,6 +122,10 @@ class FlowTx(Protocol):
         """Steps (task ids) that wait for a run which has ended, with that run."""
         ...
 
+    def children_live(self, run_id: str) -> list[str]:
+        """Runs that are steps of this run and have not ended, the oldest first."""
+        ...
+
     def children_unwanted(self, limit: int) -> list[str]:
         """Runs that go on although the step they are done for has ended, or is to end."""
         ...

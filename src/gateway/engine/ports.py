@@ -41,8 +41,11 @@ class EngineTx(FlowTx, Protocol):
         some."""
         ...
 
-    def start_step(self, task_id: str, token: int, worker: str, now: int, lease_until: int) -> bool:
-        """queued → running for the holder of the token; attempts + 1. False: fenced."""
+    def start_step(
+        self, run_id: str, task_id: str, token: int, worker: str, now: int, lease_until: int, *, undo_only: bool
+    ) -> StepRow | None:
+        """queued → running for the holder of the token, attempts + 1; the step as it is then. ``None``: fenced, or
+        not of that run, or no undoing where ``undo_only``."""
         ...
 
     def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None: ...
@@ -106,7 +109,7 @@ class EngineTx(FlowTx, Protocol):
         ...
 
     def add_events(self, drafts: Sequence[EventDraft], now: int) -> None:
-        """Numbers and stores events. Take it last: it orders this commit among all others."""
+        """Numbers and stores events, at the end of the transaction: that orders this commit among all others."""
         ...
 
     def add_webhooks(self, run: RunRow, event: str, task_id: str | None, body: dict[str, Any], now: int) -> None:
@@ -116,6 +119,11 @@ class EngineTx(FlowTx, Protocol):
 
 class EngineStore(Protocol):
     """Opens transactions."""
+
+    @property
+    def writers(self) -> int:
+        """How many of a process are worth having open at the same time."""
+        ...
 
     def begin(self) -> AbstractContextManager[EngineTx]: ...
 

@@ -150,6 +150,19 @@ class StepRow(Struct, frozen=True):
     record: dict[str, Any] | None = None
     limited: bool = False
 
+    @property
+    def items(self) -> tuple[int, int] | None:
+        """(ended, all) of a step that is done for each item of a list, once it has begun; else ``None``."""
+        if self.spec.for_each is None or self.input is None:
+            return None
+        every = int(self.input.get("items", 0))
+        return every - self.waiting_on, every
+
+
+def items_said(ended: int, every: int) -> str:
+    """How far a list is, in words."""
+    return f"{ended} of {every} items"
+
 
 class KeptCall(Struct, frozen=True):
     """One answered call: ``request`` is the hash of what was asked, ``number`` tells equal requests apart,

@@ -12,7 +12,7 @@ from msgspec import Struct
 Kind = Literal["llm", "ml", "correction", "manual"]
 
 
-class Charge(Struct, frozen=True):
+class Charge(Struct, frozen=True, gc=False):
     """Who is about to call what. ``cause`` is unique to one intended charge."""
 
     cause: str
@@ -33,7 +33,7 @@ class Charge(Struct, frozen=True):
     tags: str = ""
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One charge, final. A correction is another entry; only a correction may be negative.
 
     ``hold_id`` names the intent that was written before the call (``intents.py``).
@@ -73,7 +73,7 @@ class Entry(Struct, frozen=True):
     tags: str = ""
 
 
-class Posting(Struct, frozen=True):
+class Posting(Struct, frozen=True, gc=False):
     """One half of the double entry: debits positive, credits negative, Σ = 0 for each entry."""
 
     entry_id: str

@@ -10,6 +10,10 @@ before it. The states of a hold, and the only ways between them:
 A request that is with a provider's batch API for hours is no process's: its row is the intent, with the same
 ends (``store.provider_batch_money``); it is unresolved where its batch is given up.
 
+None of these shapes, nor of those in them, ever refers to one that refers to it, so the collector of rings need not
+look at them (``gc=False``): a backlog has hundreds of thousands, and looking at all of them again and again is a
+large part of what a call's money costs.
+
 The ends are ends. Nothing is ever updated in or deleted from the entries; hence after any crash each
 intent has ended in one of the three, and no budget stays reserved for it.
 """
@@ -40,7 +44,7 @@ TRANSITIONS: Mapping[HoldState, frozenset[HoldState]] = MappingProxyType(
 _NO_NOTE: Mapping[str, Any] = MappingProxyType({})
 
 
-class Opened(Struct, frozen=True, array_like=True, tag="o"):
+class Opened(Struct, frozen=True, array_like=True, tag="o", gc=False):
     """A call that is about to be made: its worst case (units) is set aside in ``budgets`` (ids)."""
 
     hold_id: str
@@ -52,7 +56,7 @@ class Opened(Struct, frozen=True, array_like=True, tag="o"):
     budgets: tuple[str, ...] = ()
 
 
-class Ended(Struct, frozen=True, array_like=True, tag="e"):
+class Ended(Struct, frozen=True, array_like=True, tag="e", gc=False):
     """How it ended. ``note`` is what the record of the call says beside the usual."""
 
     hold_id: str
@@ -62,7 +66,7 @@ class Ended(Struct, frozen=True, array_like=True, tag="e"):
     note: dict[str, Any] = {}
 
 
-class Released(Struct, frozen=True, array_like=True, tag="r"):
+class Released(Struct, frozen=True, array_like=True, tag="r", gc=False):
     """It came to nothing, for the reason ``code``, and costs nothing."""
 
     hold_id: str
@@ -71,7 +75,7 @@ class Released(Struct, frozen=True, array_like=True, tag="r"):
     note: dict[str, Any] = {}
 
 
-class Done(Struct, frozen=True):
+class Done(Struct, frozen=True, gc=False):
     """A call from its beginning to its end; ``entry`` is ``None`` where it was released.
 
     ``segment`` is the journal's that holds its beginning, ``position`` where its end stands there.

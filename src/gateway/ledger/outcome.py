@@ -13,7 +13,7 @@ from gateway.models.llm_models import Usage
 from gateway.money import MAX_UNITS
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """How a call ended: what it cost (units), what it used, and who says so (``basis``).
 
     ``upstream_model`` names the model that answered, where that is not the one that was planned.

@@ -179,7 +179,7 @@ class UsageDetail(Struct, frozen=True, omit_defaults=True):
     cache_write_long: int = 0
 
 
-class Usage(Struct, frozen=True, omit_defaults=True):
+class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     """Tokens of one call.
 
     ``input_tokens`` counts all input, cached and cache-written included; ``output_tokens`` counts

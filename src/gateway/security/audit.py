@@ -16,21 +16,24 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.errors import GatewayError, Unavailable
-from gateway.security.scrub import scrub
+from gateway.security.scrub import is_plain, is_suspect, scrub
 
 GENESIS = "0" * 64
 _DETAIL_LIMIT = 16_384
 _CANONICAL = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
 ).encode
+#: The same text for what is plain, many times faster.
+_SORTED = msgspec.json.Encoder(order="sorted").encode
 _quoted = json.encoder.encode_basestring
 
 
-class AuditDraft(Struct, frozen=True):
+class AuditDraft(Struct, frozen=True, gc=False):
     """A record before it has its place in the chain. ``detail`` is canonical JSON text."""
 
     at: int
@@ -42,7 +45,7 @@ class AuditDraft(Struct, frozen=True):
     detail: str
 
 
-class AuditRecord(Struct, frozen=True):
+class AuditRecord(Struct, frozen=True, gc=False):
     """One link of the chain."""
 
     seq: int
@@ -174,7 +177,7 @@ def draft_of(
         resource=_clean(resource),
         outcome=_clean(outcome),
         request_id=_clean(request_id),
-        detail=_detail(detail),
+        detail=_detail(dict(detail)),
     )
 
 
@@ -321,13 +324,25 @@ def check_chain(
 
 def _clean(text: str) -> str:
     """Text that any database holds: no NUL, no lone surrogate, and not without end."""
+    if text.isascii() and "\0" not in text:
+        return text[:500]
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")[:500]
 
 
-def _detail(detail: Mapping[str, Any]) -> str:
-    text = canonical_json(scrub(dict(detail)))
-    text = text.encode("utf-8", "replace").decode("utf-8")
+def _detail(detail: dict[str, Any]) -> str:
+    text = _plain(detail)
+    if text is None:
+        text = canonical_json(scrub(detail)).encode("utf-8", "replace").decode("utf-8")
     if len(text) > _DETAIL_LIMIT:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return canonical_json({"omitted": "larger than an audit record holds", "sha256": digest, "length": len(text)})
     return text
+
+
+def _plain(detail: dict[str, Any]) -> str | None:
+    """Its canonical JSON, quickly, where nothing in it is to be removed; else ``None``."""
+    try:
+        text = _SORTED(detail).decode() if is_plain(detail) else None
+    except UnicodeEncodeError:  # a surrogate alone
+        return None
+    return None if text is None or is_suspect(text) else text

@@ -1,15 +1,13 @@
-"""Artifacts in SQL: bytes under their SHA-256, readable by every process that reads the database."""
+"""Artifacts: bytes under their SHA-256, readable by every process that has the database and the place of artifacts."""
 
 from __future__ import annotations
-
-import hashlib
 
 from sqlalchemy import select
 
 from gateway.clock import Clock
-from gateway.errors import ArtifactCorrupt, NotFound, ValidationFailed
+from gateway.errors import NotFound, ValidationFailed
 from gateway.models.artifacts import ArtifactRef
-from gateway.store.dialect import insert_into
+from gateway.store import artifact_bytes
 from gateway.store.engine import Database
 from gateway.store.tables import artifact
 
@@ -27,29 +25,16 @@ class SqlArtifactStore:
     def put(self, content: bytes, media_type: str) -> ArtifactRef:
         if len(content) > LARGEST:
             raise ValidationFailed(f"an artifact of {len(content)} bytes is larger than the {LARGEST} that are kept")
-        sha256 = hashlib.sha256(content).hexdigest()
         with self._database.begin() as connection:
-            connection.execute(
-                insert_into(connection, artifact)
-                .values(
-                    sha256=sha256,
-                    media_type=media_type,
-                    size=len(content),
-                    content=content,
-                    created_at=self._clock.now(),
-                )
-                .on_conflict_do_nothing(index_elements=[artifact.c.sha256])
-            )
+            sha256 = artifact_bytes.put(connection, content, media_type, self._clock.now())
         return ArtifactRef(sha256, media_type, len(content))
 
     def get(self, sha256: str) -> bytes:
         with self._database.read() as connection:
-            content = connection.scalar(select(artifact.c.content).where(artifact.c.sha256 == sha256))
+            content = artifact_bytes.get(connection, sha256)
         if content is None:
             raise NotFound("no artifact of that hash is stored", param="artifact.sha256")
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ArtifactCorrupt(mend="restore the database from a backup, or train the model again")
-        return bytes(content)
+        return content
 
     def describe(self, sha256: str) -> ArtifactRef | None:
         """Its reference, without its bytes."""

@@ -13,8 +13,8 @@ import msgspec
 from sqlalchemy import Connection, Row, select
 
 from gateway.security.audit import GENESIS, AuditDraft, AuditFilter, AuditRecord, link
-from gateway.store.dialect import insert_rows
 from gateway.store.engine import Database, next_value
+from gateway.store.many_rows import insert_rows
 from gateway.store.tables import audit, counter
 
 _COUNTER = "audit"

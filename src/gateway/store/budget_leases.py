@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, delete, func, select, tuple_, update
 
 from gateway.clock import SECOND
 from gateway.errors import BudgetExceeded
@@ -26,6 +26,7 @@ from gateway.store.budget_store import VERSION, budget_of, lock_bound, lock_budg
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
 from gateway.store.event_store import tell
+from gateway.store.many_rows import update_rows
 from gateway.store.tables import budget, budget_lease, counter
 from gateway.store.unchanged import Unchanged
 
@@ -276,16 +277,10 @@ def _take_from_shares(
 ) -> None:
     """Takes ``amounts`` out of a holder's shares of locked budgets, or what there is, and out of ``reserved``."""
     leased = _leased(connection, holder)
-    taken: dict[str, int] = {}
+    left: list[tuple[str, str, int]] = []
     for budget_id, amount in sorted(amounts.items()):
         least = min(leased.get(budget_id, 0), amount)
         if least > 0:
-            taken[budget_id] = least
+            left.append((holder, budget_id, leased[budget_id] - least))
             spendings[budget_id].unreserve(least)
-    if taken:
-        connection.execute(
-            update(budget_lease)
-            .where(budget_lease.c.holder == holder, budget_lease.c.budget_id == bindparam("of"))
-            .values(amount=budget_lease.c.amount - bindparam("taken")),
-            [{"of": budget_id, "taken": amount} for budget_id, amount in taken.items()],
-        )
+    update_rows(connection, budget_lease, ("holder", "budget_id", "amount"), left, keys=2)

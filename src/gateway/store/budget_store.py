@@ -11,17 +11,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, insert, select, tuple_, update
 
 from gateway.ledger.budget import DENIED, THRESHOLD_ID, THRESHOLD_SCOPE, Budget, Spending
 from gateway.ledger.entry import BudgetAlert
 from gateway.ledger.windows import window_start
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database, next_value
+from gateway.store.many_rows import update_rows
 from gateway.store.tables import budget as table
 
 #: The counter that counts the changes of which budgets are in force.
 VERSION = "budgets"
+#: What spending changes of a budget, after which budget it is.
+_SPENDING = (
+    "budget_id", "limit_units", "window_start", "spent", "reserved", "alerted", "slots", "extra", "asked",
+)  # fmt: skip
 
 
 class SqlBudgetStore:
@@ -117,35 +122,20 @@ def lock_threshold(connection: Connection, threshold: int, now: int) -> Spending
 def write_spendings(connection: Connection, spendings: Iterable[Spending]) -> None:
     """Keeps what was spent of budgets that this transaction has locked."""
     rows = [
-        {
-            "of": spending.budget.budget_id,
-            "limit": spending.budget.limit,
-            "window_start": spending.budget.window_start,
-            "spent": spending.budget.spent,
-            "reserved": spending.budget.reserved,
-            "alerted": msgspec.json.encode(spending.alerted).decode(),
-            "slots": msgspec.json.encode(spending.budget.slots).decode(),
-            "extra": spending.budget.extra,
-            "asked": spending.budget.asked,
-        }
+        (
+            spending.budget.budget_id,
+            spending.budget.limit,
+            spending.budget.window_start,
+            spending.budget.spent,
+            spending.budget.reserved,
+            msgspec.json.encode(spending.alerted).decode(),
+            msgspec.json.encode(spending.budget.slots).decode(),
+            spending.budget.extra,
+            spending.budget.asked,
+        )
         for spending in spendings
     ]
-    if rows:
-        connection.execute(
-            update(table)
-            .where(table.c.budget_id == bindparam("of"))
-            .values(
-                limit_units=bindparam("limit"),
-                window_start=bindparam("window_start"),
-                spent=bindparam("spent"),
-                reserved=bindparam("reserved"),
-                alerted=bindparam("alerted"),
-                slots=bindparam("slots"),
-                extra=bindparam("extra"),
-                asked=bindparam("asked"),
-            ),
-            rows,
-        )
+    update_rows(connection, table, _SPENDING, rows)
 
 
 def spend_in_budgets(

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 #: How long calls gather before they are brought in, unless somebody waits for them.
 GATHER_SECONDS = 0.25
 #: At most so many in one transaction.
-_BATCH = 1000
+_BATCH = 2000
 _TICK_SECONDS = 1.0
 _LONGEST_PAUSE = 5.0
 #: How long whoever waits for the ledger waits, in seconds.

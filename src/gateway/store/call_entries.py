@@ -23,10 +23,11 @@ from gateway.security.audit import AuditDraft, AuditRecord, draft_of
 from gateway.store.audit_store import append_records
 from gateway.store.budget_leases import Spent, spend_from_shares
 from gateway.store.budget_store import count_towards_threshold
-from gateway.store.dialect import insert_rows
 from gateway.store.engine import Database
 from gateway.store.journal_folder import Position
-from gateway.store.tables import entry, journal_mark, posting
+from gateway.store.many_rows import insert_rows
+from gateway.store.postings import post
+from gateway.store.tables import entry, journal_mark
 from gateway.store.usage_rollups import add_usage
 
 _DAY = 86_400 * SECOND
@@ -38,10 +39,6 @@ _MARK = text(
     "ON CONFLICT (journal) DO UPDATE SET segment = excluded.segment, applied = excluded.applied "
     "WHERE journal_mark.segment < excluded.segment "
     "OR (journal_mark.segment = excluded.segment AND journal_mark.applied < excluded.applied) RETURNING segment"
-)
-_BALANCES = (
-    "INSERT INTO balance (account, amount, entries) VALUES ({0}, {0}, {0}) ON CONFLICT (account) "
-    "DO UPDATE SET amount = balance.amount + excluded.amount, entries = balance.entries + excluded.entries"
 )
 
 
@@ -127,20 +124,19 @@ def _clean(made: Entry) -> Entry:
 def _enter(
     connection: Connection, journal: str, batch: Sequence[Done], threshold: int | None
 ) -> tuple[Alerts, AuditRecord | None]:
+    drafts = [_draft(item) for item in batch]  # before anything is locked that others wait for
     made = [item.entry for item in batch if item.entry is not None]
     alerts: Alerts = []
     if made:
         insert_rows(connection, entry, Entry.__struct_fields__, [msgspec.structs.astuple(item) for item in made])
-        rows = [(item.entry_id, *row) for item in made for row in _postings(item)]
-        insert_rows(connection, posting, ("entry_id", "account", "amount"), rows)
         spent = _spent(batch)
         if spent:
             alerts += spend_from_shares(connection, journal, spent)
-        _balance(connection, made)
+        post(connection, made)
         add_usage(connection, made, _saved(batch))
         if threshold is not None:
             alerts += _threshold(connection, made, threshold)
-    records = append_records(connection, [_draft(item) for item in batch]) if batch else []
+    records = append_records(connection, drafts) if drafts else []
     return alerts, records[-1] if records else None
 
 
@@ -149,40 +145,33 @@ def _saved(batch: Sequence[Done]) -> list[tuple[Entry, Saving]]:
     return [(made, told) for made, note in found for told in savings_of_note(note)]
 
 
-def _postings(made: Entry) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Accounts and amounts: see ``ledger.entry.postings_of``."""
-    return (f"caller:{made.principal}", made.cost), (f"provider:{made.provider}", -made.cost)
-
-
 def _spent(batch: Sequence[Done]) -> list[Spent]:
     """What each budget paid, by quarters of an hour: no window ends within one."""
-    sums: dict[tuple[str, int], tuple[int, int]] = {}
-    last: dict[tuple[str, int], Entry] = {}
+    sums: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    last: dict[tuple[tuple[str, ...], int], Entry] = {}
     for item in batch:
-        made = item.entry
-        if made is None or not item.opened.budgets:
+        made, opened = item.entry, item.opened
+        if made is None or not opened.budgets:
             continue
-        covered = min(made.cost, item.opened.amount)
-        for budget_id in item.opened.budgets:
-            key = budget_id, made.at // QUARTER
-            before = sums.get(key, (0, 0))
-            sums[key] = before[0] + made.cost, before[1] + covered
-            last[key] = made
-    return [
-        Spent(budget_id, last[budget_id, quarter].at, *sums[budget_id, quarter], last[budget_id, quarter].principal)
-        for budget_id, quarter in sums
-    ]
+        cost, aside = made.cost, opened.amount
+        key = opened.budgets, made.at // QUARTER
+        total = sums.setdefault(key, [0, 0])
+        total[0] += cost
+        total[1] += cost if cost < aside else aside
+        last[key] = made
+    by_budget: dict[tuple[str, int], Spent] = {}
+    for (budgets, quarter), (cost, covered) in sums.items():
+        made = last[budgets, quarter]
+        for budget_id in budgets:
+            before = by_budget.get((budget_id, quarter))
+            newest = Spent(budget_id, made.at, cost, covered, made.principal)
+            by_budget[budget_id, quarter] = newest if before is None else _both(before, newest)
+    return list(by_budget.values())
 
 
-def _balance(connection: Connection, made: Sequence[Entry]) -> None:
-    sums: dict[str, tuple[int, int]] = {}
-    for item in made:
-        for account, amount in _postings(item):
-            before = sums.get(account, (0, 0))
-            sums[account] = before[0] + amount, before[1] + 1
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
-    rows = [(account, *total) for account, total in sorted(sums.items())]
-    connection.exec_driver_sql(_BALANCES.format(mark), rows)
+def _both(one: Spent, other: Spent) -> Spent:
+    newest = max(one, other, key=lambda item: item.at)
+    return newest._replace(cost=one.cost + other.cost, covered=one.covered + other.covered)
 
 
 def _threshold(connection: Connection, made: Sequence[Entry], threshold: int) -> Alerts:

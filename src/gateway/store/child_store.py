@@ -31,6 +31,11 @@ class ChildQueries:
         )
         return [(row.parent_task, run_of(row, self.connection)) for row in self.connection.execute(query).all()]
 
+    def children_live(self, run_id: str) -> list[str]:
+        """Runs that are steps of this one and have not ended."""
+        query = select(run.c.run_id).where(run.c.parent_run == run_id, run.c.status.in_(RUN_LIVE))
+        return list(self.connection.scalars(query.order_by(run.c.created_at, run.c.run_id)))
+
     def children_unwanted(self, limit: int) -> list[str]:
         """Runs that go on although their step has ended, or is to end."""
         parent = run.alias("parent")

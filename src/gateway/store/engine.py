@@ -19,13 +19,18 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from gateway.errors import ConfigurationInvalid, Unavailable
+from gateway.store.artifact_bytes import PLACE
+from gateway.store.artifact_place import ArtifactPlace
+from gateway.store.many_rows import copy_in
 from gateway.store.turns import LONGEST_WAIT, WriterTurns
 
 
 class Database:
     """A pool of connections and the two ways to use one: ``begin`` to write, ``read`` to read."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, artifacts: ArtifactPlace | None = None) -> None:
+        """``artifacts``: where large values lie; in the database itself where it is ``None``."""
+        options = {PLACE: artifacts}
         self._sqlite = url.startswith("sqlite")
         self._journal: Path | None = None
         if url.startswith("postgres"):
@@ -44,15 +49,24 @@ class Database:
             self._turns: WriterTurns | None = WriterTurns(kept)
             self._journal = None if kept is None else kept.with_name(kept.name + "-wal")
             self.engine = create_engine(
-                url, pool_size=pool_size, connect_args={"timeout": LONGEST_WAIT, "check_same_thread": False}
+                url,
+                pool_size=pool_size,
+                execution_options=options,
+                connect_args={"timeout": LONGEST_WAIT, "check_same_thread": False},
             )
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
         else:
             self._turns = None
             self.engine = create_engine(
-                url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, connect_args={"connect_timeout": 5}
+                url,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_timeout=10,
+                execution_options=options,
+                connect_args={"connect_timeout": 5},
             )
+            event.listen(self.engine, "do_execute", copy_in)
 
     def stamp(self) -> tuple[int, int] | None:
         """Another value after each commit, by whichever process, at the price of a look at a file's size and time:

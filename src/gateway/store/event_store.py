@@ -5,37 +5,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy import Connection, Row, func, select
 
 from gateway.events.event import Event, EventDraft
-from gateway.store.engine import Database, next_value
+from gateway.store.engine import Database
 from gateway.store.large_values import fetch, keep
+from gateway.store.step_statements import COUNT_ON, add_events
 from gateway.store.tables import event
 from gateway.store.webhook_store import insert_notices
 
 _COUNTER = "event"
+#: Rows of one statement.
+_AT_ONCE = 16
 
 
 def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int) -> None:
     """Numbers and stores the drafts; call it last in a transaction."""
     if not drafts:
         return
-    last = next_value(connection, _COUNTER, len(drafts))
-    connection.execute(
-        insert(event),
-        [
-            {
-                "id": number,
-                "type": draft.type,
-                "run_id": draft.run_id,
-                "task_id": draft.task_id,
-                "owner": draft.owner,
-                "payload": keep(connection, draft.payload, now),
-                "created_at": now,
+    counted = COUNT_ON.one(connection, name=_COUNTER, count=len(drafts))
+    assert counted is not None  # noqa: S101 - the statement always returns the row
+    first = int(counted["value"]) - len(drafts) + 1
+    for at in range(0, len(drafts), _AT_ONCE):
+        some = drafts[at : at + _AT_ONCE]
+        values: dict[str, Any] = {}
+        for place, draft in enumerate(some):
+            values |= {
+                f"id_{place}": first + at + place,
+                f"type_{place}": draft.type,
+                f"run_id_{place}": draft.run_id,
+                f"task_id_{place}": draft.task_id,
+                f"owner_{place}": draft.owner,
+                f"payload_{place}": keep(connection, draft.payload, now),
+                f"created_at_{place}": now,
             }
-            for number, draft in enumerate(drafts, last - len(drafts) + 1)
-        ],
-    )
+        add_events(len(some)).run(connection, **values)
 
 
 def tell(

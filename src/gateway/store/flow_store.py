@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from gateway.engine.rows import NewItem, StepRow, Tally
+from gateway.engine.rows import NewItem, RunRow, StepRow, Tally
 from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
+from gateway.store import step_statements as statements
 from gateway.store.codec import to_json
 from gateway.store.large_values import fetch, keep
 from gateway.store.limit_store import LimitQueries
 from gateway.store.row_shapes import step_of
-from gateway.store.tables import edge, run, signal, step
+from gateway.store.tables import run, signal, step
 
 _JSON = frozenset({"input", "output", "published", "error", "decision", "record"})
 _ENDED = tuple(STEP_ENDED)
@@ -24,6 +25,7 @@ class FlowQueries(LimitQueries):
     """See ``engine.flow_ports``."""
 
     connection: Connection
+    _locked: dict[str, RunRow]
 
     # -- moves ------------------------------------------------------------------------------------
 
@@ -47,18 +49,9 @@ class FlowQueries(LimitQueries):
         self.connection.execute(update(step).where(step.c.task_id == held.task_id).values(decision=to_json(decision)))
 
     def release_dependents(self, run_id: str, step_id: str, *, completed: bool) -> list[str]:
-        waiting = select(edge.c.step_id).where(edge.c.run_id == run_id, edge.c.depends_on == step_id)
-        free = and_(step.c.waiting_on <= 1, step.c.gated.is_(False))
-        values: dict[str, Any] = {"waiting_on": step.c.waiting_on - 1}
-        values |= {"state": case((free, "ready"), else_="waiting")} if completed else {"gated": True}
-        released = self.connection.execute(
-            update(step)
-            .where(step.c.run_id == run_id, step.c.step_id.in_(waiting), step.c.state == "waiting")
-            .where(step.c.role == "step")
-            .values(values)
-            .returning(step.c.task_id, step.c.state, step.c.waiting_on)
-        )
-        return [row.task_id for row in released if row.state == "waiting" and row.waiting_on <= 0]
+        release = statements.RELEASE if completed else statements.RELEASE_TO_ASK
+        released = release.all(self.connection, of_run=run_id, ended=step_id)
+        return [row["task_id"] for row in released if row["state"] == "waiting" and row["waiting_on"] <= 0]
 
     def due(self, run_id: str) -> list[str]:
         query = (
@@ -98,25 +91,21 @@ class FlowQueries(LimitQueries):
         return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
     def tally(self, run_id: str) -> Tally:
-        query = (
-            select(step.c.role, step.c.state, func.count().label("rows"), func.sum(step.c.progress).label("progress"))
-            .where(step.c.run_id == run_id, step.c.role.in_(("step", "undo")))
-            .group_by(step.c.role, step.c.state)
-        )
         total = left = cancelled = undo_waiting = undo_busy = 0
         done = 0.0
-        for row in self.connection.execute(query):
-            if row.role == "undo":
-                undo_waiting += row.rows if row.state == "waiting" else 0
-                undo_busy += 0 if row.state == "waiting" or row.state in STEP_ENDED else row.rows
+        for row in statements.TALLY.all(self.connection, of_run=run_id):
+            rows, state = row["rows"], row["state"]
+            if row["role"] == "undo":
+                undo_waiting += rows if state == "waiting" else 0
+                undo_busy += 0 if state == "waiting" or state in STEP_ENDED else rows
                 continue
-            total += row.rows
-            if row.state in STEP_ENDED:
-                done += row.rows
-                cancelled += row.rows if row.state == "cancelled" else 0
+            total += rows
+            if state in STEP_ENDED:
+                done += rows
+                cancelled += rows if state == "cancelled" else 0
             else:
-                left += row.rows
-                done += row.progress if row.state in ("running", "gathering") else 0.0
+                left += rows
+                done += row["progress"] if state in ("running", "gathering") else 0.0
         progress = round(done / total, 4) if total else 1.0
         return Tally(total, left, cancelled, progress, undo_waiting, undo_busy)
 
@@ -141,13 +130,14 @@ class FlowQueries(LimitQueries):
         )
 
     def stop_run(self, run_id: str, error: dict[str, Any] | None) -> None:
+        self._locked.pop(run_id, None)
         values: dict[str, Any] = {"cancel_requested": True, "deadline": None}
         if error is not None:
             values["error"] = to_json(error)
         self.connection.execute(update(run).where(run.c.run_id == run_id).values(values))
 
     def set_progress(self, run_id: str, progress: float) -> None:
-        self.connection.execute(update(run).where(run.c.run_id == run_id).values(progress=progress))
+        statements.SET_PROGRESS.run(self.connection, of_run=run_id, new_progress=progress)
 
     # -- items ------------------------------------------------------------------------------------
 
@@ -186,22 +176,9 @@ class FlowQueries(LimitQueries):
 
     def items_over(self, task_id: str, count: int, *, begin: int, total: int) -> int:
         if begin:
-            following = (
-                select(step.c.task_id)
-                .where(step.c.parent == task_id, step.c.state == "waiting")
-                .order_by(step.c.item_index)
-                .limit(begin)
-            )
-            self.connection.execute(
-                update(step).where(step.c.task_id.in_(list(self.connection.scalars(following)))).values(state="ready")
-            )
-        left = self.connection.scalar(
-            update(step)
-            .where(step.c.task_id == task_id, step.c.state == "gathering")
-            .values(waiting_on=step.c.waiting_on - count, progress=1 - (step.c.waiting_on - count) / (1.0 * total))
-            .returning(step.c.waiting_on)
-        )
-        return int(left or 0)
+            statements.FOLLOWING_ITEMS.run(self.connection, of_task=task_id, most=begin)
+        left = statements.ITEMS_OVER.one(self.connection, of_task=task_id, ended=count, total=total)
+        return 0 if left is None else int(left["waiting_on"])
 
     def items_failed(self, task_id: str) -> int:
         query = select(func.count()).where(step.c.parent == task_id, step.c.state == "failed")

@@ -34,16 +34,25 @@ def lock_file(folder: Path, name: str) -> int:
 
 def orphans(folder: Path) -> Iterator[str]:
     """Journals whose process is gone. Each is locked while it is in hand: nobody else is given it."""
-    if not folder.is_dir():
-        return
-    for path in sorted(folder.glob("*.lock")):
-        descriptor = _take(path)
+    for name in _names(folder):
+        descriptor = _take(folder, name)
         if descriptor is None:
             continue
         try:
-            yield path.stem
+            yield name
         finally:
             os.close(descriptor)
+
+
+def orphan_names(folder: Path) -> list[str]:
+    """The same, of this moment, without taking them into hand: another process may at any time."""
+    found = []
+    for name in _names(folder):
+        descriptor = _take(folder, name)
+        if descriptor is not None:
+            os.close(descriptor)
+            found.append(name)
+    return found
 
 
 def is_here(folder: Path, name: str) -> bool:
@@ -84,10 +93,17 @@ def _lock_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.lock"
 
 
-def _take(path: Path) -> int | None:
+def _names(folder: Path) -> list[str]:
+    """Of all journals, those too whose lock is lost, as a copy of the folder may be."""
+    return sorted({path.stem for path in folder.glob("*.*") if path.suffix == ".lock" or path.suffix[1:].isdecimal()})
+
+
+def _take(folder: Path, name: str) -> int | None:
     """The lock of a journal whose process is gone; ``None`` where it lives, or another has the journal."""
+    path = _lock_path(folder, name)
+    make = os.O_CREAT if _segments(folder, name) else 0  # a process makes its lock before its first segment
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | make, 0o600)
     except FileNotFoundError:
         return None
     try:

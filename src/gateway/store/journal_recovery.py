@@ -56,6 +56,34 @@ def forget_journal(database: Database, folder: Path, name: str) -> None:
     remove_journal(folder, name)
 
 
+def calls_left(folder: Path, name: str, mark: Position, now: int) -> tuple[list[Done], list[Done]]:
+    """What of a dead process's journal is not in the ledger yet: what ended, in that order, and what nobody ended."""
+    opened: dict[str, Opened] = {}
+    ended: list[Done] = []
+    for position, record in _records(folder, name):
+        if isinstance(record, Opened):
+            opened[record.hold_id] = record
+        elif record.hold_id in opened:
+            begun = opened.pop(record.hold_id)
+            if position > mark:
+                ended.append(done(begun, record, segment=0, position=position))
+    hanging = []
+    for number, begun in enumerate(opened.values(), 1):
+        position = (_AFTER_ALL_LINES, number)
+        if position > mark:
+            nobody = unresolved(begun, new_id("entry"), now)
+            hanging.append(msgspec.structs.replace(nobody, position=position))
+    return ended, hanging
+
+
+def _records(folder: Path, name: str) -> Iterator[tuple[Position, Opened | Ended | Released]]:
+    for position, line in lines_of(folder, name):
+        try:
+            yield position, decode_line(line)
+        except msgspec.DecodeError:
+            _log.error("a line of the journal %s cannot be read (segment %s, byte %s)", name, *position)
+
+
 class Recovery:
     """Brings in what dead processes left in ``folder``. Safe to run in many processes at once."""
 
@@ -95,7 +123,7 @@ class Recovery:
         return found
 
     def _bring_in_after(self, name: str, mark: Position) -> Recovered:
-        ended, hanging = self._calls_of(name, mark)
+        ended, hanging = calls_left(self._folder, name, mark, self._clock.now())
         batch = [*ended, *hanging]
         for at in range(0, len(batch), _BATCH):
             self._enter(name, batch[at : at + _BATCH])
@@ -113,32 +141,6 @@ class Recovery:
                 _log.error("the audit trail's checkpoint could not be kept: %s", error)
         for principal, told in alerts:
             self._alerted(principal, told)
-
-    def _calls_of(self, name: str, mark: Position) -> tuple[list[Done], list[Done]]:
-        """What is not in the ledger yet: what ended, in that order, and what nobody ended."""
-        opened: dict[str, Opened] = {}
-        ended: list[Done] = []
-        for position, record in self._records(name):
-            if isinstance(record, Opened):
-                opened[record.hold_id] = record
-            elif record.hold_id in opened:
-                begun = opened.pop(record.hold_id)
-                if position > mark:
-                    ended.append(done(begun, record, segment=0, position=position))
-        hanging = []
-        for number, begun in enumerate(opened.values(), 1):
-            position = (_AFTER_ALL_LINES, number)
-            if position > mark:
-                nobody = unresolved(begun, new_id("entry"), self._clock.now())
-                hanging.append(msgspec.structs.replace(nobody, position=position))
-        return ended, hanging
-
-    def _records(self, name: str) -> Iterator[tuple[Position, Opened | Ended | Released]]:
-        for position, line in lines_of(self._folder, name):
-            try:
-                yield position, decode_line(line)
-            except msgspec.DecodeError:
-                _log.error("a line of the journal %s cannot be read (segment %s, byte %s)", name, *position)
 
     def _end_lost(self) -> None:
         now = self._clock.now()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from gateway.errors import ArtifactCorrupt
+from gateway.store import artifact_bytes
+from gateway.store.artifact_bytes import LARGEST_IN_ROW
 from gateway.store.codec import from_json, to_json
-from gateway.store.dialect import insert_into
-from gateway.store.tables import artifact
 
-#: Bytes of JSON that a row holds itself.
-LARGEST_IN_ROW = 64 * 1024
 _MARK = '{"$large":'
 _MEDIA_TYPE = "application/json"
 
@@ -29,11 +26,7 @@ def keep_text(connection: Connection, text: str, now: int) -> str:
     content = text.encode()
     if len(content) <= LARGEST_IN_ROW and not text.startswith(_MARK):
         return text
-    sha256 = hashlib.sha256(content).hexdigest()
-    row = {"sha256": sha256, "media_type": _MEDIA_TYPE, "size": len(content), "content": content, "created_at": now}
-    connection.execute(
-        insert_into(connection, artifact).values(**row).on_conflict_do_nothing(index_elements=[artifact.c.sha256])
-    )
+    sha256 = artifact_bytes.put(connection, content, _MEDIA_TYPE, now)
     return f'{_MARK}{{"sha256":"{sha256}","size":{len(content)}}}}}'
 
 
@@ -47,7 +40,9 @@ def fetch_text(connection: Connection, text: str) -> str:
     if not text.startswith(_MARK):
         return text
     claim = msgspec.json.decode(text)["$large"]["sha256"]
-    content = connection.scalar(select(artifact.c.content).where(artifact.c.sha256 == claim))
-    if content is None or hashlib.sha256(content).hexdigest() != claim:
-        raise ArtifactCorrupt(mend="restore the database from a backup, or begin the run again")
-    return bytes(content).decode()
+    content = artifact_bytes.get(connection, claim)
+    if content is None:
+        raise ArtifactCorrupt(
+            f"no row names artifact {claim}", mend="restore the database from a backup, or begin the run again"
+        )
+    return content.decode()

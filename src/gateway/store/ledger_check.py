@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import Connection, case, exists, func, or_, select
 
 from gateway.clock import SECOND
 from gateway.ledger.budgets import THRESHOLD_SCOPE
@@ -48,6 +48,15 @@ def _postings(connection: Connection) -> Iterator[str]:
     )
     for row in connection.execute(query):
         yield f"entry {row.entry_id}: its postings do not balance at its cost of {plain(usd(row.cost))} USD"
+    # Each entry has its two then; more than these are nobody's.
+    stray = (
+        select(posting.c.entry_id)
+        .where(~exists().where(entry.c.entry_id == posting.c.entry_id))
+        .distinct()
+        .limit(_MOST)
+    )
+    for row in connection.execute(stray):
+        yield f"entry {row.entry_id}: it is not there, and has postings"
     negative = select(entry.c.entry_id).where(entry.c.cost < 0, entry.c.kind != "correction").limit(_MOST)
     for row in connection.execute(negative):
         yield f"entry {row.entry_id}: a negative cost that is no correction"

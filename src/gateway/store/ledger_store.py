@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Row, Select, Text, and_, case, func, insert, literal_column, select
+from sqlalchemy import BigInteger, Connection, Row, Select, Text, and_, case, func, literal_column, select
 
 from gateway.clock import SECOND, rfc3339
 from gateway.ledger.budgets import subjects_of
@@ -22,14 +22,14 @@ from gateway.ledger.entry import (
     UsageFilter,
     UsageRow,
     VerifyReport,
-    postings_of,
 )
 from gateway.ledger.outcome import Outcome, entry_of
 from gateway.store.budget_store import count_towards_threshold, spend_in_budgets
 from gateway.store.dialect import insert_into, one_snapshot
 from gateway.store.engine import Database
 from gateway.store.ledger_check import problems_of
-from gateway.store.tables import balance, entry, posting
+from gateway.store.postings import post
+from gateway.store.tables import entry
 from gateway.store.usage_rollups import add_usage
 
 _DAY = 86_400 * SECOND
@@ -121,17 +121,7 @@ class SqlLedgerStore:
 
 def _post(connection: Connection, made: Entry, threshold: int | None) -> tuple[BudgetAlert, ...]:
     """The postings of an entry, the balances they move, and the day's alert if it is due."""
-    postings = postings_of(made)
-    connection.execute(insert(posting), [msgspec.structs.asdict(item) for item in postings])
-    for item in sorted(postings, key=lambda item: item.account):
-        connection.execute(
-            insert_into(connection, balance)
-            .values(account=item.account, amount=item.amount, entries=1)
-            .on_conflict_do_update(
-                index_elements=[balance.c.account],
-                set_={"amount": balance.c.amount + item.amount, "entries": balance.c.entries + 1},
-            )
-        )
+    post(connection, (made,))
     add_usage(connection, (made,))
     return () if threshold is None else count_towards_threshold(connection, threshold, made.cost, made.at)
 

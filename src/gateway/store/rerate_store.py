@@ -9,11 +9,12 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from gateway.errors import Conflict
-from gateway.ledger.entry import Entry, postings_of
+from gateway.ledger.entry import Entry
 from gateway.ledger.rerating import Charged
-from gateway.store.dialect import insert_into, insert_rows
 from gateway.store.engine import Database
-from gateway.store.tables import balance, entry, posting
+from gateway.store.many_rows import insert_rows
+from gateway.store.postings import post
+from gateway.store.tables import entry
 from gateway.store.usage_rollups import add_usage
 
 
@@ -54,26 +55,11 @@ class SqlRerateStore:
     def book(self, corrections: Sequence[Entry]) -> None:
         if not corrections:
             return
-        postings = [item for made in corrections for item in postings_of(made)]
-        sums: dict[str, tuple[int, int]] = {}
-        for item in postings:
-            amount, count = sums.get(item.account, (0, 0))
-            sums[item.account] = amount + item.amount, count + 1
         try:
             with self._database.begin() as connection:
                 rows = [msgspec.structs.astuple(made) for made in corrections]
                 insert_rows(connection, entry, Entry.__struct_fields__, rows)
-                pairs = [(item.entry_id, item.account, item.amount) for item in postings]
-                insert_rows(connection, posting, ("entry_id", "account", "amount"), pairs)
-                for account, (amount, count) in sorted(sums.items()):
-                    connection.execute(
-                        insert_into(connection, balance)
-                        .values(account=account, amount=amount, entries=count)
-                        .on_conflict_do_update(
-                            index_elements=[balance.c.account],
-                            set_={"amount": balance.c.amount + amount, "entries": balance.c.entries + count},
-                        )
-                    )
+                post(connection, corrections)
                 add_usage(connection, corrections)
         except IntegrityError as error:
             raise Conflict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,7 +22,11 @@ _OF_STEP = ("input", "output", "published", "error", "item", "decision", "record
 
 def run_of(row: Row[Any], connection: Connection | None = None) -> RunRow:
     """A row of the table ``run``. Without a ``connection`` large values stay claim checks (lists need none)."""
-    values = dict(row._mapping)
+    return run_from(dict(row._mapping), connection)
+
+
+def run_from(values: dict[str, Any], connection: Connection | None) -> RunRow:
+    """As ``run_of``, of columns by name; changes them."""
     for name in _OF_RUN:
         values[name] = _value(values[name], connection)
     values["caller"] = _CALLER.decode(values["caller"])
@@ -30,11 +35,22 @@ def run_of(row: Row[Any], connection: Connection | None = None) -> RunRow:
 
 def step_of(row: Row[Any], connection: Connection | None = None) -> StepRow:
     """A row of the table ``step``, as ``run_of``."""
-    values = dict(row._mapping)
+    return step_from(dict(row._mapping), connection)
+
+
+def step_from(values: dict[str, Any], connection: Connection | None) -> StepRow:
+    """As ``step_of``, of columns by name; changes them."""
     for name in _OF_STEP:
-        values[name] = _value(values[name], connection)
-    values["spec"] = _SPEC.decode(values["spec"])
+        if values[name] is not None:
+            values[name] = _value(values[name], connection)
+    values["spec"] = _spec(values["spec"])
     return StepRow(**values)
+
+
+@lru_cache(maxsize=4096)
+def _spec(text: str) -> StepDefinition:
+    """Every step of a definition is read many times, and changed by nobody."""
+    return _SPEC.decode(text)
 
 
 def _value(text: str | None, connection: Connection | None) -> Any:

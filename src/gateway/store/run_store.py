@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
 from gateway.events.event import EventDraft
+from gateway.store import step_statements as statements
 from gateway.store.child_store import ChildQueries
 from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.engine import Database
@@ -18,7 +19,7 @@ from gateway.store.event_store import insert_events
 from gateway.store.flow_store import FlowQueries
 from gateway.store.large_values import keep
 from gateway.store.result_store import ResultQueries
-from gateway.store.row_shapes import run_of, step_of
+from gateway.store.row_shapes import run_from, step_from, step_of
 from gateway.store.schedule_store import ScheduleQueries
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_store import insert_deliveries
@@ -30,11 +31,16 @@ class SqlEngineStore:
     def __init__(self, database: Database, *, default_webhook_url: str = "") -> None:
         self._database = database
         self._webhook_url = default_webhook_url
+        #: SQLite has one writer; PostgreSQL is at work while Python waits for it, as far as runs do not wait for
+        #: each other.
+        self.writers = 1 if database.is_sqlite else 3
 
     @contextmanager
     def begin(self) -> Iterator[SqlEngineTx]:
         with self._database.begin() as connection:
-            yield SqlEngineTx(connection, self._webhook_url)
+            tx = SqlEngineTx(connection, self._webhook_url)
+            yield tx
+            tx.close()
 
     @contextmanager
     def read(self) -> Iterator[SqlEngineTx]:
@@ -48,6 +54,14 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
         self.connection = connection
         self._webhook_url = default_webhook_url
+        #: As they are now: nobody else changes them. (Their progress may be further.)
+        self._locked: dict[str, RunRow] = {}
+        self._events: list[EventDraft] = []
+        self._at = 0
+
+    def close(self) -> None:
+        """Writes the events, last of all: their numbers are held until the commit."""
+        insert_events(self.connection, self._events, self._at)
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -92,12 +106,17 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
 
     def lock_run(self, run_id: str) -> RunRow | None:
-        row = self.connection.execute(select(run).where(run.c.run_id == run_id).with_for_update()).one_or_none()
-        return None if row is None else run_of(row, self.connection)
+        known = self._locked.get(run_id)
+        if known is None:
+            row = statements.LOCK_RUN.one(self.connection, of_run=run_id)
+            if row is None:
+                return None
+            known = self._locked[run_id] = run_from(row, self.connection)
+        return known
 
     def run(self, run_id: str) -> RunRow | None:
-        row = self.connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
-        return None if row is None else run_of(row, self.connection)
+        row = statements.FIND_RUN.one(self.connection, of_run=run_id)
+        return None if row is None else run_from(row, self.connection)
 
     def set_run(
         self,
@@ -109,6 +128,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         output: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> None:
+        self._locked.pop(run_id, None)
         values: dict[str, Any] = {"status": status}
         if status not in ("pending", "paused"):
             values["started_at"] = func.coalesce(run.c.started_at, now)
@@ -126,50 +146,53 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     # -- steps ------------------------------------------------------------------------------------
 
     def step(self, task_id: str) -> StepRow | None:
-        row = self.connection.execute(select(step).where(step.c.task_id == task_id)).one_or_none()
-        return None if row is None else step_of(row, self.connection)
+        row = statements.FIND_STEP.one(self.connection, of_task=task_id)
+        return None if row is None else step_from(row, self.connection)
 
     def steps(self, run_id: str) -> list[StepRow]:
-        query = select(step).where(step.c.run_id == run_id, step.c.role.in_(("step", "undo"))).order_by(step.c.position)
-        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
+        return [step_from(row, self.connection) for row in statements.STEPS_OF_RUN.all(self.connection, of_run=run_id)]
 
     def claim_ready(
         self, now: int, lease_until: int, limit: int, run_id: str | None = None
     ) -> tuple[list[Doorbell], bool]:
+        if run_id is not None:
+            return self._claim_of_run(now, lease_until, limit, run_id)
         due = (
-            select(step.c.task_id, step.c.limited)
-            .where(step.c.state == "ready", step.c.not_before <= now)
+            select(step.c.task_id)
+            .where(step.c.state == "ready", step.c.not_before <= now, step.c.limited.is_(False))
             .order_by(step.c.priority.desc(), step.c.created_at, step.c.position)
             .limit(limit)
             .with_for_update(skip_locked=True)
-        )
-        if run_id is None:  # those with limits must not hide the others
-            due = due.where(step.c.limited.is_(False))
-        else:
-            began = select(run.c.run_id).where(run.c.parent_run == run_id)
-            due = due.where(or_(step.c.run_id == run_id, step.c.run_id.in_(began)))
-        found = self.connection.execute(due).all()
-        doorbells = self.hand_out([row.task_id for row in found if not row.limited], lease_until)
-        return doorbells, run_id is None or any(row.limited for row in found)
+        )  # those with limits must not hide the others
+        return self.hand_out(list(self.connection.scalars(due)), lease_until), True
 
-    def start_step(self, task_id: str, token: int, worker: str, now: int, lease_until: int) -> bool:
-        return self._moved(
-            task_id,
-            token,
-            ("queued",),
-            {
-                "state": "running",
-                "worker": worker,
-                "lease_until": lease_until,
-                "attempts": step.c.attempts + 1,
-                "started_at": func.coalesce(step.c.started_at, now),
-                "progress": 0.0,
-                "progress_note": "",
-            },
+    def _claim_of_run(self, now: int, lease_until: int, limit: int, run_id: str) -> tuple[list[Doorbell], bool]:
+        rows = statements.HAND_OUT_OF_RUN.all(
+            self.connection, of_run=run_id, now=now, most=limit, new_lease=lease_until
         )
+        free = [row for row in rows if not row["limited"]]
+        free.sort(key=lambda row: (-row["priority"], row["created_at"], row["position"]))
+        bells = [Doorbell(row["task_id"], row["token"], row["queue"], row["priority"]) for row in free]
+        return bells, len(free) < len(rows)
+
+    def start_step(
+        self, run_id: str, task_id: str, token: int, worker: str, now: int, lease_until: int, *, undo_only: bool
+    ) -> StepRow | None:
+        row = statements.START.one(
+            self.connection,
+            of_run=run_id,
+            of_task=task_id,
+            held=token,
+            any_role=not undo_only,
+            new_worker=worker,
+            new_lease=lease_until,
+            now=now,
+        )
+        return None if row is None else step_from(row, self.connection)
 
     def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None:
-        self._moved(task_id, token, ("running",), {"input": keep(self.connection, data, now)})
+        kept = keep(self.connection, data, now)
+        statements.SAVE_INPUT.run(self.connection, of_task=task_id, held=token, new_input=kept)
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
         return self._moved(task_id, token, ("running",), {"lease_until": lease_until})
@@ -189,18 +212,19 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         error: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
     ) -> bool:
-        values: dict[str, Any] = {
-            "state": state,
-            "completed_at": now,
-            "lease_until": None,
-            "output": keep(self.connection, output, now),
-            "published": keep(self.connection, published, now),
-            "error": to_json_or_none(error),
-            "record": to_json_or_none(record),
-        }
-        if state == "completed":
-            values["progress"] = 1.0
-        return self._moved(task_id, token, ("running",), values)
+        ended = statements.END.one(
+            self.connection,
+            of_task=task_id,
+            held=token,
+            now=now,
+            new_state=state,
+            new_output=keep(self.connection, output, now),
+            new_published=keep(self.connection, published, now),
+            new_error=to_json_or_none(error),
+            new_record=to_json_or_none(record),
+            done=state == "completed",
+        )
+        return ended is not None
 
     def give_back(
         self,
@@ -234,7 +258,8 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     # -- what others are told ---------------------------------------------------------------------
 
     def add_events(self, drafts: Sequence[EventDraft], now: int) -> None:
-        insert_events(self.connection, drafts, now)
+        self._events += drafts
+        self._at = now
 
     def add_webhooks(self, held: RunRow, event: str, task_id: str | None, body: dict[str, Any], now: int) -> None:
         insert_deliveries(self.connection, held, event, task_id, body, now, self._webhook_url)

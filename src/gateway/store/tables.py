@@ -18,7 +18,6 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
-    text,
 )
 
 from gateway.store.flow_tables import (
@@ -33,6 +32,7 @@ from gateway.store.flow_tables import (
     step_result,
 )
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
+from gateway.store.ledger_tables import balance, entry, posting
 from gateway.store.metadata import metadata
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 from gateway.store.provider_batch_tables import batch_ask, batch_part
@@ -192,7 +192,8 @@ webhook_subscription = Table(
     Column("old_secret_until", BigInteger),
 )
 
-#: Large values and model files, by content.
+#: Large values and model files, by content; beyond 64 KB ``content`` may be empty and the bytes elsewhere
+#: (``artifact_bytes.py``).
 artifact = Table(
     "artifact",
     metadata,
@@ -220,65 +221,6 @@ idempotency = Table(
 )
 
 # -- ledger ---------------------------------------------------------------------------------------
-
-entry = Table(
-    "entry",
-    metadata,
-    Column("entry_id", Text, primary_key=True),
-    Column("cause", Text, nullable=False, unique=True),
-    Column("hold_id", Text),
-    Column("kind", Text, nullable=False),  # llm | ml | correction | manual
-    Column("principal", Text, nullable=False),
-    Column("key_id", Text),
-    Column("team", Text),
-    Column("model", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("upstream_model", Text, nullable=False, default=""),
-    Column("input_tokens", BigInteger, nullable=False, default=0),
-    Column("output_tokens", BigInteger, nullable=False, default=0),
-    Column("cached_tokens", BigInteger, nullable=False, default=0),
-    Column("cache_write_tokens", BigInteger, nullable=False, default=0),
-    Column("reasoning_tokens", BigInteger, nullable=False, default=0),
-    Column("inference_micros", BigInteger, nullable=False, default=0),
-    Column("rows", BigInteger, nullable=False, default=0),
-    Column("cost", BigInteger, nullable=False),
-    Column("basis", Text, nullable=False),  # provider counted estimated none
-    Column("price_card", Text, nullable=False),  # names the card that priced it
-    Column("outcome", Text, nullable=False),  # completed failed cancelled stream_incomplete …
-    Column("config_epoch", Text, nullable=False, default=""),
-    Column("request_id", Text, nullable=False),
-    Column("run_id", Text, index=True),
-    Column("task_id", Text, index=True),
-    Column("flags", Text, nullable=False, server_default=""),  # what was odd about the usage, with commas
-    Column("usage_detail", Text, nullable=False, server_default=""),  # UsageDetail, JSON; nearly always empty
-    Column("workflow_id", Text),
-    Column("tags", Text, nullable=False, server_default=""),  # names with commas, see models/tags.py
-    Column("at", BigInteger, nullable=False, index=True),
-    Index("entry_by_principal", "principal", "at"),
-    Index("entry_by_request", "request_id"),
-    Index(
-        "entry_correction",
-        "hold_id",
-        sqlite_where=text("kind = 'correction'"),
-        postgresql_where=text("kind = 'correction'"),
-    ),
-)
-
-posting = Table(
-    "posting",
-    metadata,
-    Column("entry_id", Text, ForeignKey("entry.entry_id"), primary_key=True),
-    Column("account", Text, primary_key=True),  # caller:… (debit) | provider:… (credit)
-    Column("amount", BigInteger, nullable=False),  # debits positive, credits negative: Σ = 0 per entry
-)
-
-balance = Table(
-    "balance",
-    metadata,
-    Column("account", Text, primary_key=True),
-    Column("amount", BigInteger, nullable=False),
-    Column("entries", BigInteger, nullable=False),
-)
 
 budget = Table(
     "budget",

@@ -16,7 +16,7 @@ from gateway.ledger.entry import Entry
 from gateway.ledger.savings import Saving
 from gateway.ledger.usage_ask import FOLDED, SUMS
 from gateway.ledger.usage_time import DAY, HOUR
-from gateway.store.dialect import insert_rows
+from gateway.store.many_rows import insert_rows
 from gateway.store.usage_tables import saving, usage_day, usage_hour, usage_saving, usage_series
 
 #: So many series may have tags; calls with other tags are summed as one. (Their entries keep the tags.)

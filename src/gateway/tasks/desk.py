@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.engine.advance import cancel_run
+from gateway.engine.children import call_off
 from gateway.engine.definition import WorkflowDefinition, parse_definition
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import RunRow, StepRow
@@ -285,6 +286,8 @@ class Desk:
     def _cancel(self, run: RunRow) -> None:
         with self._store.begin() as tx:
             cancelled = cancel_run(tx, run.run_id, None, self._clock.now())
+        if cancelled:
+            call_off(self._store, run.run_id, self._clock.now())
         if not cancelled and run.status in RUN_ENDED:
             raise Conflict(f"it is {run.status} already", mend="only what has not ended can be cancelled")
 

@@ -41,15 +41,16 @@ class RunControl:
         self._audit = audit
 
     def pause(self, caller: Caller, run_id: str, request_id: str) -> None:
-        """Nothing new of the run begins until it goes on."""
+        """Nothing new of the run, or of the runs within it, begins until it goes on."""
         self._own(caller, run_id)
         self._act(run_id, lambda tx, now: control.pause(tx, run_id, now))
         self._record(caller, "run.pause", f"run:{run_id}", request_id, {})
 
     def resume(self, caller: Caller, run_id: str, request_id: str) -> None:
-        """A paused run goes on."""
+        """A paused run goes on, and the runs within it."""
         self._own(caller, run_id)
         self._act(run_id, lambda tx, now: control.resume(tx, run_id, now))
+        self._ring_within(run_id)
         self._record(caller, "run.resume", f"run:{run_id}", request_id, {})
 
     def decide(
@@ -134,6 +135,14 @@ class RunControl:
             doorbells = dispatch(tx, now, run_id=run_id)
         self._maker.executor.ring(doorbells)
         return found
+
+    def _ring_within(self, run_id: str) -> None:
+        """What may begin of the runs within a run begins now, not at the next sweep."""
+        with self._maker.store.read() as tx:
+            within = tx.children_live(run_id)
+        for child_id in within:
+            self._act(child_id, lambda _tx, _now: None)
+            self._ring_within(child_id)
 
     def _own(self, caller: Caller, run_id: str) -> RunRow:
         caller.require("workflows:run")

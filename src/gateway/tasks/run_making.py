@@ -18,6 +18,7 @@ from gateway.engine.step_definition import CONTROL, StepDefinition
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ValidationFailed
 from gateway.ids import new_id
+from gateway.models.json_schema import ready_schema
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.store.run_reader import KeptDefinition
@@ -143,7 +144,9 @@ class RunMaker:
         return "cpu" if step.task_type in CONTROL else self.task_types[step.task_type].queue
 
     def _check_input(self, definition: WorkflowDefinition, data: Mapping[str, Any]) -> None:
-        """Every input that a step cannot do without must be there."""
+        """The input fits the workflow's schema, and every field that a step cannot do without is there."""
+        if definition.input_schema is not None:
+            _fits(definition.input_schema, data)
         for step in definition.steps:
             required = () if step.task_type in CONTROL else self.task_types[step.task_type].required
             for name in required if step.when is None else ():
@@ -160,6 +163,19 @@ class RunMaker:
                         mend=f"the step {step.step_id!r} is done for each item of it",
                         param=f"input.{wanted}",
                     )
+
+
+def _fits(schema: dict[str, Any], data: Mapping[str, Any]) -> None:
+    """``ValidationFailed`` that names the first field that does not fit."""
+    for wrong in ready_schema(schema).iter_errors(dict(data)):
+        steps = [*wrong.instance_path]
+        missing = getattr(wrong.kind, "property", None)
+        if isinstance(missing, str) and missing not in steps:
+            steps.append(missing)
+        place = "input" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+        raise ValidationFailed(
+            f"{place}: {wrong.message}"[:500], mend="see the workflow's input_schema", param=place[:200]
+        )
 
 
 def _require(data: Mapping[str, Any], wanted: str, why: str) -> None:

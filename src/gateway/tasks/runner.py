@@ -17,19 +17,23 @@ from typing import Any, Protocol
 from gateway.clock import Clock
 from gateway.engine import advance, children, claim
 from gateway.engine.gates import kept_error
-from gateway.engine.ports import EngineStore, Executor
-from gateway.engine.rows import RunRow, StepRow
+from gateway.engine.ports import EngineStore, EngineTx, Executor
+from gateway.engine.rows import Doorbell, RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.engine.waiting import StepAsks, StepWaits
 from gateway.errors import GatewayError, StepCancelled, StepTimeout, Unavailable
 from gateway.tasks.budget_pause import pause_of
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
-from gateway.tasks.step_work import Done, StepWork
+from gateway.tasks.step_work import Done, Ready, StepWork
+from gateway.tasks.together import Together
 
 _log = logging.getLogger(__name__)
 #: How long the end of a step is tried while the database does not answer, in seconds.
 _FINISH_SECONDS = 12.0
+#: For how long a worker goes on with a run, in seconds; then its steps wait their turn like everybody's, as their
+#: priorities want it.
+_GO_ON_SECONDS = 0.5
 
 
 class Calls(Protocol):
@@ -61,6 +65,7 @@ class StepRunner:
         """``at_end`` closes what was opened on the loop of the steps, and is run there."""
         self._calls = calls
         self._store = store
+        self._together = Together(store)
         self._work = StepWork(store, contexts, task_types, clock)
         self._clock = clock
         self._worker = worker
@@ -77,16 +82,23 @@ class StepRunner:
         self._executor = executor
 
     def run(self, task_id: str, token: int) -> None:
-        """The whole of one attempt. Never raises for what a step does; logs what it cannot store."""
+        """The whole of one attempt, and while steps are short those that follow it in its run. Never raises for what
+        a step does; logs what it cannot store."""
         self._calls.look()
-        with self._store.begin() as tx:
+        with self._store.begin() as tx:  # alone: its run is not known before, so neither is its place in the order
             started = claim.start(tx, task_id, token, self._worker, self._clock.now())
-        if started is None:
+            ready = None if started is None else self._work.ready(tx, started)
+        if ready is None:
             _log.debug("doorbell for %s is stale", task_id)
-            return
-        run, step = started.run, started.step
+        until = time.monotonic() + _GO_ON_SECONDS
+        while ready is not None:
+            ready = self._one(ready, until)
+
+    def _one(self, ready: Ready, until: float) -> Ready | None:
+        """One attempt to its end; what the same worker goes on with, before ``until``."""
+        run, step = ready.run, ready.step
         pulse = Pulse(self._store, run, step, self._clock)
-        work = asyncio.run_coroutine_threadsafe(self._attempt(run, step, pulse), self._loop)
+        work = asyncio.run_coroutine_threadsafe(self._attempt(ready, pulse), self._loop)
         end: Callable[[Any, int], bool] | None
         try:
             done = work.result()
@@ -104,10 +116,10 @@ class StepRunner:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
             end = self._after(error, run, step)
         if end is None:
-            _log.warning("step %s was taken from this worker; its work is dropped", task_id)
-            return
+            _log.warning("step %s was taken from this worker; its work is dropped", step.task_id)
+            return None
         self._calls.flush()
-        self._finish(run, task_id, end)
+        return self._finish(run, step.task_id, end, goes_on=time.monotonic() < until)
 
     @staticmethod
     def _after(error: Exception, run: RunRow, step: StepRow) -> Callable[[Any, int], bool]:
@@ -141,9 +153,10 @@ class StepRunner:
             await self._at_end()
         await asyncio.sleep(0)  # what is closed is told so in the loop's next turn
 
-    async def _attempt(self, run: RunRow, step: StepRow, pulse: Pulse) -> Done:
+    async def _attempt(self, ready: Ready, pulse: Pulse) -> Done:
+        step = ready.step
         beat = asyncio.create_task(pulse.beat())
-        work = asyncio.create_task(self._work.do(run, step, pulse))
+        work = asyncio.create_task(self._work.do(ready, pulse))
         try:
             async with asyncio.timeout(step.spec.timeout):
                 await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
@@ -161,19 +174,28 @@ class StepRunner:
                 task.cancel()
             await asyncio.gather(beat, work, return_exceptions=True)  # their outcome is known, or not wanted
 
-    def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool]) -> None:
+    def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool], *, goes_on: bool) -> Ready | None:
+        """Stores the end of a step; what this worker goes on with, begun in the same transaction."""
+
+        def finish(tx: EngineTx) -> tuple[bool, Ready | None, list[Doorbell]]:
+            now = self._clock.now()
+            if not end(tx, now):
+                return False, None, []
+            if not goes_on or self.closing.is_set():
+                return True, None, claim.dispatch(tx, now, run_id=run.run_id)
+            started, doorbells = claim.go_on(tx, run.run_id, self._worker, now)
+            return True, None if started is None else self._work.ready(tx, started), doorbells
+
         deadline = time.monotonic() + _FINISH_SECONDS
         pause = 0.1
         while True:
             try:
-                with self._store.begin() as tx:
-                    ended = end(tx, self._clock.now())
-                    doorbells = claim.dispatch(tx, self._clock.now(), run_id=run.run_id) if ended else []
+                ended, ready, doorbells = self._together.do(run.run_id, finish)
                 break
             except Unavailable:
                 if time.monotonic() > deadline:
                     _log.error("the end of step %s could not be stored; the sweep will run it again", task_id)
-                    return
+                    return None
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
         if not ended:
@@ -182,6 +204,7 @@ class StepRunner:
             self._executor.ring(doorbells)
         if self._executor is not None and ended and run.parent_run is not None:
             children.tell_ends(self._store, self._executor, self._clock.now())
+        return ready
 
 
 def _problem(error: Exception) -> tuple[dict[str, Any], bool]:

@@ -15,6 +15,8 @@ from gateway.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 _TICK = 0.1
+#: How often it is looked whether anybody still wants the step.
+_LOOK_SECONDS = 0.5
 #: Progress is told at most this often, in seconds.
 _PROGRESS_SECONDS = 0.1
 
@@ -55,6 +57,7 @@ class Pulse:
         """Returns when the step must stop."""
         self._loop = asyncio.get_running_loop()
         next_beat = time.monotonic() + claim.HEARTBEAT_SECONDS
+        next_look = time.monotonic() + _LOOK_SECONDS
         next_progress = 0.0
         soft = self._step.spec.soft_timeout
         late = None if soft is None else time.monotonic() + soft
@@ -71,12 +74,15 @@ class Pulse:
                 if late is not None and now >= late:
                     self.overdue, late = True, None
                     await asyncio.to_thread(self._tell_overdue)
+                if now >= next_look:
+                    await asyncio.to_thread(self._look)
+                    next_look = time.monotonic() + _LOOK_SECONDS
                 if now >= next_beat:
                     await asyncio.to_thread(self._keep)
                     next_beat = time.monotonic() + claim.HEARTBEAT_SECONDS
             except Unavailable:
                 _log.warning("the database did not take the heartbeat of %s", self._step.task_id)
-                next_beat = next_progress = time.monotonic() + 1.0
+                next_beat = next_progress = next_look = time.monotonic() + 1.0
 
     async def _news_or_tick(self, not_before: float) -> None:
         """Returns when there is news that may be told, at the next tick at the latest."""
@@ -88,6 +94,10 @@ class Pulse:
         pause = not_before - time.monotonic()
         if self._news is not None and pause > 0:
             await asyncio.sleep(min(pause, _TICK))
+
+    def _look(self) -> None:
+        with self._store.read() as tx:
+            self.unwanted = self.unwanted or tx.unwanted(self._step)
 
     def _tell(self, fraction: float, note: str) -> None:
         with self._store.begin() as tx:

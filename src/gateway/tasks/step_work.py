@@ -13,12 +13,13 @@ from msgspec import Struct
 
 import gateway
 from gateway.clock import SECOND, Clock
+from gateway.engine.claim import Started
 from gateway.engine.gates import source_of
 from gateway.engine.mapping import Item, resolve
-from gateway.engine.ports import EngineStore
+from gateway.engine.ports import EngineStore, EngineTx
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
-from gateway.errors import StepFailed, ValidationFailed
+from gateway.errors import GatewayError, StepFailed, ValidationFailed
 from gateway.tasks.step_calls import hash_of
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
@@ -39,6 +40,17 @@ class Done(Struct, frozen=True):
     keep: tuple[str, int] | None = None
 
 
+class Ready(Struct, frozen=True):
+    """A step that was begun, and what it reads: its input, and the outputs of all it comes after, nearest last; or
+    why it cannot be read."""
+
+    run: RunRow
+    step: StepRow
+    data: dict[str, Any]
+    upstream: dict[str, dict[str, Any]]
+    error: Exception | None = None
+
+
 class StepWork:
     """One a process."""
 
@@ -55,14 +67,24 @@ class StepWork:
         self._clock = clock
         self._versions = _versions()
 
-    async def do(self, run: RunRow, step: StepRow, pulse: Pulse) -> Done:
+    def ready(self, tx: EngineTx, started: Started) -> Ready:
+        """What the step reads, kept with it; in the transaction that begins it. A step that cannot be read has begun
+        all the same, and fails by its ``error``."""
+        run, step = started.run, started.step
+        try:
+            data, upstream = self._input(tx, run, step)
+        except GatewayError as error:
+            return Ready(run, step, {}, {}, error)
+        if run.kind != "task":
+            tx.save_input(step.task_id, step.token, data, self._clock.now())
+        return Ready(run, step, data, upstream)
+
+    async def do(self, ready: Ready, pulse: Pulse) -> Done:
         """Raises whatever the handler raises, and ``StepFailed`` for what cannot be kept."""
-        spec = self._task_types.get(step.task_type)
-        if spec is None:
-            raise StepFailed(
-                f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it"
-            )
-        data, upstream = await asyncio.to_thread(self._input, run, step, spec)
+        if ready.error is not None:
+            raise ready.error
+        run, step, data, upstream = ready.run, ready.step, ready.data, ready.upstream
+        spec = self._spec(step)
         record: dict[str, Any] = {"versions": self._versions_of(spec), "input": hash_of(data)}
         key = self._key(run, step, spec, data, upstream)
         replays = (run.origin or {}).get("how") == "replay"
@@ -81,14 +103,19 @@ class StepWork:
         keep = None if key is None or until is None or replays else (key, until)
         return Done(output, {**record, "output": hash_of(output)}, keep)
 
-    def _input(
-        self, run: RunRow, step: StepRow, spec: TaskTypeSpec
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """What the step reads, and the outputs of all it comes after, nearest last."""
+    def _spec(self, step: StepRow) -> TaskTypeSpec:
+        spec = self._task_types.get(step.task_type)
+        if spec is None:
+            raise StepFailed(
+                f"this worker knows no task type {step.task_type!r}", mend="install the package that brings it"
+            )
+        return spec
+
+    def _input(self, tx: EngineTx, run: RunRow, step: StepRow) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        spec = self._spec(step)
         if run.kind == "task":
             return run.input, {}
-        with self._store.read() as tx:
-            steps = {item.step_id: item for item in tx.steps(run.run_id)}
+        steps = {item.step_id: item for item in tx.steps(run.run_id)}
         before: dict[str, None] = {}
         _ancestors(step.spec.step_id, steps, before)
         source = source_of(run, [steps[name] for name in before])
@@ -97,8 +124,6 @@ class StepWork:
         for name in spec.required:
             if data.get(name) is None:
                 raise ValidationFailed(f"the input {name!r} of step {step.step_id!r} is missing", param=name)
-        with self._store.begin() as tx:
-            tx.save_input(step.task_id, step.token, data, self._clock.now())
         done = (name for name in before if steps[name].state == "completed")
         return data, {name: steps[name].output or {} for name in done}
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.clock import rfc3339
-from gateway.engine.rows import RunRow, StepRow
+from gateway.engine.rows import RunRow, StepRow, items_said
 from gateway.engine.states import STATUS_OF_STEP
 from gateway.engine.step_definition import StepDefinition
 from gateway.events.event import Event
@@ -94,8 +94,10 @@ def _more(run: RunRow, step: StepRow) -> dict[str, Any]:
         told |= {"item_of": step.parent, "item_index": step.item_index}
     elif step.role == "undo":
         told["undoes"] = step.spec.undoes
-    if step.spec.for_each is not None and step.input is not None:
-        told["items"] = step.input.get("items")
+    if step.items is not None:
+        told["items_ended"], told["items"] = step.items
+        if step.state == "gathering":
+            told["progress_note"] = items_said(*step.items)
     if step.state == "parked":
         told["waits_for"] = "approval" if step.spec.signal is None else f"signal {step.spec.signal.name}"
     if step.decision is not None:
@@ -132,6 +134,7 @@ def definition_view(kept: KeptDefinition) -> dict[str, Any]:
         "created_at": rfc3339(kept.created_at),
         "inputs": list(definition.inputs),
         "output": definition.output,
+        "input_schema": definition.input_schema,
         "steps": [_step_definition_view(step) for step in definition.steps],
     }
 

@@ -29,8 +29,9 @@ _STEP_FIELDS = tuple(StepFields.__annotations__)
 
 
 class Workflow:
-    """A workflow that is being written. ``input`` is a Pydantic model of what a run takes; without it any
-    field may be referred to. ``on_unknown_outcome`` counts for steps that do not say it themselves."""
+    """A workflow that is being written. ``input`` is a Pydantic model of what a run takes, and its JSON schema
+    is what a run's input is checked against; without it any field may be referred to. ``on_unknown_outcome``
+    counts for steps that do not say it themselves."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Workflow:
         self.description = description
         self.on_unknown_outcome = on_unknown_outcome
         self.input = Reference("input", input)
+        self._input = input
         self._steps: dict[str, dict[str, Any]] = {}
         self._specs: dict[str, TaskTypeSpec] = {}
         self._output: dict[str, Any] = {}
@@ -107,6 +109,8 @@ class Workflow:
             made["description"] = self.description
         if self.on_unknown_outcome is not None:
             made["on_unknown_outcome"] = self.on_unknown_outcome
+        if self._input is not None:
+            made["input_schema"] = self._input.model_json_schema()
         made["steps"] = [dict(row) for row in self._steps.values()]
         if self._output:
             made["output"] = dict(self._output)

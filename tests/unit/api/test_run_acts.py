@@ -43,7 +43,7 @@ def test_a_question_for_each_item_and_a_result_of_ones_own(house: House) -> None
     assert run["status"] == "completed", run["error"]
     assert run["output"] == {"first": "Yes.", "count": 4}
     found = steps_of(run)
-    assert (found["each"]["items"], found["never"]["status"]) == (4, "skipped")
+    assert (found["each"]["items_ended"], found["each"]["items"], found["never"]["status"]) == (4, 4, "skipped")
     assert "input.other" in found["never"]["skipped"]
     asked = sorted(sent.body["messages"][-1]["content"] for sent in house.upstream.sent)
     assert asked == [question["q"] for question in questions]

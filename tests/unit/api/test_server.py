@@ -28,8 +28,8 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 async def served(app: App, **options: Any) -> AsyncIterator[Callable[[], Awaitable[tuple[Any, Any]]]]:
     """The app behind the server; gives what opens a connection to it."""
     door = socket.create_server(("127.0.0.1", 0))
-    options = {"http": Protocol, "lifespan": "off", "log_config": None, "access_log": False} | options
-    config = uvicorn.Config(app, **options)
+    usual: dict[str, Any] = {"http": Protocol, "lifespan": "off", "log_config": None, "access_log": False}
+    config = uvicorn.Config(app, **(usual | options))
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([door]))
     try:

@@ -171,3 +171,23 @@ def test_the_command_line_shows_and_saves(
     assert pq.read_table(tmp_path / "u.parquet").num_rows >= 2
     assert "spent" in run("forecast")
     assert "by model" in run("summary")
+
+
+def test_what_cost_nothing_is_drawn_by_calls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_house(tmp_path) as house:
+        models = house.core.settings.config_dir / "models.yaml"
+        free = "models:\n  free: {type: llm, provider: openai, upstream_model: own, price: none}\n"
+        models.write_text(models.read_text().replace("models:\n", free, 1))
+        assert house.core.catalogue.refresh()
+        house.upstream.play(answer(openai_answer()))
+        body = {"model": "free", "messages": [{"role": "user", "content": "hello"}]}
+        assert house.ask("POST", "/v1/chat/completions", body).status == 200
+        monkeypatch.setenv("GATEWAY_URL", house.url)
+        monkeypatch.setenv("GATEWAY_API_KEY", house.key("admin"))
+        make_app(["usage"])(args=["usage", "--by", "model"], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "total: 1 calls, $0" in told
+    assert "calls by day" in told
+    assert "█" in told

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,10 @@ from fixtures.house import House, running_house
 from fixtures.upstream import answer, openai_answer
 from gateway.cli import follow, tasks, workflows
 from gateway.cli.run_board import RunBoard, StepLine, took, tree
+from gateway.cli.runs import _note
+from gateway.engine.rows import StepRow
+from gateway.engine.step_definition import ForEach, StepDefinition
+from gateway.tasks.views import task_view
 
 FLOW = {
     "workflow_id": "followed",
@@ -162,3 +167,17 @@ def test_a_line_that_breaks_is_taken_up_again(at_house: House, monkeypatch: pyte
     assert sum("begins" in one for one in done.output.splitlines()) == 4
     assert (len(opened), opened[0]) == (2, "0")
     assert int(opened[1]) > 0
+
+
+def test_a_list_under_way_says_how_many_of_its_items_have_ended() -> None:
+    """What the service says of the step is what both the board and ``runs show`` print."""
+    spec = StepDefinition("many", "work", for_each=ForEach("input.list"))
+    step = StepRow(
+        "task_1", "run_1", "many", 0, "work", spec, "cpu", 5, "gathering", 3, 1, None, 0, 1, 0, None, {"items": 6},
+        None, None, None, 0.5, "", 1, 1, None,
+    )  # fmt: skip
+    run = SimpleNamespace(kind="workflow", workflow_id="wf")
+    view = task_view(cast(Any, run), step, 0)
+    assert (view["items_ended"], view["items"], _note(view)) == (3, 6, "3 of 6 items")
+    board = RunBoard.of("wf", "running", [view])
+    assert board.steps["many"].note == "3 of 6 items"

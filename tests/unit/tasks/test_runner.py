@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import pytest
 
+import gateway.tasks.runner
 from fixtures.engine_kit import TASK_TYPES, Bench
 from fixtures.house import House
 from fixtures.money_kit import open_database
 from gateway.clock import SECOND
+from gateway.engine import control
 from gateway.engine.claim import RUN_LEASE
 from gateway.engine.recovery import sweep
 from gateway.errors import UpstreamOverloaded, ValidationFailed
@@ -78,17 +80,53 @@ def attempt(bench: Bench, runner: StepRunner, name: str = "top") -> None:
     runner.run(bell.task_id, bell.token)
 
 
-def test_a_step_is_done_and_the_next_is_rung_for(bench: Bench, runner: StepRunner, works: Works) -> None:
-    steps = [*ONE, {"step_id": "next", "task_type": "work", "input_mapping": {"a": "step.top.n", "b": "input.x"}}]
-    run_id = bench.begin(steps, data={"x": 7})
+NEXT = {"step_id": "next", "task_type": "work", "input_mapping": {"a": "step.top.n", "b": "input.x"}}
+
+
+def test_a_worker_goes_on_with_the_next_step_of_its_run(bench: Bench, runner: StepRunner, works: Works) -> None:
+    run_id = bench.begin([*ONE, NEXT, {**NEXT, "step_id": "other"}], data={"x": 7})
     attempt(bench, runner)
-    attempt(bench, runner, "next")
-    assert bench.run(run_id).status == "completed"
+    assert [bench.step(name, run_id).state for name in ("top", "next", "other")] == ["completed", "completed", "queued"]
     context, data = works.seen[1]
     assert data == {"a": 1, "b": 7}
     assert context.upstream == {"top": {"n": 1}}
     assert context.cause == f"{context.task_id}:1"
     assert bench.step("next", run_id).input == {"a": 1, "b": 7}
+    attempt(bench, runner, "other")
+    assert bench.run(run_id).status == "completed"
+
+
+def test_after_a_while_steps_wait_for_their_turn(
+    bench: Bench, runner: StepRunner, works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.tasks.runner, "_GO_ON_SECONDS", 0.0)
+    run_id = bench.begin([*ONE, NEXT], data={"x": 7})
+    attempt(bench, runner)
+    assert (bench.step("next", run_id).state, len(works.seen)) == ("queued", 1)
+    attempt(bench, runner, "next")
+    assert bench.run(run_id).status == "completed"
+
+
+def test_a_step_that_cannot_be_read_fails_by_itself(bench: Bench, runner: StepRunner, works: Works) -> None:
+    run_id = bench.begin([*ONE, {**NEXT, "input_mapping": {"a": "step.top.n.deep"}}])
+    attempt(bench, runner)
+    failed = bench.step("next", run_id)
+    assert (bench.step("top", run_id).state, failed.state, failed.attempts) == ("completed", "failed", 1)
+    assert (failed.error or {})["code"] == "validation_failed"
+    assert len(works.seen) == 1
+
+
+def test_nothing_goes_on_in_a_run_that_is_to_stop(bench: Bench, runner: StepRunner, works: Works) -> None:
+    async def pause(context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        with bench.store.begin() as tx:
+            control.pause(tx, run_id, bench.clock.now())
+        return {"n": 1}
+
+    works.does = pause
+    run_id = bench.begin([*ONE, NEXT], data={"x": 7})
+    attempt(bench, runner)
+    assert (bench.step("top", run_id).state, len(works.seen)) == ("completed", 1)
+    assert bench.step("next", run_id).state == "held"
 
 
 def test_a_stale_doorbell_is_dropped(bench: Bench, runner: StepRunner, works: Works) -> None:

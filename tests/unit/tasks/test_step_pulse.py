@@ -27,6 +27,11 @@ class Store:
         self.asked = threading.Event()
         self.gate = threading.Event()
         self.away = 0
+        self.wanted = True
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        yield SimpleNamespace(unwanted=lambda _step: not self.wanted)
 
     @contextmanager
     def begin(self) -> Iterator[Any]:
@@ -105,3 +110,19 @@ def test_news_that_come_while_the_last_are_told_are_not_lost(store: Store, told:
 
     asyncio.run(work())
     assert told == [NEWS, (0.2, "more")]
+
+
+def test_a_step_that_nobody_wants_hears_of_it_long_before_its_next_heartbeat(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "HEARTBEAT_SECONDS", 1e6)
+
+    async def work() -> None:
+        pulse = pulse_of(store)
+        beat = asyncio.create_task(pulse.beat())
+        store.wanted = False
+        await asyncio.wait_for(beat, 20)
+        assert pulse.is_cancelled()
+        assert not pulse.fenced
+
+    asyncio.run(work())

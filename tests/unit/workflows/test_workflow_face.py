@@ -16,6 +16,7 @@ from gateway.engine.definition import parse_definition
 from gateway.engine.step_fields import FIELDS
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid, DefinitionInvalid, StepFailed, ValidationFailed
+from gateway.testing import MemoryGateway
 from gateway.workflows import (
     StepContext,
     Workflow,
@@ -114,6 +115,7 @@ def test_everything_a_definition_may_say() -> None:
                 "for_each": {"in": "input.books.0.limits", "concurrency": 2},
             },
         ],
+        "input_schema": Asked.model_json_schema(),
         "output": {"best": "step.first.largest", "all": "step.first.result", "note": {"value": "n"}},
     }
     assert (str(each.price), str(each_index)) == ("item.price", "index")
@@ -168,7 +170,8 @@ def test_python_says_what_yaml_says() -> None:
         if row["workflow_id"] == "desk_review"
     ]
     written = desk_review()
-    assert written.definition() == row
+    assert written.definition() == {**row, "input_schema": Desks.model_json_schema()}
+    row = {**row, "input_schema": Desks.model_json_schema()}
     assert written.check().hash() == parse_definition(row, known_task_types()).hash()
 
 
@@ -299,3 +302,29 @@ def test_packages_bring_task_types_and_workflows(monkeypatch: pytest.MonkeyPatch
         known_task_types()
     with pytest.raises(ConfigurationInvalid, match="is no workflow"):
         task_types.installed_workflows()
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ({}, "input.question"),
+        ({"question": 3}, "input.question"),
+        ({"question": "?", "desk": {"name": "a"}}, "input.desk"),
+        ({"question": "?", "books": [{"name": "a", "limits": [1, "two"]}]}, "input.books[0].limits[1]"),
+    ],
+)
+def test_an_input_that_the_model_does_not_take_is_refused_by_field(data: dict[str, Any], place: str) -> None:
+    flow = Workflow("typed", input=Asked)
+    flow.step("word", approval={"message": "Go on?"})
+    with MemoryGateway() as kit:
+        with pytest.raises(ValidationFailed) as refused:
+            kit.run(flow, data)
+        assert (refused.value.status, refused.value.param) == (422, place)
+        assert kit.run(flow, {"question": "?", "desk": {"name": "a", "limits": [1.5]}}).status == "running"
+
+
+def test_an_input_schema_that_is_none_is_refused_when_it_is_given() -> None:
+    raw = {"workflow_id": "x", "steps": [{"step_id": "a", "approval": {}}], "input_schema": {"type": "thing"}}
+    with pytest.raises(DefinitionInvalid) as refused:
+        parse_definition(raw, known_task_types())
+    assert refused.value.param == "input_schema"

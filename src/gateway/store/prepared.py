@@ -1,0 +1,89 @@
+"""Statements of the engine's hot path: compiled once a dialect, then run by the driver itself.
+
+To build a statement, find it in a cache and wrap its result costs several times what the database needs to do it.
+These are written once, as values of a module, in SQLAlchemy's words like all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Boolean, Connection, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import CompilerElement
+
+
+class _Made(NamedTuple):
+    """A statement for one dialect: its text, the values it has of its own, the order of its parameters (where they
+    are told by place)."""
+
+    text: str
+    own: dict[str, Any]
+    places: tuple[str, ...] | None
+
+
+class Prepared:
+    """One statement. What it is given comes by ``bindparam`` names; rows come as dictionaries by column.
+
+    An error of the driver comes as SQLAlchemy's own, so that ``Database`` does with it what it does with any other.
+    """
+
+    def __init__(self, statement: Executable) -> None:
+        assert isinstance(statement, CompilerElement)  # noqa: S101 - of the kinds that can be compiled
+        self._statement = statement
+        columns = tuple(getattr(statement, "exported_columns", ()))
+        self._names = tuple(str(column.key) for column in columns)
+        self._flags = tuple(str(column.key) for column in columns if isinstance(column.type, Boolean))
+        self._made: dict[str, _Made] = {}
+
+    def all(self, connection: Connection, **values: Any) -> list[dict[str, Any]]:
+        """Every row."""
+        names = self._names
+        rows = [dict(zip(names, row, strict=True)) for row in self._run(connection, values).fetchall()]
+        for name in self._flags:
+            for row in rows:
+                row[name] = bool(row[name])
+        return rows
+
+    def one(self, connection: Connection, **values: Any) -> dict[str, Any] | None:
+        """The only row, where there is one."""
+        rows = self.all(connection, **values)
+        return rows[0] if rows else None
+
+    def run(self, connection: Connection, **values: Any) -> None:
+        """For what it changes."""
+        self._run(connection, values)
+
+    def _run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
+        made = self._for(connection)
+        return self.execute(connection, made.text, self._given(made, values))
+
+    @staticmethod
+    def execute(connection: Connection, text: str, given: Any) -> Any:
+        """The driver's cursor, after it did the statement."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(text, given)
+        except connection.dialect.loaded_dbapi.Error as error:
+            base = connection.dialect.loaded_dbapi.Error
+            raise DBAPIError.instance(
+                text, None, error, base, hide_parameters=True, dialect=connection.dialect
+            ) from error
+        return cursor
+
+    @staticmethod
+    def _given(made: _Made, values: Mapping[str, Any]) -> Any:
+        whole = {**made.own, **values}
+        return whole if made.places is None else [whole[name] for name in made.places]
+
+    def _for(self, connection: Connection) -> _Made:
+        dialect = connection.dialect
+        made = self._made.get(dialect.name)
+        if made is None:
+            compiled = self._statement.compile(dialect=dialect)
+            places = getattr(compiled, "positiontup", None)
+            own = dict(compiled.params)
+            made = _Made(str(compiled), own, None if places is None else tuple(places))
+            self._made[dialect.name] = made
+        return made

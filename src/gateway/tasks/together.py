@@ -1,0 +1,98 @@
+"""Transactions of several threads of a process done as one: while one commits, the others' gather for the next.
+
+To begin and to commit costs as much as what a step changes; and a run's steps wait for each other's commits anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from gateway.engine.ports import EngineStore, EngineTx
+from gateway.errors import Unavailable
+
+_log = logging.getLogger(__name__)
+#: So many go together: what the last of them waits for the others is to be no more than a commit.
+_MOST = 16
+T = TypeVar("T")
+
+
+class _Entry(Generic[T]):
+    """What one thread wants done to a run; what came of it."""
+
+    def __init__(self, run_id: str, work: Callable[[EngineTx], T]) -> None:
+        self.run_id = run_id
+        self.work = work
+        self.over = False
+        #: Until it is done: whoever did it for others may be stopped from outside.
+        self.error: Exception | None = Unavailable("the transaction was abandoned", mend="try again")
+        self.value: Any = None
+
+    def outcome(self) -> T:
+        if self.error is not None:
+            raise self.error
+        value: T = self.value
+        return value
+
+
+class Together:
+    """One a process. ``do`` may be called from any thread."""
+
+    def __init__(self, store: EngineStore) -> None:
+        self._store = store
+        self._changed = threading.Condition()
+        self._waiting: list[_Entry[Any]] = []
+        #: Of the transactions that are open: how many, and whose runs they hold.
+        self._open = 0
+        self._held: set[str] = set()
+
+    def do(self, run_id: str, work: Callable[[EngineTx], T]) -> T:
+        """What ``work`` gives, once it is committed; raises what it raises. It may be done again, after its changes
+        were rolled back, and should change nothing but the transaction."""
+        entry = _Entry(run_id, work)
+        with self._changed:
+            self._waiting.append(entry)
+        while batch := self._batch(entry):
+            try:
+                self._try(batch)
+            finally:
+                with self._changed:
+                    self._open -= 1
+                    self._held.difference_update(one.run_id for one in batch)
+                    for one in batch:
+                        one.over = True
+                    self._changed.notify_all()
+        return entry.outcome()
+
+    def _batch(self, entry: _Entry[Any]) -> list[_Entry[Any]]:
+        """What this thread does next, for itself and others; nothing once its own is over. Runs are locked in one
+        order, here and in other processes; one that is held is left for those who will have it next."""
+        with self._changed:
+            while not entry.over:
+                if self._open < self._store.writers:
+                    free = [one for one in self._waiting if one.run_id not in self._held][:_MOST]
+                    if free:
+                        self._waiting = [one for one in self._waiting if one not in free]
+                        self._open += 1
+                        self._held.update(one.run_id for one in free)
+                        return sorted(free, key=lambda one: one.run_id)
+                self._changed.wait()
+        return []
+
+    def _try(self, batch: list[_Entry[Any]]) -> None:
+        try:
+            with self._store.begin() as tx:
+                values = [entry.work(tx) for entry in batch]
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised to whom it concerns
+            if len(batch) == 1 or isinstance(error, Unavailable):
+                for entry in batch:
+                    entry.error = error
+                return
+            _log.warning("%d transactions that were one are done one by one (%s)", len(batch), type(error).__name__)
+            for entry in batch:
+                self._try([entry])
+            return
+        for entry, value in zip(batch, values, strict=True):
+            entry.value, entry.error = value, None
