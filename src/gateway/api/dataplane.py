@@ -331,14 +331,14 @@ class _Exchange:
                 lines.append(delta.native.lines)
             lines.extend([line(chunk) for chunk in pieces.encode(delta)])
 
-        def act(deltas: Sequence[Delta]) -> bool:
-            """The same at once, for as long as the client takes it."""
+        def act(deltas: Sequence[Delta], more: bool) -> bool:
+            """The same at once, for as long as the client takes it; the last of them go out with the end."""
             for delta in deltas:
                 take(delta)
+            if not more or not lines:
+                return True
             if push is None:
                 return False
-            if not lines:
-                return True
             data = b"".join(lines)
             lines.clear()
             watch.heard = True
@@ -368,8 +368,7 @@ class _Exchange:
             except GatewayError as error:
                 _log.warning("a stream of %s ended badly: %s", stream.meta.model, error.message)
                 lines.append(failure(error, self.request_id))
-            await flush()
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send({"type": "http.response.body", "body": b"".join(lines), "more_body": False})
         finally:
             watch.end()
             await stream.aclose()

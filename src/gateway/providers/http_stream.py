@@ -77,9 +77,10 @@ class HttpStream:
                 self._take(chunk)
         return pieces.popleft()
 
-    async def pour(self, act: Callable[[Sequence[Delta]], bool]) -> bool:
-        """Hands the pieces to ``act`` as they come, those of one read together: true at their end, false where
-        ``act`` says that it wants no more for now. An answer has to have begun (``__anext__``)."""
+    async def pour(self, act: Callable[[Sequence[Delta], bool], bool], begun: Sequence[Delta] = ()) -> bool:
+        """Hands the pieces to ``act`` as they come, those of one read together, with whether more may follow: true
+        at their end, false where ``act`` says that it wants no more for now. An answer has to have begun
+        (``__anext__``); the pieces of it that were taken so go before the others (``begun``)."""
         wants = True
         pieces, response = self._pieces, self._response
         self._context = contextvars.copy_context()
@@ -90,13 +91,13 @@ class HttpStream:
             if pieces:
                 told = tuple(pieces)
                 pieces.clear()
-                wants = act(told)
+                wants = act(told, not self._over)
             return wants and not self._over
 
-        if pieces:
-            told = tuple(pieces)
+        if begun or pieces:
+            told = (*begun, *pieces)
             pieces.clear()
-            wants = act(told)
+            wants = act(told, not self._over)
         while wants and not self._over and response is not None:
             try:
                 if await response.pour(take):

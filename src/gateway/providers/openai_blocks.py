@@ -44,6 +44,18 @@ class _Event(Struct):
     error: None = None
 
 
+class _Last(Struct):
+    """As ``_Event``, or the event that tells the usage."""
+
+    id: str
+    object: str
+    created: int
+    model: str
+    choices: list[_Choice]
+    usage: PlainUsage | None = None
+    error: None = None
+
+
 class _Used(Struct):
     id: str
     model: str
@@ -53,7 +65,8 @@ class _Used(Struct):
 
 
 _EVENT = msgspec.json.Decoder(_Event)
-_EVENTS = msgspec.json.Decoder(list[_Event])
+_EVENTS = msgspec.json.Decoder(list[_Last])
+_END_MARK = b"data: [DONE]\n\n"
 _USED = msgspec.json.Decoder(_Used)
 
 
@@ -71,7 +84,7 @@ class OpenAIFrames(SseFrames):
             return super().feed(chunk)
         together = self._together(chunk)
         if together is not None:
-            return (together,)
+            return together
         events = chunk[:-2].split(b"\n\n")
         said: list[str] = []
         finish = ""
@@ -114,27 +127,54 @@ class OpenAIFrames(SseFrames):
             return [piece, *super().feed(chunk[len(own) :])]
         return [piece, used, *super().feed(chunk[len(own) + len(events[taken]) + 2 :])]
 
-    def _together(self, chunk: bytes) -> Delta | None:
-        """Events that only say some text, read at once; ``None`` where one of them is anything more."""
+    def _together(self, chunk: bytes) -> Sequence[Delta] | None:
+        """Events that only say some text, read at once, up to the end with its usage and mark where they come with
+        it; ``None`` where one of them is anything more."""
+        marked = chunk.endswith(_END_MARK)
+        own = chunk[: -len(_END_MARK)] if marked else chunk
         try:
             # A line's end is never within JSON: between two of them stands one event.
-            read = _EVENTS.decode(b"[%b]" % chunk[6:-2].replace(b"\n\ndata: ", b","))
+            read = _EVENTS.decode(b"[%b]" % own[6:-2].replace(b"\n\ndata: ", b","))
         except (ValueError, RecursionError):
             return None
-        first, count = read[0], len(read)
-        if count != chunk.count(b"\n") // 2:
+        if not read or len(read) != own.count(b"\n") // 2:
             return None
-        model, index = first.model, first.choices[0].index
-        said = ""
+        used: _Last | None = None
+        if read[-1].usage is not None and not read[-1].choices:
+            used = read.pop()
+            own = own[: own.rfind(b"\n\n", 0, -2) + 2]
+        said, finish = "", ""
         for event in read:
+            if finish or event.usage is not None or len(event.choices) != 1:
+                return None
             choice = event.choices[0]
-            if choice.finish_reason or event.model != model or choice.index != index:
+            if event.model != read[0].model or choice.index != read[0].choices[0].index:
                 return None
             said += choice.delta.content or ""
-        lines = self._renamed(chunk, model, count)
-        if lines is None:
-            return None
-        return Delta(choice=index, text=said, id=first.id, model=model, native=Native("openai", None, lines))
+            finish = choice.finish_reason or ""
+        found: list[Delta] = []
+        if read:
+            first = read[0]
+            lines = self._renamed(own, first.model, len(read))
+            if lines is None:
+                return None
+            native = Native("openai", None, lines)
+            ended = finish_of(finish) if finish else None
+            found.append(
+                Delta(
+                    first.choices[0].index,
+                    said,
+                    finish=ended,
+                    raw_finish=finish,
+                    id=first.id,
+                    model=first.model,
+                    native=native,
+                )
+            )
+        if used is not None:
+            found.append(_told(used))
+        self.done = self.done or marked
+        return found
 
     def _renamed(self, lines: bytes, answering: str, count: int) -> bytes | None:
         """The lines with the caller's name for the model; ``None`` where it is not once in each."""
@@ -152,6 +192,12 @@ class OpenAIFrames(SseFrames):
         return lines.replace(old, new)
 
 
+def _told(read: _Last | _Used) -> Delta:
+    """The usage that an event tells."""
+    usage = None if read.usage is None else usage_of(read.usage)
+    return Delta(usage=usage, id=read.id, model=read.model, native=Native("openai", None))
+
+
 def _used(event: bytes) -> Delta | None:
     """The usage that an event tells, where it tells nothing else."""
     if event[:7] != b"data: {" or b"\n" in event:
@@ -160,4 +206,4 @@ def _used(event: bytes) -> Delta | None:
         read = _USED.decode(event[6:])
     except (ValueError, RecursionError):
         return None
-    return Delta(usage=usage_of(read.usage), id=read.id, model=read.model, native=Native("openai", None))
+    return _told(read)

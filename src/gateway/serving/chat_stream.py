@@ -14,8 +14,8 @@ from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.tokens import Said, flagged, untold
 
-#: Takes pieces, and says whether it wants more for now.
-Act = Callable[[Sequence[Delta]], bool]
+#: Takes pieces and whether more may follow, and says whether it wants them now.
+Act = Callable[[Sequence[Delta], bool], bool]
 Restore = Callable[[AsyncIterator[Delta]], AsyncIterator[Delta]]
 
 
@@ -43,7 +43,7 @@ class ChatStream:
         self._seen_pieces: list[Delta] = []
         self._pieces = pieces
         #: Where pieces can be handed on within the callback that brings them; see ``providers.http_stream``.
-        self._pour: Callable[[Act], Awaitable[bool]] | None = getattr(pieces, "pour", None)
+        self._pour: Callable[[Act, Sequence[Delta]], Awaitable[bool]] | None = getattr(pieces, "pour", None)
         self._begun = begun
         self._account = account
         self._accounts = accounts
@@ -87,15 +87,15 @@ class ChatStream:
         Ends as the iteration does."""
         outcome, over = "cancelled", True
 
-        def seen(pieces: Sequence[Delta]) -> bool:
+        def seen(pieces: Sequence[Delta], more: bool) -> bool:
             for piece in pieces:
                 self._seen(piece)
-            return act(pieces)
+            # Usage that nobody has told has to be counted, for which no piece waits.
+            return act(pieces, more or untold(self.usage))
 
         try:
             begun, self._begun = self._begun, ()
-            full = bool(begun) and not seen(begun)
-            over = not full and (self._pour is None or await self._pour(seen))
+            over = self._pour is None or await self._pour(seen, begun)
             outcome = "completed"
         except GatewayError as error:
             outcome = error.code

@@ -50,7 +50,7 @@ async def poured(model: HttpModel, found: list[Delta], *, wants: bool = True) ->
     stream = model.stream(HELLO)
     found.append(await anext(stream))
 
-    def act(pieces: Sequence[Delta]) -> bool:
+    def act(pieces: Sequence[Delta], _more: bool) -> bool:
         found.extend(pieces)
         return wants
 
@@ -138,12 +138,42 @@ def test_what_came_before_a_break_is_passed_on(
     assert said(found) == "Hello"
 
 
+def test_the_last_pieces_are_told_to_be_the_last(faulty: FaultServer, loops: Loops) -> None:
+    """Whoever sends them can send the end with them; pieces that were taken before go with the first others."""
+    told: list[tuple[str, bool]] = []
+
+    def act(pieces: Sequence[Delta], more: bool) -> bool:
+        told.append((said(pieces), more))
+        return True
+
+    async def read(model: HttpModel) -> None:
+        stream = model.stream(HELLO)
+        first = await anext(stream)
+        assert await stream.pour(act, (first,))
+
+    faulty.play([begun(*WORDS) + DONE])
+    with_model(faulty.url, read, loops)
+    assert told == [("Hello you there", False)]
+    told.clear()
+    faulty.play(
+        [
+            begun(WORDS[0], WORDS[1]),
+            Pause(0.2),
+            *(chunk(event(one)) for one in WORDS[2:-1]),
+            chunk(event(WORDS[-1])) + DONE,
+        ]
+    )
+    with_model(faulty.url, read, loops, timeouts=PATIENT)
+    assert "".join(text for text, _ in told) == "Hello you there"
+    assert [more for _, more in told] == [True] * (len(told) - 1) + [False]
+
+
 def test_what_the_taker_raises_is_raised_and_the_line_is_closed(faulty: FaultServer, loops: Loops) -> None:
     async def read(model: HttpModel) -> None:
         stream = model.stream(HELLO)
         await anext(stream)
 
-        def act(_pieces: Sequence[Delta]) -> bool:
+        def act(_pieces: Sequence[Delta], _more: bool) -> bool:
             raise RuntimeError("the taker broke")
 
         with pytest.raises(RuntimeError, match="the taker broke"):
@@ -158,7 +188,7 @@ def test_who_leaves_while_it_is_poured_hangs_up(faulty: FaultServer, loops: Loop
     async def read(model: HttpModel) -> None:
         stream = model.stream(HELLO)
         await anext(stream)
-        pouring = asyncio.ensure_future(stream.pour(lambda _pieces: True))
+        pouring = asyncio.ensure_future(stream.pour(lambda _pieces, _more: True))
         await asyncio.sleep(0.05)
         pouring.cancel()
         await asyncio.wait({pouring})
@@ -177,7 +207,7 @@ def test_a_taker_that_wants_no_more_stops_the_reading(faulty: FaultServer, loops
         await anext(stream)
         held: list[int] = []
 
-        def act(pieces: Sequence[Delta]) -> bool:
+        def act(pieces: Sequence[Delta], _more: bool) -> bool:
             held.append(len(said(pieces)))
             return False
 
