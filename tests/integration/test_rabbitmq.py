@@ -33,6 +33,7 @@ class Rabbit:
         folder.mkdir()
         self.port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        self._folder = folder
         self._log = folder / "rabbit.log"
         self._environ = {
             "PATH": os.environ["PATH"],
@@ -46,6 +47,7 @@ class Rabbit:
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_CRASH_DUMP": str(folder / "crash"),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,7 +55,7 @@ class Rabbit:
         """Returns once it takes connections."""
         assert _PROGRAM is not None
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen([_PROGRAM], env=self._environ, stdout=log, stderr=log)
+            self._process = subprocess.Popen([_PROGRAM], cwd=self._folder, env=self._environ, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while True:
             try:
