@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.house import House
 from fixtures.upstream import Upstream, answer, openai_answer, running_upstream
 from integration.test_crash_recovery import begin, check, end_of, start
 
@@ -55,7 +57,9 @@ class Rabbit:
         """Returns once it takes connections."""
         assert _PROGRAM is not None
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen([_PROGRAM], cwd=self._folder, env=self._environ, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [_PROGRAM], cwd=self._folder, env=self._environ, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -68,11 +72,18 @@ class Rabbit:
                 time.sleep(0.2)
 
     def kill(self) -> None:
+        """The node and all that it started."""
         assert self._process is not None
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        node = subprocess.run(["pkill", "-9", "-f", f"gateway{self.port}@localhost"], check=False)
-        assert node.returncode in (0, 1)
+        House.until(self._gone, bool)
+
+    def _gone(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
 
 
 @pytest.fixture
