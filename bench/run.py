@@ -228,7 +228,7 @@ def measure_memory(bench: Bench) -> None:
 def measure_streams(bench: Bench) -> None:
     """Many streams open at once."""
     for name, running in bench.running.items():
-        result = bench.load(running, manner="held", connections=bench.plan.streams, seconds=120.0)
+        result = bench.load(running, manner="held", stream=True, connections=bench.plan.streams, seconds=120.0)
         bench.found[name]["streams"] = {
             "asked": bench.plan.streams,
             "together": result["together"],
