@@ -11,7 +11,7 @@ GATEWAY := $(VENV)/ai-gateway
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-dev demo serve dev orchestrate worker doctor \
-        test test-unit test-integration test-sdks coverage lint format types bench storm crash race disconnects build deploy clean
+        test test-unit test-integration test-sdks coverage lint format types bench storm crash race kills disconnects build deploy clean
 
 help: ## this list
 	@echo "Targets (ARGS=\"…\" is handed on):"
@@ -85,6 +85,9 @@ crash: setup-dev ## kill a run at each of its points (bench/crash_points.py)
 
 race: setup-dev ## spend from the same caps with many clients in many processes (bench/overspend.py)
 	@$(VENV)/python tools/steps.py race $(ARGS)
+
+kills: setup-dev ## kill API processes with -9 at 2,000 calls a second (bench/kills.py)
+	@$(VENV)/python tools/steps.py kills $(ARGS)
 
 disconnects: setup-dev ## cut 500 streams at random bytes (bench/disconnects.py)
 	@$(VENV)/python tools/steps.py disconnects $(ARGS)

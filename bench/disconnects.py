@@ -17,17 +17,15 @@ import socket
 import statistics
 import struct
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import machine
 from money_far import MoneyFar
 from money_proof import prove_money
-from storm_controls import MONEY_CONTROLS, write_control
-from storm_town import KEY, Site, Town
+from money_run import add_options, gateways, prove, stop_all
+from storm_town import KEY, Site
 from verdict import Verdict
 
 _MOST_TOKENS = 60
@@ -92,22 +90,15 @@ async def cut_all(site: Site, options: argparse.Namespace) -> dict[str, Cut]:
 
 async def run(options: argparse.Namespace, folder: Path) -> Verdict:
     far, verdict = MoneyFar(options.seed, pause=0.004, silences=4), Verdict()
-    await far.start()
-    patches = write_control(folder.with_name("patches"), options.control) if options.control else None
-    town = await asyncio.to_thread(Town, folder, far.url, patches, ("one",), ("--api-only",))
-    try:
-        await asyncio.to_thread(town.start)
+    async with far.listening() as url, gateways(folder, url, ("one",), options.control) as town:
         site, started = town.sites[0], time.monotonic()
         budget = {"scope": "gateway", "subject": "*", "limit_usd": "100000", "window": "lifetime"}
         await asyncio.to_thread(site.ask, "POST", "/budgets", budget)
         cuts = await cut_all(site, options)
         verdict.figures = {"streams": len(cuts), "seconds": round(time.monotonic() - started, 1)}
-        await asyncio.to_thread(site.stop)
-        entries = await asyncio.to_thread(prove_money, town, far, verdict)
+        await stop_all(town)
+        entries = await asyncio.to_thread(prove_money, town, far.calls, verdict)
         _each_cut(verdict, far, cuts, entries)
-    finally:
-        await asyncio.to_thread(town.stop)
-        await far.stop()
     return verdict
 
 
@@ -149,21 +140,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/disconnects.py", description=__doc__)
     parser.add_argument("--cuts", type=int, default=500, help="streams that are cut")
     parser.add_argument("--at-once", type=int, default=20, help="streams at a time")
-    parser.add_argument("--seed", type=int, default=1, help="of the cuts and of the provider")
-    broken = ["", *MONEY_CONTROLS]
-    parser.add_argument("--control", default="", choices=broken, help="what to break: it must be seen")
-    parser.add_argument("--report", default="", help="a file for the report")
+    add_options(parser)
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str]) -> int:
-    """0 if everything held; with ``--control``, 0 if something did not."""
-    options = parse(arguments)
-    machine.allow_many_files()
-    with tempfile.TemporaryDirectory(prefix="cuts-") as name:
-        verdict = asyncio.run(run(options, Path(name) / "town"))
-    return verdict.tell(options.report, broken=options.control)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(prove(parse(sys.argv[1:]), run))

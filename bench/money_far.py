@@ -10,6 +10,8 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,21 +53,21 @@ class MoneyFar:
     pause: float = 0.002
     silences: int = 0
     faults: float = 0.0
-    url: str = ""
     calls: dict[str, list[Call]] = field(default_factory=dict)
 
-    async def start(self) -> None:
-        """Returns once it listens."""
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """Where it listens."""
         self._chance = random.Random(self.seed)
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._chat)
-        self._runner = web.AppRunner(app, handler_cancellation=False)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=4096).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def stop(self) -> None:
-        await self._runner.cleanup()
+        runner = web.AppRunner(app, handler_cancellation=False)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from money_far import INPUT_UNITS, OUTPUT_UNITS, Call, MoneyFar
+from money_far import INPUT_UNITS, OUTPUT_UNITS, Call
 from sqlalchemy import text
 from storm_town import Town
 from verdict import Verdict
@@ -26,7 +26,11 @@ _LEFT = {
 }
 
 
-def prove_money(town: Town, far: MoneyFar, verdict: Verdict) -> dict[str, list[Any]]:
+#: What the provider did, by request id.
+Calls = dict[str, list[Call]]
+
+
+def prove_money(town: Town, calls: Calls, verdict: Verdict) -> dict[str, list[Any]]:
     """Everything has been stopped before. The entries by request id."""
     database = Database(town.postgres.url)
     try:
@@ -42,8 +46,8 @@ def prove_money(town: Town, far: MoneyFar, verdict: Verdict) -> dict[str, list[A
     left["journal files"] = sum(1 for site in town.sites for _ in _journals(site.folder / "data"))
     verdict.figures |= {"left over": left}
     verdict.hold(not any(left.values()), f"left over: {left}")
-    _each_call(verdict, far, entries)
-    _sums(verdict, far, entries)
+    _each_call(verdict, calls, entries)
+    _sums(verdict, calls, entries)
     _caps(verdict, budgets, rows)
     for what in ("ledger", "audit"):
         done = town.command(what, "verify")
@@ -56,11 +60,11 @@ def _journals(data: Path) -> list[Path]:
     return [path for path in data.rglob("journal_*") if path.is_file()]
 
 
-def _each_call(verdict: Verdict, far: MoneyFar, entries: dict[str, list[Any]]) -> None:
+def _each_call(verdict: Verdict, calls: Calls, entries: dict[str, list[Any]]) -> None:
     """Each call that the provider worked on is in the ledger, once; what is there beside was begun and cut."""
     lost = twice = again = 0
-    for name in far.calls.keys() | entries.keys():
-        worked = [call for call in far.calls.get(name, []) if not call.refused]
+    for name in calls.keys() | entries.keys():
+        worked = [call for call in calls.get(name, []) if not call.refused]
         told = entries.get(name, [])
         completed = [row for row in told if row.outcome == "completed"]
         missing = max(len(worked) - len(told), 0)
@@ -86,15 +90,15 @@ def _each_call(verdict: Verdict, far: MoneyFar, entries: dict[str, list[Any]]) -
     }
 
 
-def _sums(verdict: Verdict, far: MoneyFar, entries: dict[str, list[Any]]) -> None:
+def _sums(verdict: Verdict, calls: Calls, entries: dict[str, list[Any]]) -> None:
     rows = [row for told in entries.values() for row in told]
     outcomes = Counter(row.outcome for row in rows)
     cut = [row for row in rows if row.outcome != "completed"]
     charged = sum(row.cost for row in rows if row.outcome == "completed")
-    counted = sum(_matched(far.calls.get(name, []), told) for name, told in entries.items())
+    counted = sum(_matched(calls.get(name, []), told) for name, told in entries.items())
     verdict.hold(charged == counted, f"completed calls: {charged} units charged, {counted} counted by the provider")
     verdict.figures |= {
-        "calls that the provider began": sum(len(calls) for calls in far.calls.values()),
+        "calls that the provider began": sum(map(len, calls.values())),
         "entries": dict(outcomes),
         "completed, USD": plain_usd(charged),
         "completed, by the provider, USD": plain_usd(counted),

@@ -13,7 +13,6 @@ import asyncio
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import machine
 from money_far import MoneyFar
 from money_proof import prove_money
+from money_run import add_options, gateways, prove, stop_all
 from sqlalchemy import text
-from storm_controls import MONEY_CONTROLS, write_control
 from storm_town import Site, Town, signal_to
 from verdict import Verdict
 
@@ -46,7 +44,6 @@ class Race:
     """What the clients saw."""
 
     town: Town
-    far: MoneyFar
     keys: dict[str, str]
     seed: int
     told: Counter[str] = field(default_factory=Counter)
@@ -164,19 +161,14 @@ def _made(site: Site, path: str, body: dict[str, Any]) -> Any:
 
 
 async def race(options: argparse.Namespace, folder: Path) -> Verdict:
-    far = MoneyFar(options.seed, faults=0.06)
-    await far.start()
+    far, verdict = MoneyFar(options.seed, faults=0.06), Verdict()
     names = tuple(f"p{number}" for number in range(options.processes))
-    patches = write_control(folder.with_name("patches"), options.control) if options.control else None
-    town = await asyncio.to_thread(Town, folder, far.url, patches, names, ("--api-only",))
-    verdict = Verdict()
-    try:
-        await asyncio.to_thread(town.start)
+    async with far.listening() as url, gateways(folder, url, names, options.control) as town:
         keys = await asyncio.to_thread(make_caps, town.sites[0], options.cap)
-        running, started = Race(town, far, keys, options.seed), time.monotonic()
+        running, started = Race(town, keys, options.seed), time.monotonic()
         await running.run(options.clients, options.kills)
         seconds = time.monotonic() - started
-        await asyncio.gather(*(asyncio.to_thread(site.stop) for site in town.sites))
+        await stop_all(town)
         verdict.figures = {
             "processes": options.processes,
             "clients": options.clients * options.processes,
@@ -188,11 +180,8 @@ async def race(options: argparse.Namespace, folder: Path) -> Verdict:
         verdict.hold(not running.above, f"a cap was passed by {max(running.above, default=0)} units meanwhile")
         strange = set(running.told) - _EXPECTED
         verdict.hold(not strange, f"callers were told {sorted(strange)}")
-        await asyncio.to_thread(prove_money, town, far, verdict)
+        await asyncio.to_thread(prove_money, town, far.calls, verdict)
         _used(verdict)
-    finally:
-        await asyncio.to_thread(town.stop)
-        await far.stop()
     return verdict
 
 
@@ -213,21 +202,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=200, help="clients of each process")
     parser.add_argument("--cap", type=int, default=1000, help="USD of the whole gateway; a call costs about 0.07")
     parser.add_argument("--kills", type=int, default=0, help="API processes that are killed on the way")
-    parser.add_argument("--seed", type=int, default=1, help="of clients and provider")
-    broken = ["", *MONEY_CONTROLS]
-    parser.add_argument("--control", default="", choices=broken, help="what to break: it must be seen")
-    parser.add_argument("--report", default="", help="a file for the report")
+    add_options(parser)
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str]) -> int:
-    """0 if everything held; with ``--control``, 0 if something did not."""
-    options = parse(arguments)
-    machine.allow_many_files()
-    with tempfile.TemporaryDirectory(prefix="race-") as name:
-        verdict = asyncio.run(race(options, Path(name) / "town"))
-    return verdict.tell(options.report, broken=options.control)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(prove(parse(sys.argv[1:]), race))

@@ -84,6 +84,7 @@ JOBS: dict[str, tuple[Step, ...]] = {
     "storm": (Step("storm", python("bench/storm.py"), ("bench/storm.py",)),),
     "crash": (Step("crashes at every point", python("bench/crash_points.py"), ("bench/crash_points.py",)),),
     "race": (Step("overspend race", python("bench/overspend.py"), ("bench/overspend.py",)),),
+    "kills": (Step("killed at full speed", python("bench/kills.py"), ("bench/kills.py",)),),
     "disconnects": (Step("cut streams", python("bench/disconnects.py"), ("bench/disconnects.py",)),),
 }
 

@@ -40,6 +40,15 @@ def test_no_cap_is_passed_by_a_unit_and_nothing_is_left_over(tmp_path: Path) -> 
 
 
 @needs_valkey
+def test_processes_killed_under_load_lose_no_billed_call(tmp_path: Path) -> None:
+    load = ("--seconds", "6", "--kills", "2", "--rate", "300")
+    told = told_by("kills.py", tmp_path / "r.json", *load)
+    assert told["left over"] == NOTHING
+    assert told["billed calls that are not in the ledger"] == told["charged twice"] == 0
+    assert told["entries"]["completed"] >= told["callers were told"]["answered"] > 0
+
+
+@needs_valkey
 def test_a_stream_that_is_cut_anywhere_is_charged_once(tmp_path: Path) -> None:
     told = told_by("disconnects.py", tmp_path / "r.json", "--cuts", "80")
     assert told["left over"] == NOTHING
