@@ -11,7 +11,7 @@ GATEWAY := $(VENV)/ai-gateway
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-run setup-dev demo serve dev orchestrate worker doctor \
-        test test-unit test-integration test-sdks coverage lint format types bench storm crash race kills disconnects build deploy clean
+        test test-unit test-integration test-sdks coverage lint format types bench storm crash race kills away disconnects build deploy clean
 
 help: ## this list
 	@echo "Targets (ARGS=\"…\" is handed on):"
@@ -88,6 +88,9 @@ race: setup-dev ## spend from the same caps with many clients in many processes 
 
 kills: setup-dev ## kill API processes with -9 at 2,000 calls a second (bench/kills.py)
 	@$(VENV)/python tools/steps.py kills $(ARGS)
+
+away: setup-dev ## the database, or Valkey, away for a minute under load (bench/away.py)
+	@$(VENV)/python tools/steps.py away $(ARGS)
 
 disconnects: setup-dev ## cut 500 streams at random bytes (bench/disconnects.py)
 	@$(VENV)/python tools/steps.py disconnects $(ARGS)

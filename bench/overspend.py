@@ -24,6 +24,7 @@ from money_far import MoneyFar
 from money_proof import prove_money
 from money_run import add_options, gateways, prove, stop_all
 from sqlalchemy import text
+from steady_load import made
 from storm_town import Site, Town, signal_to
 from verdict import Verdict
 
@@ -142,22 +143,15 @@ def make_caps(site: Site, cap: int) -> dict[str, str]:
         body: dict[str, Any] = {"name": name, "role": "developer", "principal": f"user-{name}", "team": team}
         if name == "a":
             body["budget"] = {"limit_usd": f"{cap * _KEY_CAP:.2f}", "window": "lifetime"}
-        keys[name] = str(_made(site, "/keys", body)["key"])
+        keys[name] = str(made(site, "/keys", body)["key"])
     for team, part in _TEAM_CAPS.items():
-        _made(site, "/budgets", _budget("team", team, f"{cap * part:.2f}"))
-    _made(site, "/budgets", _budget("gateway", "*", str(cap)))
+        made(site, "/budgets", _budget("team", team, f"{cap * part:.2f}"))
+    made(site, "/budgets", _budget("gateway", "*", str(cap)))
     return keys
 
 
 def _budget(scope: str, subject: str, limit: str) -> dict[str, str]:
     return {"scope": scope, "subject": subject, "limit_usd": limit, "window": "lifetime"}
-
-
-def _made(site: Site, path: str, body: dict[str, Any]) -> Any:
-    status, told = site.ask("POST", path, body)
-    if status not in (200, 201):
-        raise RuntimeError(f"{path} answered {status}: {told}")
-    return told
 
 
 async def race(options: argparse.Namespace, folder: Path) -> Verdict:

@@ -47,6 +47,15 @@ class Postgres:
         arguments = ["-w", "-m", "immediate", "-l", str(server.log), "restart"]
         pg_ctl(arguments, pgdata=server.pgdata, user=server.system_user, timeout=60)
 
+    def away(self) -> None:
+        """Stops at once, until ``back``."""
+        server = self._server
+        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user, timeout=60)
+
+    def back(self) -> None:
+        """Answers again; what was committed is there."""
+        self._server.ensure_postgres_running()
+
     def stop(self) -> None:
         self._server.cleanup()
 
@@ -69,11 +78,18 @@ class Valkey:
             queued = sum(client.llen(name) for name in client.scan_iter(_type="list"))
             return queued, client.hlen("unacked")
 
-    def restart(self) -> None:
-        """Killed, and begun anew with nothing in it."""
+    def away(self) -> None:
+        """Killed, until ``back``."""
         self._process.kill()
         self._process.wait()
+
+    def back(self) -> None:
         self._process = self._start()
+
+    def restart(self) -> None:
+        """Killed, and begun anew with nothing in it."""
+        self.away()
+        self.back()
 
     def stop(self) -> None:
         self._process.kill()

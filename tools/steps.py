@@ -85,6 +85,7 @@ JOBS: dict[str, tuple[Step, ...]] = {
     "crash": (Step("crashes at every point", python("bench/crash_points.py"), ("bench/crash_points.py",)),),
     "race": (Step("overspend race", python("bench/overspend.py"), ("bench/overspend.py",)),),
     "kills": (Step("killed at full speed", python("bench/kills.py"), ("bench/kills.py",)),),
+    "away": (Step("a store away under load", python("bench/away.py"), ("bench/away.py",)),),
     "disconnects": (Step("cut streams", python("bench/disconnects.py"), ("bench/disconnects.py",)),),
 }
 

@@ -7,7 +7,7 @@ hour, is answered exactly all the same.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Literal
+from typing import Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ from gateway.ledger.usage_ask import UsageAsk, unit_of
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 _EPOCH = date(1970, 1, 1)
+_UTC = ZoneInfo("UTC")
 #: How far apart a zone's offset is looked at.
 _STEP = DAY
 
@@ -26,12 +27,17 @@ _STEP = DAY
 class Reading(Struct, frozen=True):
     """A part of the time that is asked about, and where its sums are: ``lo`` included, ``hi`` not, in days,
     hours, or (entries) microseconds. ``offset`` is the zone's, in seconds; hours that it cuts at midnight are
-    left to the entries where ``whole`` is false."""
+    left to the entries where ``whole`` is false.
+
+    With a ``turn``, what is read belongs to the day after (1) or before (-1) in the zone, and was counted for its
+    UTC day: it is taken from there. Of each UTC day only ``hours`` are meant then."""
 
     source: Literal["day", "hour", "entry"]
     spans: tuple[tuple[int, int], ...]
     offset: int = 0
     whole: bool = True
+    turn: Literal[-1, 0, 1] = 0
+    hours: tuple[int, int] = (0, 24)
 
 
 def zone_of(name: str, param: str = "time_zone") -> ZoneInfo:
@@ -80,7 +86,7 @@ def readings(ask: UsageAsk, now: int, first: int = 0) -> list[Reading]:
         return [Reading("entry", ((lo, hi),), offset) for lo, hi, offset in _constant(since, until, ask.zone, unit)]
     found: list[Reading] = []
     for lo, hi, offset in _constant(since, until, ask.zone, unit):
-        found += _hours(lo, hi, offset) if unit == "hour" or offset else _days(lo, hi)
+        found += _hours(lo, hi, 0) if unit == "hour" else _days(lo, hi, offset, unit)
     return found
 
 
@@ -104,13 +110,43 @@ def _bounds(ask: UsageAsk, now: int, first: int) -> tuple[int, int]:
     return since, end if ask.until is None else min(ask.until, end)
 
 
-def _days(since: int, until: int) -> list[Reading]:
-    """Whole UTC days from their sums; the hours before and after from theirs."""
+def _days(since: int, until: int, offset: int, unit: str) -> list[Reading]:
+    """Whole UTC days from their sums, with what is of another day in the zone put there; the hours before and after
+    from theirs."""
     first, last = -(-since // DAY), until // DAY
     if first >= last:
-        return _hours(since, until, 0)
-    edges = [*_hours(since, first * DAY, 0), *_hours(last * DAY, until, 0)]
-    return [Reading("day", ((first, last),)), *edges]
+        return _hours(since, until, offset)
+    edges = [*_hours(since, first * DAY, offset), *_hours(last * DAY, until, offset)]
+    return [Reading("day", ((first, last),)), *(_turned(first, last, offset, unit) if offset else []), *edges]
+
+
+def _turned(first: int, last: int, offset: int, unit: str) -> list[Reading]:
+    """What is of the next day or the day before in a zone: the hours at the end or the start of each UTC day, and
+    the entries of a part of an hour. Where that day is of the same week or month, nothing need be moved."""
+    turn: Literal[-1, 1] = 1 if offset > 0 else -1
+    spans = _where_another_begins(first, last, turn, unit)
+    if not spans:
+        return []
+    midnight_at = (86_400 - offset) if turn > 0 else -offset  # of the zone, in seconds of the UTC day
+    whole, rest = divmod(midnight_at, 3600)
+    hours = (whole + (rest > 0), 24) if turn > 0 else (0, whole)
+    found = []
+    if hours[0] < hours[1]:
+        found.append(Reading("hour", tuple((lo * 24, hi * 24) for lo, hi in spans), turn=turn, hours=hours))
+    if rest:
+        part = (rest, 3600) if turn > 0 else (0, rest)
+        days = (day for lo, hi in spans for day in range(lo, hi))
+        cut = tuple(tuple(day * DAY + (whole * 3600 + at) * SECOND for at in part) for day in days)
+        found.append(Reading("entry", cast("tuple[tuple[int, int], ...]", cut), turn=turn))
+    return found
+
+
+def _where_another_begins(first: int, last: int, turn: int, unit: str) -> tuple[tuple[int, int], ...]:
+    """The days (in spans) of which the one after or before is of another unit."""
+    if unit == "day":
+        return ((first, last),)
+    days = range(first, last)
+    return tuple((day, day + 1) for day in days if label(unit, day, _UTC) != label(unit, day + turn, _UTC))
 
 
 def _hours(since: int, until: int, offset: int) -> list[Reading]:

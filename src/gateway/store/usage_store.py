@@ -30,6 +30,7 @@ from gateway.store.tables import entry, saving, usage_day, usage_hour, usage_sav
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 86_400
+_ENTRIES = SUMS.index("entries")
 
 Sums = dict[tuple[str | int, ...], list[int]]
 
@@ -52,9 +53,15 @@ class SqlUsageStore:
         with self._database.read() as connection:
             for part in parts:
                 for row in connection.execute(_query(ask, part, columns, unit)):
-                    _add(found, tuple(row[: len(columns)]), row[len(columns) :])
+                    key, sums = tuple(row[: len(columns)]), [int(value) for value in row[len(columns) :]]
+                    if part.turn:  # the slot is the last of the columns
+                        _add(found, key, [-value for value in sums])
+                        key = (*key[:-1], int(key[-1]) + part.turn)
+                    _add(found, key, sums)
         if not parts and not ask.by:
             found[()] = [0] * len(SUMS)
+        if unit:  # what was moved whole leaves nothing behind
+            found = {key: sums for key, sums in found.items() if sums[_ENTRIES]}
         zone = zone_of(ask.zone)
         told: dict[tuple[str, ...], list[int]] = {}
         for key, sums in found.items():
@@ -95,7 +102,8 @@ def _columns(by: Sequence[str]) -> list[str]:
 
 
 def _query(ask: UsageAsk, part: Reading, columns: Sequence[str], unit: str) -> Select[Any]:
-    source, dimension, times = _source(part, unit)
+    told_by = bool(ask.where or ask.tag or set(columns) - {"slot"})
+    source, dimension, times = _source(part, unit, told_by)
     groups = [
         (_slot(part, unit) if name == "slot" else func.coalesce(dimension[name], literal_column("''", Text))).label(
             f"by_{name}"
@@ -107,15 +115,20 @@ def _query(ask: UsageAsk, part: Reading, columns: Sequence[str], unit: str) -> S
     return query.group_by(*groups) if groups else query
 
 
-def _source(part: Reading, unit: str) -> tuple[FromClause, Any, list[ColumnElement[bool]]]:
-    """Where the rows stand, where their dimensions stand, and which times are meant."""
+def _source(part: Reading, unit: str, told_by: bool) -> tuple[FromClause, Any, list[ColumnElement[bool]]]:
+    """Where the rows stand, where their dimensions stand (looked up where anything is ``told_by`` them), and which
+    times are meant."""
     if part.source == "entry":
         return entry, entry.c, [_within(entry.c.at, part)]
     table, column = (usage_day, usage_day.c.day) if part.source == "day" else (usage_hour, usage_hour.c.hour)
     times = [_within(column, part)]
     if part.source == "hour" and not part.whole and unit not in ("", "hour"):
         times.append((column * _HOUR_SECONDS + part.offset) % _DAY_SECONDS <= _DAY_SECONDS - _HOUR_SECONDS)
-    return table.join(usage_series, usage_series.c.series_id == table.c.series_id), usage_series.c, times
+    if part.turn:  # one condition, for PostgreSQL would take two to leave next to nothing, and sort instead of hash
+        first, last = part.hours
+        times.append(column % 24 >= first if last == 24 else column % 24 < last)
+    joined = table.join(usage_series, usage_series.c.series_id == table.c.series_id)
+    return joined if told_by else table, usage_series.c, times
 
 
 def _within(column: ColumnElement[int], part: Reading) -> ColumnElement[bool]:

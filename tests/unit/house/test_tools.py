@@ -189,5 +189,5 @@ def test_make_alone_lists_every_target(target: str) -> None:
     done = subprocess.run(["make", *target.split()], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in ("setup", "demo", "test", "test-unit", "test-integration", "coverage", "lint", "format", "types",
                  "serve", "dev", "orchestrate", "bench", "storm", "crash", "race",
-                 "kills", "disconnects", "build", "deploy", "clean"):  # fmt: skip
+                 "kills", "away", "disconnects", "build", "deploy", "clean"):  # fmt: skip
         assert f"  {name} " in done.stdout
