@@ -68,8 +68,8 @@ def left_out(entry: Entry, card: PriceCard | None) -> str:
         return "nobody knows what it used: charged at its reservation"
     if card is None:
         return "no price is known for it now"
-    if entry.kind == "llm" and card.per_second:
-        return "charged by time, which entries of language models do not keep"
+    if entry.kind == "llm" and card.per_second and not entry.inference_micros:
+        return "charged by time now, which its entry does not keep: its price then counted none"
     return ""
 
 
@@ -77,7 +77,7 @@ def cost_again(entry: Entry, card: PriceCard) -> int:
     """What the call costs by that card, in units."""
     if entry.kind == "ml":
         return cost_ml(card, entry.inference_micros, entry.rows)
-    return cost_llm(card, usage_of(entry))
+    return cost_llm(card, usage_of(entry), seconds_micros=entry.inference_micros)
 
 
 def correction_of(charged: Charged, card: str, cost: int, *, entry_id: str, at: int) -> Entry:

@@ -32,7 +32,7 @@ NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 class Account:
     """An open call: what is set aside for it, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "saved", "spec")
+    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "saved", "spec", "timed")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Account:
         kind: Literal["llm", "ml"],
         opened: OpenCall,
         notes: Mapping[str, Any],
+        timed: bool,
     ) -> None:
         self.caller = caller
         self.call = call
@@ -51,6 +52,8 @@ class Account:
         #: What goes into the record of the call beside the usual; its stages may still add to it.
         self.notes = notes
         self.closed = False
+        #: Whether its entry keeps how long it took: it is priced by time, or runs on our own machine.
+        self.timed = timed
         #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
         self.saved: Callable[[Usage, int, int], list[Saving]] | None = None
 
@@ -84,8 +87,10 @@ class Accounts:
         card: str,
         *,
         notes: Mapping[str, Any] = NO_NOTES,
+        timed: bool = False,
     ) -> Account:
-        """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise."""
+        """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise. A call whose
+        price counts its seconds is ``timed``."""
         charge = _charge(caller, call, catalogue, spec, kind)
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
             await self._make_room(charge, worst_case)
@@ -95,7 +100,7 @@ class Accounts:
             except BaseException:
                 self._calls.release(opened, "not_durable")
                 raise
-        return Account(caller, call, spec, kind, opened, notes)
+        return Account(caller, call, spec, kind, opened, notes, timed or kind == "ml")
 
     async def _make_room(self, charge: Charge, amount: int) -> None:
         """Returns when it is worth trying again. A call that is to wait for the next window of a budget does,
@@ -124,7 +129,7 @@ class Accounts:
             account.open,
             cost=cost,
             usage=usage,
-            inference_micros=micros if account.kind == "ml" else 0,
+            inference_micros=micros if account.timed else 0,
             rows=rows,
             outcome=outcome,
             upstream_model=upstream_model,

@@ -203,7 +203,9 @@ class ChatPath:
             ready = msgspec.structs.replace(ready, max_tokens=output_tokens_bound(None, spec.max_output_tokens))
         if number > 1:
             call = msgspec.structs.replace(call, cause=f"{call.cause}#{number}")
-        account = await self._accounts.open(caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes)
+        account = await self._accounts.open(
+            caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes, timed=bool(card.per_second)
+        )
         account.saved = partial(saved_by_call, card, self._best(order, spec), tokens_saved(order) or 0)
         started = time.perf_counter_ns()
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)

@@ -142,6 +142,7 @@ class EmbedService:
                 worst_case(card, input_tokens=bound, max_output_tokens=0, max_seconds=provider.timeouts.total),
                 card.name,
                 notes=notes,
+                timed=bool(card.per_second),
             )
             started = time.perf_counter_ns()
             return account, await self._send(send, request, account, card, bound, started), started

@@ -74,6 +74,7 @@ class ModerateService:
                 "llm",
                 worst_case(card, input_tokens=bound, max_output_tokens=0, max_seconds=provider.timeouts.total),
                 card.name,
+                timed=bool(card.per_second),
             )
             started = time.perf_counter_ns()
             return account, await self._send(model, request, account, card, started), started

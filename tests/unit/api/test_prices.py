@@ -44,6 +44,7 @@ MODELS = f"""
     upstream_model: sound
     price: {{input_per_million: "2", output_per_million: "8", input_audio_per_million: "40",
              output_audio_per_million: "80", reasoning_per_million: "9", per_call: "0.01"}}
+  p-timed: {type: llm, provider: openai, upstream_model: timed, price: {per_second: "0.01", source: contract}}
 """
 MARK = "# The model of a task type that names none."
 
@@ -243,6 +244,19 @@ def test_what_was_charged_by_a_wrong_price_is_corrected_by_entries(
     assert (back["booked"], money(back["difference_usd"])) == (1, -Decimal(50 * 3) / 10**6)
     found = house.services.ledger.verify()
     assert found.ok, found.problems
+
+
+def test_what_is_charged_by_the_second_is_charged_again_by_the_same_seconds(house: House) -> None:
+    since = now()
+    house.upstream.play(answer(openai_answer(usage=usage(5, 5))))
+    first = entry(house, "p-timed")
+    assert money(first["cost"]) > 0
+    ask = {"since": since, "until": now(), "model": "p-timed"}
+    edit(house, 'per_second: "0.01"', 'per_second: "0.03"')
+    found = house.ask("POST", "/prices/rerate", {**ask, "book": True}).body
+    assert (found["booked"], found["left_out"]) == (1, [])
+    # Three times the price of the same time; each of the two sums is rounded to 10^-10 USD.
+    assert abs(money(found["difference_usd"]) - 2 * money(first["cost"])) <= Decimal("2e-10")
 
 
 @pytest.mark.parametrize(
