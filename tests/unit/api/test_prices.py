@@ -44,7 +44,7 @@ MODELS = f"""
     upstream_model: sound
     price: {{input_per_million: "2", output_per_million: "8", input_audio_per_million: "40",
              output_audio_per_million: "80", reasoning_per_million: "9", per_call: "0.01"}}
-  p-timed: {type: llm, provider: openai, upstream_model: timed, price: {per_second: "0.01", source: contract}}
+  p-timed: {{type: llm, provider: openai, upstream_model: timed, price: {{per_second: "0.01", source: contract}}}}
 """
 MARK = "# The model of a task type that names none."
 
@@ -324,7 +324,7 @@ def test_a_question_that_cannot_be_answered_says_why(house: House, path: str, st
 def test_a_key_sees_the_prices_of_its_own_models(house: House) -> None:
     key = house.key("developer", models=("p-*",))
     assert {item["model"] for item in house.ask("GET", "/prices", key=key).body["prices"]} == {
-        "p-dated", "p-none", "p-unknown", "p-tiers", "p-sound",
+        "p-dated", "p-none", "p-unknown", "p-tiers", "p-sound", "p-timed",
     }  # fmt: skip
     assert house.ask("GET", "/prices?model=gpt-4o", key=key).status == 404
     assert house.ask("GET", "/prices/check", key=key).status == 403
