@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from sqlalchemy import Connection, Row, func, select, update
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow, StepRow
+from gateway.store.charged import charged_by_runs, charged_by_steps, charged_in_run
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
-from gateway.store.row_shapes import run_of, step_of
-from gateway.store.tables import definition, edge, entry, run, step
+from gateway.store.row_shapes import run_from, run_of, step_from, step_of
+from gateway.store.step_statements import FIND_RUN, FIND_STEP, NEWEST_DEFINITION, STEPS_OF_RUN
+from gateway.store.tables import definition, edge, run, step
 
 
 class KeptDefinition(Struct, frozen=True):
@@ -26,31 +29,38 @@ class KeptDefinition(Struct, frozen=True):
     created_at: int
 
 
+class RunFound(NamedTuple):
+    """A run with its steps (not their items), and units charged so far by their task ids."""
+
+    run: RunRow
+    steps: list[StepRow]
+    costs: dict[str, int]
+
+
 class SqlRunReader:
     """Reads for ``tasks.desk``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def run(self, run_id: str) -> tuple[RunRow, list[StepRow]] | None:
-        """A run and its steps, from one snapshot."""
+    def run(self, run_id: str) -> RunFound | None:
+        """A run, its steps, and what they were charged, from one snapshot."""
         with self._database.read() as connection:
-            row = connection.execute(select(run).where(run.c.run_id == run_id)).one_or_none()
+            row = FIND_RUN.one(connection, of_run=run_id)
             if row is None:
                 return None
-            steps = connection.execute(
-                select(step).where(step.c.run_id == run_id, step.c.role != "item").order_by(step.c.position)
-            )
-            return run_of(row, connection), [step_of(item, connection) for item in steps.all()]
+            steps = [step_from(item, connection) for item in STEPS_OF_RUN.all(connection, of_run=run_id)]
+            within = any(item.spec.workflow is not None for item in steps)
+            return RunFound(run_from(row, connection), steps, charged_in_run(connection, run_id, within=within))
 
     def task(self, task_id: str) -> tuple[RunRow, StepRow] | None:
         """A step by its task id, and its run."""
         with self._database.read() as connection:
-            found = connection.execute(select(step).where(step.c.task_id == task_id)).one_or_none()
+            found = FIND_STEP.one(connection, of_task=task_id)
             if found is None:
                 return None
-            row = connection.execute(select(run).where(run.c.run_id == found.run_id)).one()
-            return run_of(row, connection), step_of(found, connection)
+            row = FIND_RUN.one(connection, of_run=found["run_id"])
+            return None if row is None else (run_from(row, connection), step_from(found, connection))
 
     def waiting_for_people(self, limit: int) -> list[tuple[RunRow, StepRow]]:
         """Steps that wait for an approval, longest first."""
@@ -104,26 +114,14 @@ class SqlRunReader:
         return [(by_id[item.run_id], item) for item in found]
 
     def costs(self, task_ids: Sequence[str]) -> dict[str, int]:
-        """Units charged so far, by task id."""
-        if not task_ids:
-            return {}
-        query = (
-            select(entry.c.task_id, func.sum(entry.c.cost))
-            .where(entry.c.task_id.in_(task_ids))
-            .group_by(entry.c.task_id)
-        )
+        """Units charged so far, by task id: of a step with its items and the runs within it."""
         with self._database.read() as connection:
-            return {row[0]: int(row[1]) for row in connection.execute(query)}
+            return charged_by_steps(connection, task_ids)
 
     def run_costs(self, run_ids: Sequence[str]) -> dict[str, int]:
-        """Units charged so far, by run id."""
-        if not run_ids:
-            return {}
-        query = (
-            select(entry.c.run_id, func.sum(entry.c.cost)).where(entry.c.run_id.in_(run_ids)).group_by(entry.c.run_id)
-        )
+        """Units charged so far, by run id, with the runs within each."""
         with self._database.read() as connection:
-            return {row[0]: int(row[1]) for row in connection.execute(query)}
+            return charged_by_runs(connection, run_ids)
 
     def edges(self, run_id: str) -> list[tuple[str, str]]:
         """(step, what it depends on) of a run."""
@@ -182,15 +180,11 @@ class SqlRunReader:
 
     def definition(self, workflow_id: str) -> KeptDefinition | None:
         """The newest definition of a workflow."""
-        query = (
-            select(definition)
-            .where(definition.c.workflow_id == workflow_id)
-            .order_by(definition.c.created_at.desc())
-            .limit(1)
-        )
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _definition_of(row)
+            row = NEWEST_DEFINITION.one(connection, of_workflow=workflow_id)
+        if row is None:
+            return None
+        return KeptDefinition(_read(row["body"]), row["hash"], row["source"], row["owner"], row["created_at"])
 
     def definitions(self) -> list[KeptDefinition]:
         """The newest of each workflow, by id."""
@@ -214,4 +208,10 @@ def _unchanged(connection: Connection, given: WorkflowDefinition) -> KeptDefinit
 
 
 def _definition_of(row: Row[Any]) -> KeptDefinition:
-    return KeptDefinition(WorkflowDefinition.decode(row.body), row.hash, row.source, row.owner, row.created_at)
+    return KeptDefinition(_read(row.body), row.hash, row.source, row.owner, row.created_at)
+
+
+@lru_cache(maxsize=512)
+def _read(body: str) -> WorkflowDefinition:
+    """A definition is read for each of its runs, and changed by nobody."""
+    return WorkflowDefinition.decode(body)

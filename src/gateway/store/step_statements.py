@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Text, bindparam, case, cast, func, insert, or_, select, text, update
 
 from gateway.store.prepared import Prepared
-from gateway.store.tables import edge, event, run, step
+from gateway.store.tables import definition, edge, event, run, step
 
 _RUN = run.c.run_id == bindparam("of_run")
 _TASK = step.c.task_id == bindparam("of_task")
@@ -18,6 +18,13 @@ _SHOWN = or_(step.c.role == "step", step.c.role == "undo")  # items are counted 
 FIND_RUN = Prepared(select(run).where(_RUN))
 LOCK_RUN = Prepared(select(run).where(_RUN).with_for_update())
 SET_PROGRESS = Prepared(update(run).where(_RUN).values(progress=bindparam("new_progress")))
+
+NEWEST_DEFINITION = Prepared(
+    select(definition)
+    .where(definition.c.workflow_id == bindparam("of_workflow"))
+    .order_by(definition.c.created_at.desc())
+    .limit(1)
+)
 
 FIND_STEP = Prepared(select(step).where(_TASK))
 STEPS_OF_RUN = Prepared(select(step).where(step.c.run_id == bindparam("of_run"), _SHOWN).order_by(step.c.position))

@@ -24,7 +24,7 @@ from gateway.events.event import EVENT_TYPES, Event
 from gateway.ids import new_id
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
-from gateway.store.run_reader import KeptDefinition
+from gateway.store.run_reader import KeptDefinition, RunFound
 from gateway.tasks.run_making import RunMaker
 from gateway.tasks.submission import RunSubmission, TaskSubmission
 from gateway.tasks.views import STATES_OF_STATUS, definition_view, run_view, task_view
@@ -33,7 +33,7 @@ from gateway.tasks.views import STATES_OF_STATUS, definition_view, run_view, tas
 class RunReader(Protocol):
     """What the desk asks of the store beside the engine's transactions; see ``store.run_reader``."""
 
-    def run(self, run_id: str) -> tuple[RunRow, list[StepRow]] | None: ...
+    def run(self, run_id: str) -> RunFound | None: ...
 
     def task(self, task_id: str) -> tuple[RunRow, StepRow] | None: ...
 
@@ -157,8 +157,7 @@ class Desk:
 
     def run(self, caller: Caller, run_id: str) -> dict[str, Any]:
         """A run with its steps."""
-        run, steps = self._run(caller, run_id)
-        costs = self._reader.costs([step.task_id for step in steps])
+        run, steps, costs = self._run(caller, run_id)
         return run_view(run, steps, costs, sum(costs.values()))
 
     def runs(
@@ -186,7 +185,7 @@ class Desk:
 
     def graph(self, caller: Caller, run_id: str) -> dict[str, Any]:
         """The steps of a run as nodes, its dependencies as edges."""
-        run, steps = self._run(caller, run_id)
+        run, steps, _costs = self._run(caller, run_id)
         return {
             "run_id": run.run_id,
             "nodes": [
@@ -244,7 +243,7 @@ class Desk:
 
     def cancel_run(self, caller: Caller, run_id: str) -> dict[str, Any]:
         """Cancels a run: what has not begun never does, what runs is told to stop."""
-        run, _steps = self._run(caller, run_id)
+        run = self._run(caller, run_id).run
         caller.require("workflows:run")
         self._cancel(run)
         return self.run(caller, run_id)
@@ -298,10 +297,10 @@ class Desk:
             raise NotFound("no task of that id is yours", mend="GET /tasks lists yours", param="task_id")
         return found
 
-    def _run(self, caller: Caller, run_id: str) -> tuple[RunRow, list[StepRow]]:
+    def _run(self, caller: Caller, run_id: str) -> RunFound:
         caller.require("workflows:read")
         found = self._reader.run(run_id)
-        if found is None or not caller.may_see(found[0].owner):
+        if found is None or not caller.may_see(found.run.owner):
             raise NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
         return found
 

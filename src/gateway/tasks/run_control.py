@@ -18,6 +18,7 @@ from gateway.engine.states import RUN_LIVE
 from gateway.errors import Conflict, NotFound, PermissionDenied
 from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
+from gateway.store.run_reader import RunFound
 from gateway.tasks.run_making import RunMaker
 from gateway.tasks.submission import Rerun
 
@@ -25,7 +26,7 @@ from gateway.tasks.submission import Rerun
 class ControlReader(Protocol):
     """What is asked of the store; see ``store.run_reader``."""
 
-    def run(self, run_id: str) -> tuple[RunRow, list[StepRow]] | None: ...
+    def run(self, run_id: str) -> RunFound | None: ...
 
     def task(self, task_id: str) -> tuple[RunRow, StepRow] | None: ...
 
@@ -155,7 +156,7 @@ class RunControl:
         found = self._reader.run(run_id)
         if found is None:
             raise _no_run()
-        return found
+        return found.run, found.steps
 
     def _record(
         self,

@@ -14,6 +14,7 @@ from gateway.errors import Conflict, NotFound
 from gateway.ids import new_id
 from gateway.money import usd
 from gateway.security.access import Caller
+from gateway.store.run_reader import RunFound
 from gateway.tasks.run_control import RunControl
 from gateway.tasks.step_calls import hash_of
 from gateway.tasks.submission import Rerun
@@ -22,7 +23,7 @@ from gateway.tasks.submission import Rerun
 class HistoryReader(Protocol):
     """What is asked of the store; see ``store.run_reader`` and ``store.schedule_store``."""
 
-    def run(self, run_id: str) -> tuple[RunRow, list[StepRow]] | None: ...
+    def run(self, run_id: str) -> RunFound | None: ...
 
     def task(self, task_id: str) -> tuple[RunRow, StepRow] | None: ...
 
@@ -133,22 +134,22 @@ class RunHistory:
         found = self._reader.run(str(origin.get("run_id"))) if origin.get("how") == "replay" else None
         if found is None:
             return {}
-        then = {step.step_id: step.output for step in found[1]}
+        then = {step.step_id: step.output for step in found.steps}
         differ = [step.step_id for step in steps if hash_of(step.output) != hash_of(then.get(step.step_id))]
         changed = {
             name: change
-            for step in found[1]
+            for step in found.steps
             for name, change in _changed(step, next((now for now in steps if now.step_id == step.step_id), step))
         }
-        told = {"replay_of": found[0].run_id, "equal": not differ, "differing_steps": differ}
+        told = {"replay_of": found.run.run_id, "equal": not differ, "differing_steps": differ}
         return {**told, "changed_versions": changed}
 
     def _run(self, caller: Caller, run_id: str) -> tuple[RunRow, list[StepRow]]:
         caller.require("workflows:read")
         found = self._reader.run(run_id)
-        if found is None or not caller.may_see(found[0].owner):
+        if found is None or not caller.may_see(found.run.owner):
             raise NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
-        return found
+        return found.run, found.steps
 
 
 def _step_view(step: StepRow, calls: dict[str, Any], entries: dict[str | None, Any]) -> dict[str, Any]:

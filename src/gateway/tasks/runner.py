@@ -34,6 +34,8 @@ _FINISH_SECONDS = 12.0
 #: For how long a worker goes on with a run, in seconds; then its steps wait their turn like everybody's, as their
 #: priorities want it.
 _GO_ON_SECONDS = 0.5
+#: When a step's pulse begins, in seconds; progress that it told before waits for so long.
+_PULSE_SECONDS = 0.02
 
 
 class Calls(Protocol):
@@ -154,12 +156,15 @@ class StepRunner:
         await asyncio.sleep(0)  # what is closed is told so in the loop's next turn
 
     async def _attempt(self, ready: Ready, pulse: Pulse) -> Done:
-        step = ready.step
-        beat = asyncio.create_task(pulse.beat())
+        step, beat = ready.step, None
         work = asyncio.create_task(self._work.do(ready, pulse))
         try:
             async with asyncio.timeout(step.spec.timeout):
-                await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
+                # Most steps are over before anybody could ask for them, and a pulse costs more than they do.
+                await asyncio.wait({work}, timeout=_PULSE_SECONDS)
+                if not work.done():
+                    beat = asyncio.create_task(pulse.beat())
+                    await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():  # the pulse ended: fenced, or nobody wants the result
                     raise StepCancelled("the step was cancelled while it ran")
                 return work.result()
@@ -170,9 +175,11 @@ class StepRunner:
                 f"the step ran longer than its timeout of {step.spec.timeout:g} s", mend="give it a longer timeout"
             ) from None
         finally:
-            for task in (beat, work):
+            left = [task for task in (beat, work) if task is not None and not task.done()]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(beat, work, return_exceptions=True)  # their outcome is known, or not wanted
+            if left:
+                await asyncio.gather(*left, return_exceptions=True)  # their outcome is known, or not wanted
 
     def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool], *, goes_on: bool) -> Ready | None:
         """Stores the end of a step; what this worker goes on with, begun in the same transaction."""

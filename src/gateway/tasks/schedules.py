@@ -13,14 +13,14 @@ from gateway.engine.claim import dispatch
 from gateway.engine.control import begin
 from gateway.engine.cron import parse_cron
 from gateway.engine.ports import EngineTx
-from gateway.engine.rows import KeyedLimit, NewRun, RunRow, StepRow
+from gateway.engine.rows import KeyedLimit, NewRun
 from gateway.engine.schedules import CATCH_UP, OVERLAP, Schedule, times_between, to_begin
 from gateway.engine.states import RUN_LIVE
 from gateway.errors import GatewayError, NotFound, ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
 from gateway.ids import new_id
 from gateway.security.access import Caller
-from gateway.store.run_reader import KeptDefinition
+from gateway.store.run_reader import KeptDefinition, RunFound
 from gateway.tasks.run_making import RunMaker
 from gateway.tasks.submission import RunSubmission, read_run
 
@@ -52,7 +52,7 @@ class ScheduleReader(Protocol):
 
     def definition(self, workflow_id: str) -> KeptDefinition | None: ...
 
-    def run(self, run_id: str) -> tuple[RunRow, list[StepRow]] | None: ...
+    def run(self, run_id: str) -> RunFound | None: ...
 
 
 class Schedules:
@@ -172,7 +172,7 @@ class Schedules:
 
     def _goes_on(self, schedule: Schedule) -> bool:
         found = None if schedule.last_run_id is None else self._reader.run(schedule.last_run_id)
-        return found is not None and found[0].status in RUN_LIVE
+        return found is not None and found.run.status in RUN_LIVE
 
     def _made(self, schedule: Schedule, at: int, request_id: str) -> NewRun:
         run = self._run(schedule.caller, schedule.workflow_id, read_run(schedule.run), at, request_id)

@@ -26,9 +26,17 @@ class _Entry(Generic[T]):
         self.run_id = run_id
         self.work = work
         self.over = False
+        #: Free once its thread should look again: its work is over, or there is something to do for all.
+        self.bell = threading.Lock()
+        self.bell.acquire()
         #: Until it is done: whoever did it for others may be stopped from outside.
         self.error: Exception | None = Unavailable("the transaction was abandoned", mend="try again")
         self.value: Any = None
+
+    def ring(self) -> None:
+        """By whoever holds the lock of all."""
+        if self.bell.locked():
+            self.bell.release()
 
     def outcome(self) -> T:
         if self.error is not None:
@@ -42,7 +50,7 @@ class Together:
 
     def __init__(self, store: EngineStore) -> None:
         self._store = store
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._waiting: list[_Entry[Any]] = []
         #: Of the transactions that are open: how many, and whose runs they hold.
         self._open = 0
@@ -52,34 +60,45 @@ class Together:
         """What ``work`` gives, once it is committed; raises what it raises. It may be done again, after its changes
         were rolled back, and should change nothing but the transaction."""
         entry = _Entry(run_id, work)
-        with self._changed:
+        with self._lock:
             self._waiting.append(entry)
-        while batch := self._batch(entry):
+        while not entry.over:
+            batch = self._batch()
+            if not batch:
+                entry.bell.acquire()
+                continue
             try:
                 self._try(batch)
             finally:
-                with self._changed:
-                    self._open -= 1
-                    self._held.difference_update(one.run_id for one in batch)
-                    for one in batch:
-                        one.over = True
-                    self._changed.notify_all()
+                self._done(batch)
         return entry.outcome()
 
-    def _batch(self, entry: _Entry[Any]) -> list[_Entry[Any]]:
-        """What this thread does next, for itself and others; nothing once its own is over. Runs are locked in one
-        order, here and in other processes; one that is held is left for those who will have it next."""
-        with self._changed:
-            while not entry.over:
-                if self._open < self._store.writers:
-                    free = [one for one in self._waiting if one.run_id not in self._held][:_MOST]
-                    if free:
-                        self._waiting = [one for one in self._waiting if one not in free]
-                        self._open += 1
-                        self._held.update(one.run_id for one in free)
-                        return sorted(free, key=lambda one: one.run_id)
-                self._changed.wait()
-        return []
+    def _batch(self) -> list[_Entry[Any]]:
+        """What may be done next, for this thread and others. Runs are locked in one order, here and in other
+        processes; one that is held is left for those who will have it next."""
+        with self._lock:
+            if self._open >= self._store.writers:
+                return []
+            free = self._free()
+            if free:
+                self._waiting = [one for one in self._waiting if one not in free]
+                self._open += 1
+                self._held.update(one.run_id for one in free)
+            return sorted(free, key=lambda one: one.run_id)
+
+    def _free(self) -> list[_Entry[Any]]:
+        return [one for one in self._waiting if one.run_id not in self._held][:_MOST]
+
+    def _done(self, batch: list[_Entry[Any]]) -> None:
+        """Wakes those whose work is over, and one more, who goes on with what has come meanwhile."""
+        with self._lock:
+            self._open -= 1
+            self._held.difference_update(one.run_id for one in batch)
+            for one in batch:
+                one.over = True
+                one.ring()
+            for one in self._free()[:1]:
+                one.ring()
 
     def _try(self, batch: list[_Entry[Any]]) -> None:
         try:

@@ -86,6 +86,31 @@ def test_runs_teach_it_and_the_estimate_is_what_the_next_costs(
     assert "80 % of 10 runs" in capsys.readouterr().out
 
 
+def test_a_step_costs_what_its_items_and_the_runs_within_it_cost(house: House) -> None:
+    """The sum of a run is that of its steps, and of all that it began."""
+    each = {**step("each"), "for_each": {"in": "input.list"}, "input_mapping": {"prompt": "item"}}
+    inner = {"step_id": "inner", "workflow": "costly", "input_mapping": {"list": "input.list"}}
+    for name, steps in (("costly", [each]), ("around", [inner, step("after", "inner")])):
+        found = house.ask("POST", "/workflows", {"workflow_id": name, "name": name, "steps": steps})
+        assert found.status == 201, found.body
+    once = float(usd(cost_llm(card(house, "gpt-4"), Usage(11, 3))))
+    found = house.ask("POST", "/workflows/around/runs", {"input": {"prompt": "x", "list": ["a", "b", "c"]}})
+    ended = house.ended(f"/runs/{found.body['run_id']}")
+    assert ended["status"] == "completed", ended
+    assert [item["cost"] for item in ended["steps"]] == [pytest.approx(3 * once), pytest.approx(once)]
+    assert ended["cost"] == pytest.approx(4 * once)
+    listed = house.ask("GET", "/runs?limit=5").body["runs"]
+    costs = {item["run_id"]: item["cost"] for item in listed}
+    assert costs[ended["run_id"]] == ended["cost"]
+    child = next(item for item in listed if item["workflow_id"] == "costly")
+    assert child["cost"] == pytest.approx(3 * once)
+    tasks = house.ask("GET", f"/tasks?run_id={child['run_id']}").body["tasks"]
+    told = sorted((item["step_id"], item["cost"]) for item in tasks)
+    assert [cost for _, cost in told] == [pytest.approx(3 * once), *[pytest.approx(once)] * 3]
+    (shown,) = [item for item in tasks if item["step_id"] == "each"]
+    assert house.ask("GET", f"/tasks/{shown['task_id']}").body["cost"] == pytest.approx(3 * once)
+
+
 def test_only_who_may_run_it_and_use_its_models(house: House) -> None:
     body = {"input": {"prompt": "x"}}
     assert house.ask("POST", "/workflows/nothing/estimate", body).status == 404
