@@ -22,6 +22,7 @@ from gateway.errors import ConfigurationInvalid, Unavailable
 from gateway.store.artifact_bytes import PLACE
 from gateway.store.artifact_place import ArtifactPlace
 from gateway.store.many_rows import copy_in
+from gateway.store.prepared import Prepared
 from gateway.store.turns import LONGEST_WAIT, WriterTurns
 
 
@@ -51,6 +52,7 @@ class Database:
             self.engine = create_engine(
                 url,
                 pool_size=pool_size,
+                pool_use_lifo=True,  # what wrote last has in its cache what is read next
                 execution_options=options,
                 connect_args={"timeout": LONGEST_WAIT, "check_same_thread": False},
             )
@@ -154,4 +156,4 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     read_only = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    Prepared.execute(connection, "BEGIN" if read_only else "BEGIN IMMEDIATE", ())

@@ -6,7 +6,7 @@ These are written once, as values of a module, in SQLAlchemy's words like all ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, Connection, Executable
@@ -55,16 +55,26 @@ class Prepared:
         """For what it changes."""
         self._run(connection, values)
 
+    def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """For what it changes, once for each row."""
+        if rows:
+            made = self._for(connection)
+            self._do(connection, "executemany", made.text, [self._given(made, row) for row in rows])
+
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         made = self._for(connection)
         return self.execute(connection, made.text, self._given(made, values))
 
-    @staticmethod
-    def execute(connection: Connection, text: str, given: Any) -> Any:
+    @classmethod
+    def execute(cls, connection: Connection, text: str, given: Any) -> Any:
         """The driver's cursor, after it did the statement."""
+        return cls._do(connection, "execute", text, given)
+
+    @staticmethod
+    def _do(connection: Connection, how: str, text: str, given: Any) -> Any:
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(text, given)
+            getattr(cursor, how)(text, given)
         except connection.dialect.loaded_dbapi.Error as error:
             base = connection.dialect.loaded_dbapi.Error
             raise DBAPIError.instance(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 
 from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
@@ -21,7 +21,7 @@ from gateway.store.large_values import keep
 from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, step_from, step_of
 from gateway.store.schedule_store import ScheduleQueries
-from gateway.store.tables import edge, run, step
+from gateway.store.tables import run, step
 from gateway.store.webhook_store import insert_deliveries
 
 
@@ -66,43 +66,41 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     # -- runs -------------------------------------------------------------------------------------
 
     def insert_run(self, new: NewRun, now: int) -> None:
-        self.connection.execute(
-            insert(run).values(
-                run_id=new.run_id,
-                kind=new.kind,
-                workflow_id=new.workflow_id,
-                definition_hash=new.definition_hash,
-                status="pending",
-                input=keep(self.connection, new.input, now),
-                priority=new.priority,
-                owner=new.caller.principal,
-                caller=to_json(new.caller),
-                request_id=new.request_id,
-                metadata=to_json(new.metadata),
-                webhook_url=new.webhook_url,
-                deadline=new.deadline,
-                config_epoch=new.config_epoch,
-                created_at=now,
-                output_mapping=to_json_or_none(new.output_mapping),
-                not_before=new.not_before,
-                origin=to_json_or_none(new.origin),
-                parent_run=new.parent_run,
-                parent_task=new.parent_task,
-                pins=to_json_or_none(new.pins),
-            )
-        )
-        edges = [
-            {"run_id": new.run_id, "step_id": item.spec.step_id, "depends_on": name}
-            for item in new.steps
-            for name in item.spec.dependencies
-        ]
+        values = {
+            "run_id": new.run_id,
+            "kind": new.kind,
+            "workflow_id": new.workflow_id,
+            "definition_hash": new.definition_hash,
+            "status": "pending",
+            "input": keep(self.connection, new.input, now),
+            "priority": new.priority,
+            "owner": new.caller.principal,
+            "caller": to_json(new.caller),
+            "request_id": new.request_id,
+            "metadata": to_json(new.metadata),
+            "webhook_url": new.webhook_url,
+            "deadline": new.deadline,
+            "config_epoch": new.config_epoch,
+            "created_at": now,
+            "output_mapping": to_json_or_none(new.output_mapping),
+            "not_before": new.not_before,
+            "origin": to_json_or_none(new.origin),
+            "parent_run": new.parent_run,
+            "parent_task": new.parent_task,
+            "pins": to_json_or_none(new.pins),
+        }
+        statements.INSERT_RUN.run(self.connection, **statements.new_row(run, values))
         done = {item.spec.step_id for item in new.steps if item.reused is not None}
         rows = [
             _step_values(self.connection, new, item, position, done, now) for position, item in enumerate(new.steps)
         ]
-        self.connection.execute(insert(step), rows)
-        if edges:
-            self.connection.execute(insert(edge), edges)
+        statements.INSERT_STEP.many(self.connection, [statements.new_row(step, row) for row in rows])
+        edges = [
+            {"new_run_id": new.run_id, "new_step_id": item.spec.step_id, "new_depends_on": name}
+            for item in new.steps
+            for name in item.spec.dependencies
+        ]
+        statements.INSERT_EDGE.many(self.connection, edges)
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
 
     def lock_run(self, run_id: str) -> RunRow | None:

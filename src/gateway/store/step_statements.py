@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, bindparam, case, cast, func, insert, or_, select, text, update
+from sqlalchemy import BigInteger, Column, Table, Text, bindparam, case, cast, func, insert, or_, select, text, update
 
 from gateway.store.prepared import Prepared
 from gateway.store.tables import definition, edge, event, run, step
@@ -14,6 +15,35 @@ _RUN = run.c.run_id == bindparam("of_run")
 _TASK = step.c.task_id == bindparam("of_task")
 _HELD = (_TASK, step.c.token == bindparam("held"))
 _SHOWN = or_(step.c.role == "step", step.c.role == "undo")  # items are counted in their steps
+
+
+def _insert(table: Table) -> Prepared:
+    """A whole row; column ``c`` is named ``new_c``, for SQLAlchemy keeps the columns' own names for itself."""
+    return Prepared(insert(table).values({column.key: bindparam(f"new_{column.key}") for column in table.c}))
+
+
+INSERT_RUN, INSERT_STEP, INSERT_EDGE = _insert(run), _insert(step), _insert(edge)
+
+
+def new_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for one of these, with the defaults of columns that are not named."""
+    return {f"new_{name}": values.get(name, default) for name, default in _defaults(table)}
+
+
+@cache
+def _defaults(table: Table) -> tuple[tuple[str, Any], ...]:
+    return tuple((column.key, _default(column)) for column in table.c)
+
+
+def _default(column: Column[Any]) -> Any:
+    """Of the schema: a value, or the literal of the server."""
+    if column.default is not None:
+        return column.default.arg  # type: ignore[attr-defined]
+    if column.server_default is None:
+        return None
+    said = str(column.server_default.arg)  # type: ignore[attr-defined]
+    return column.type.python_type(0 if said == "false" else said)
+
 
 FIND_RUN = Prepared(select(run).where(_RUN))
 LOCK_RUN = Prepared(select(run).where(_RUN).with_for_update())
