@@ -26,6 +26,7 @@ from gateway.store.journal_check import journal_problems
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.schema import HEAD, is_current
+from gateway.store.service_role import grant_service, may_change_ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,26 @@ def check_artifacts(settings: Settings) -> None:
     checked_place(settings.artifacts_url)
 
 
-def upgrade_database(settings: Settings) -> str:
-    """Brings the schema up to date; its revision."""
-    return _migrate(Database(settings.database_url))
+def upgrade_database(settings: Settings, service_role: str = "") -> str:
+    """Brings the schema up to date, and grants ``service_role``, if one is named, what the gateway needs of it; its
+    revision."""
+    database = Database(settings.database_url)
+    revision = _migrate(database)
+    if service_role:
+        grant_service(database, service_role)
+    return revision
+
+
+def ledger_rights(settings: Settings) -> str:
+    """Who could change what was entered once."""
+    if settings.database_url.startswith("sqlite"):
+        return "insert-only by trigger; whoever may write the file could change it"
+    database = Database(settings.database_url)
+    if not is_current(database):
+        return "not there yet: ai-gateway db upgrade"
+    if may_change_ledger(database):
+        return "insert-only by trigger; this role could change that: ai-gateway db upgrade --service-role"
+    return "insert-only, and this role has no right to change it"
 
 
 def verify_ledger(settings: Settings) -> Verified:

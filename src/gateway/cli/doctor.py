@@ -36,12 +36,14 @@ def doctor(
     parts = {name: (_version(name), meaning) for name, meaning in _PARTS.items()}
     checks = _checks(settings)
     failed = any(problem for _, problem in checks)
+    ledger = "" if any(name == "database" and problem for name, problem in checks) else upkeep.ledger_rights(settings)
     if as_json:
         document = {
             "python": platform.python_version(),
             "platform": platform.platform(),
             "parts": {name: found for name, (found, _) in parts.items()},
             "checks": {name: problem or "ok" for name, problem in checks},
+            "ledger": ledger,
             "settings": [{"name": n, "value": v, "origin": o} for n, v, o in settings.describe()],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -53,6 +55,8 @@ def doctor(
         out.print(f"  {mark:<28} {name}: {meaning}")
     for name, problem in checks:
         out.print(f"  [red]✗[/] {name}: {problem}" if problem else f"  [green]✓[/] {name}")
+    if ledger:
+        out.print(f"  [dim]ledger: {ledger}[/]")
     table = Table("setting", "value", "origin", box=None, header_style="bold")
     for name, value, origin in settings.describe():
         table.add_row(name, value, origin)

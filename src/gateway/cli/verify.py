@@ -13,11 +13,19 @@ from gateway.settings import settings_from_process
 _JSON = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
-def db_upgrade() -> None:
+def db_upgrade(
+    service_role: Annotated[
+        str,
+        typer.Option(
+            help="PostgreSQL: the role that the gateway works as. It may add to the ledger and not change it."
+        ),
+    ] = "",
+) -> None:
     """Bring the schema of DATABASE_URL to this version's; does nothing when it is there already."""
     settings = settings_from_process(dev=True)
-    revision = upkeep.upgrade_database(settings)
-    Console(highlight=False).print(f"[green]✓[/] schema at {revision}")
+    revision = upkeep.upgrade_database(settings, service_role)
+    granted = f"; {service_role} may work with it" if service_role else ""
+    Console(highlight=False).print(f"[green]✓[/] schema at {revision}{granted}")
 
 
 def ledger_verify(as_json: _JSON = False) -> None:

@@ -190,7 +190,11 @@ class BudgetService:
     def _parse(self, raw: Mapping[str, Any], created_by: str) -> Budget:
         unknown = sorted(set(raw) - _FIELDS)
         if unknown:
-            raise ValidationFailed(f"a budget has no field {unknown[0]!r}"[:120], param=unknown[0][:60])
+            raise ValidationFailed(
+                f"a budget has no field {unknown[0]!r}"[:120],
+                mend=f"its fields are: {', '.join(sorted(_FIELDS))}",
+                param=unknown[0][:60],
+            )
         scope, window = raw.get("scope"), raw.get("window", "day")
         if scope not in SCOPES:
             raise ValidationFailed(f"scope is one of: {', '.join(SCOPES)}", param="scope")
