@@ -16,6 +16,10 @@ QUEUE_LEASE = 30 * SECOND
 #: A running step whose worker was silent this long is taken from it.
 RUN_LEASE = 15 * SECOND
 HEARTBEAT_SECONDS = 4.0
+#: So many steps of a run are rung for at once. Those who do them go on with the others, which costs less than to ring;
+#: where they take long (``spread``), and at the next sweep, the others are rung for as well.
+_AT_ONCE = 8
+_MANY = 100
 
 
 class Started(Struct, frozen=True):
@@ -25,7 +29,7 @@ class Started(Struct, frozen=True):
     step: StepRow
 
 
-def dispatch(tx: EngineTx, now: int, *, limit: int = 100, run_id: str | None = None) -> list[Doorbell]:
+def dispatch(tx: EngineTx, now: int, *, limit: int = _AT_ONCE, run_id: str | None = None) -> list[Doorbell]:
     """Takes ready steps for ringing; ring after the commit."""
     doorbells, limited = tx.claim_ready(now, now + QUEUE_LEASE, limit, run_id)
     if limited:
@@ -43,11 +47,22 @@ def start(tx: EngineTx, task_id: str, token: int, worker: str, now: int) -> Star
     return None if run is None else _take_up(tx, run, task_id, token, worker, now)
 
 
-def go_on(tx: EngineTx, run_id: str, worker: str, now: int) -> tuple[Started | None, list[Doorbell]]:
+def follow(tx: EngineTx, ended: StepRow, now: int) -> list[Doorbell]:
+    """What is to be rung for after the end of a step. One item takes the place of another: as many as began are
+    worked on."""
+    return dispatch(tx, now, limit=1 if ended.role == "item" else _AT_ONCE, run_id=ended.run_id)
+
+
+def spread(tx: EngineTx, run_id: str, now: int) -> list[Doorbell]:
+    """What else of a run is to be rung for, since its steps take long."""
+    return dispatch(tx, now, limit=_MANY, run_id=run_id)
+
+
+def go_on(tx: EngineTx, ended: StepRow, worker: str, now: int) -> tuple[Started | None, list[Doorbell]]:
     """After the end of a step: the next one of its run for the same worker, within the same transaction, and the
     others to be rung after the commit."""
-    doorbells = dispatch(tx, now, run_id=run_id)
-    run = tx.lock_run(run_id) if doorbells else None
+    doorbells = follow(tx, ended, now)
+    run = tx.lock_run(ended.run_id) if doorbells else None
     if run is None:
         return None, doorbells
     first, *others = doorbells

@@ -33,6 +33,10 @@ class EngineTx(FlowTx, Protocol):
         """All steps of a run, in the order of the definition; without the items of those that have some."""
         ...
 
+    def any_ready(self, run_id: str, now: int) -> bool:
+        """Whether a step of the run is ready, and not yet handed out."""
+        ...
+
     def claim_ready(
         self, now: int, lease_until: int, limit: int, run_id: str | None = None
     ) -> tuple[list[Doorbell], bool]:

@@ -150,6 +150,9 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     def steps(self, run_id: str) -> list[StepRow]:
         return [step_from(row, self.connection) for row in statements.STEPS_OF_RUN.all(self.connection, of_run=run_id)]
 
+    def any_ready(self, run_id: str, now: int) -> bool:
+        return bool(statements.ANY_READY.all(self.connection, of_run=run_id, now=now))
+
     def claim_ready(
         self, now: int, lease_until: int, limit: int, run_id: str | None = None
     ) -> tuple[list[Doorbell], bool]:

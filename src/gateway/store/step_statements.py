@@ -92,6 +92,11 @@ HAND_OUT_OF_RUN = Prepared(
         step.c.limited,
     )
 )
+ANY_READY = Prepared(
+    select(step.c.task_id)
+    .where(step.c.run_id == bindparam("of_run"), step.c.state == "ready", step.c.not_before <= bindparam("now"))
+    .limit(1)
+)
 #: queued → running.
 START = Prepared(
     update(step)

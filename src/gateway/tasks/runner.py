@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import threading
 import time
@@ -121,7 +122,7 @@ class StepRunner:
             _log.warning("step %s was taken from this worker; its work is dropped", step.task_id)
             return None
         self._calls.flush()
-        return self._finish(run, step.task_id, end, goes_on=time.monotonic() < until)
+        return self._finish(run, step, end, goes_on=time.monotonic() < until)
 
     @staticmethod
     def _after(error: Exception, run: RunRow, step: StepRow) -> Callable[[Any, int], bool]:
@@ -164,6 +165,8 @@ class StepRunner:
                 await asyncio.wait({work}, timeout=_PULSE_SECONDS)
                 if not work.done():
                     beat = asyncio.create_task(pulse.beat())
+                    if ready.run.kind == "workflow":
+                        await asyncio.to_thread(self._spread, step.run_id)
                     await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():  # the pulse ended: fenced, or nobody wants the result
                     raise StepCancelled("the step was cancelled while it ran")
@@ -181,7 +184,19 @@ class StepRunner:
             if left:
                 await asyncio.gather(*left, return_exceptions=True)  # their outcome is known, or not wanted
 
-    def _finish(self, run: RunRow, task_id: str, end: Callable[[Any, int], bool], *, goes_on: bool) -> Ready | None:
+    def _spread(self, run_id: str) -> None:
+        """Where a step takes long, the others that are ready do not wait for it."""
+        now = self._clock.now()
+        with contextlib.suppress(Unavailable):  # the next sweep does it
+            with self._store.read() as tx:
+                if not tx.any_ready(run_id, now):
+                    return
+            with self._store.begin() as tx:
+                doorbells = claim.spread(tx, run_id, now)
+            if self._executor is not None and doorbells:
+                self._executor.ring(doorbells)
+
+    def _finish(self, run: RunRow, step: StepRow, end: Callable[[Any, int], bool], *, goes_on: bool) -> Ready | None:
         """Stores the end of a step; what this worker goes on with, begun in the same transaction."""
 
         def finish(tx: EngineTx) -> tuple[bool, Ready | None, list[Doorbell]]:
@@ -189,8 +204,8 @@ class StepRunner:
             if not end(tx, now):
                 return False, None, []
             if not goes_on or self.closing.is_set():
-                return True, None, claim.dispatch(tx, now, run_id=run.run_id)
-            started, doorbells = claim.go_on(tx, run.run_id, self._worker, now)
+                return True, None, claim.follow(tx, step, now)
+            started, doorbells = claim.go_on(tx, step, self._worker, now)
             return True, None if started is None else self._work.ready(tx, started), doorbells
 
         deadline = time.monotonic() + _FINISH_SECONDS
@@ -201,12 +216,12 @@ class StepRunner:
                 break
             except Unavailable:
                 if time.monotonic() > deadline:
-                    _log.error("the end of step %s could not be stored; the sweep will run it again", task_id)
+                    _log.error("the end of step %s could not be stored; the sweep will run it again", step.task_id)
                     return None
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
         if not ended:
-            _log.warning("step %s ended here, but was another's by then; its result is dropped", task_id)
+            _log.warning("step %s ended here, but was another's by then; its result is dropped", step.task_id)
         if self._executor is not None and doorbells:
             self._executor.ring(doorbells)
         if self._executor is not None and ended and run.parent_run is not None:
