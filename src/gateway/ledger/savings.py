@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.ledger.price_card import PriceCard
-from gateway.ledger.pricing import cost_llm
+from gateway.ledger.pricing import cost_llm, repaired
 from gateway.models.llm_models import Usage
 
 #: Each way of saving, and what it is measured against.
@@ -76,6 +76,7 @@ def saved_by_call(
     card of the candidate that was passed over."""
     if best is None and not (left_out or usage.cached_tokens or usage.cache_write_tokens):
         return []
+    usage, _ = repaired(usage)  # the cost is that of the repaired one, and so is each baseline
     return [
         *saved_by_prompt_cache(card, usage, cost, micros),
         *saved_by_compaction(card, usage, cost, left_out, micros),
