@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from gateway.bootstrap import check_catalogue, make_audit, make_core, make_identity
 from gateway.clock import SystemClock
+from gateway.errors import ConfigurationInvalid
 from gateway.ledger.cost_tracker import Ledger
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import load_catalogue
@@ -25,6 +27,7 @@ from gateway.store.engine import Database
 from gateway.store.journal_check import journal_problems
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.rights import changeable, grant_service
 from gateway.store.schema import HEAD, is_current
 
 
@@ -85,9 +88,27 @@ def check_artifacts(settings: Settings) -> None:
     checked_place(settings.artifacts_url)
 
 
-def upgrade_database(settings: Settings) -> str:
-    """Brings the schema up to date; its revision."""
-    return _migrate(Database(settings.database_url))
+def upgrade_database(settings: Settings, owner_url: str = "") -> tuple[str, str]:
+    """Brings the schema up to date: its revision. With ``owner_url`` (PostgreSQL) as the owner, who grants the
+    user of DATABASE_URL what the service needs and no change to what is written once: that role's name too."""
+    if owner_url and "sqlite" in (owner_url[:6], settings.database_url[:6]):
+        raise ConfigurationInvalid("SQLite has no roles", mend="leave GATEWAY_DATABASE_OWNER_URL out")
+    with closing(Database(owner_url or settings.database_url)) as database:
+        revision = _migrate(database)
+        if not owner_url:
+            return revision, ""
+        with database.begin() as connection:
+            return revision, grant_service(connection, settings.database_url)
+
+
+def check_rights(settings: Settings) -> str:
+    """What of the ledger and the audit trail the service's role may change, by the rights it has in PostgreSQL;
+    empty where there is nothing, or no right at all as with SQLite (triggers refuse in both)."""
+    with closing(Database(settings.database_url)) as database:
+        if database.is_sqlite or not is_current(database):
+            return ""
+        with database.read() as connection:
+            return ", ".join(changeable(connection))
 
 
 def verify_ledger(settings: Settings) -> Verified:

@@ -13,11 +13,22 @@ from gateway.settings import settings_from_process
 _JSON = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
-def db_upgrade() -> None:
+def db_upgrade(
+    owner_url: Annotated[
+        str,
+        typer.Option(
+            "--owner-url",
+            envvar="GATEWAY_DATABASE_OWNER_URL",
+            show_envvar=False,
+            help="PostgreSQL as the tables' owner (GATEWAY_DATABASE_OWNER_URL): the user of DATABASE_URL may then "
+            "change nothing that is written once.",
+        ),
+    ] = "",
+) -> None:
     """Bring the schema of DATABASE_URL to this version's; does nothing when it is there already."""
-    settings = settings_from_process(dev=True)
-    revision = upkeep.upgrade_database(settings)
-    Console(highlight=False).print(f"[green]✓[/] schema at {revision}")
+    revision, role = upkeep.upgrade_database(settings_from_process(dev=True), owner_url)
+    granted = f"; {role} may neither change nor delete what is written once" if role else ""
+    Console(highlight=False).print(f"[green]✓[/] schema at {revision}{granted}")
 
 
 def ledger_verify(as_json: _JSON = False) -> None:
