@@ -160,7 +160,7 @@ def test_a_project_is_the_keys_and_has_a_budget(house: House) -> None:
 
 
 def test_the_command_sets_all_of_it(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["budgets", "create", "provider", "nobody", "5", "--window", "day", "--time-zone", "Asia/Kolkata"]
+    words = ["budgets", "create", "provider", "openai", "5000", "--window", "day", "--time-zone", "Asia/Kolkata"]
     words += ["--alert", "0.5", "--at-cap", "degrade", "--degrade-to", CHEAP, "--json"]
     made = json.loads(cli(house, capsys, *words))
     assert (made["time_zone"], made["alert_shares"], made["degrade_to"]) == ("Asia/Kolkata", ["0.5"], [CHEAP])
@@ -210,3 +210,21 @@ def test_with_tracking_off_nothing_is_refused_or_told_and_everything_recorded(
         assert [item["input_tokens"] for item in entries] == [1000, 1000]
         assert not [item for item in house.core.events.after(0) if item.type == "budget_alert"]
         assert "gateway_budget_alerts_total{" not in house.ask("GET", "/metrics").raw.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"scope": "model", "subject": "t-goood"}, "subject"),
+        ({"scope": "provider", "subject": "opnai"}, "subject"),
+        ({"scope": "team", "subject": "t", "at_cap": "degrade", "degrade_to": ["none-such"]}, "degrade_to"),
+    ],
+)
+def test_a_budget_that_would_bind_nothing_is_refused(house: House, fields: dict[str, Any], param: str) -> None:
+    found = house.ask("POST", "/budgets", {"limit_usd": "1", **fields})
+    assert (found.status, found.body["param"]) == (422, param)
+
+
+def test_a_budget_of_one_run_is_for_its_lifetime(house: House) -> None:
+    assert budget(house, "1", scope="run", subject="run_1")["window"] == "lifetime"
+    assert budget(house, "1", scope="team", subject="daily")["window"] == "day"
