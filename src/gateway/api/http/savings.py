@@ -22,7 +22,7 @@ _DAYS = 30
 
 async def savings(call: Call) -> Response:
     """The report of a time; the last thirty days where none is named."""
-    only_queries(call, *FILTERS, *TIMES, "time_zone")
+    only_queries(call, *FILTERS, *TIMES, "time_zone", "run_id", "task_id")
     ask = _ask(call)
     found = await asyncio.to_thread(call.services.savings.report, ask)
     saved = sum(item.amount for item in found.savings)
@@ -52,7 +52,7 @@ async def savings(call: Call) -> Response:
 
 async def ratings(call: Call) -> Response:
     """The scores that recommendations stand on."""
-    only_queries(call, *FILTERS, *TIMES, "time_zone")
+    only_queries(call, *FILTERS, *TIMES, "time_zone", "run_id", "task_id")
     found = await asyncio.to_thread(call.services.savings.ratings, _ask(call))
     rows = [
         {
