@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from fixtures.house import ROOT_KEY, Answer, House, running_house
+from fixtures.money_kit import DAY, ManualClock
 from fixtures.upstream import answer, events, openai_answer, openai_chunks
 from gateway.cli.main import main
+from gateway.clock import SystemClock
+from gateway.ledger.cost_tracker import CostTracker, Ledger
 from gateway.serving import accounts
+from gateway.store.ledger_store import SqlLedgerStore
 
 DEAR, CHEAP = "t-good", "t-plain"
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500}
@@ -208,6 +212,8 @@ def test_with_tracking_off_nothing_is_refused_or_told_and_everything_recorded(
         spend(house, key)
         entries = house.ask("GET", "/usage/entries?team=free").body["entries"]
         assert [item["input_tokens"] for item in entries] == [1000, 1000]
+        assert house.ask("GET", "/budgets").body["enforced"] is False
+        assert house.ask("GET", "/usage/summary").body["alert"] is False
         assert not [item for item in house.core.events.after(0) if item.type == "budget_alert"]
         assert "gateway_budget_alerts_total{" not in house.ask("GET", "/metrics").raw.decode()
 
@@ -228,3 +234,16 @@ def test_a_budget_that_would_bind_nothing_is_refused(house: House, fields: dict[
 def test_a_budget_of_one_run_is_for_its_lifetime(house: House) -> None:
     assert budget(house, "1", scope="run", subject="run_1")["window"] == "lifetime"
     assert budget(house, "1", scope="team", subject="daily")["window"] == "day"
+
+
+def test_the_summary_alerts_of_this_day_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running_house(tmp_path_factory.mktemp("daily"), COST_ALERT_THRESHOLD="0.03") as house:
+        yesterday = SystemClock().now() - DAY
+        before = Ledger(SqlLedgerStore(house.core.database), ManualClock(yesterday))
+        CostTracker(before).record_llm_usage(model="gpt-4", tokens_used=10, cost="9")
+        key = house.key("developer", team="daily")
+        spend(house, key)
+        found = house.ask("GET", "/usage/summary").body
+        assert (found["alert"], found["total_cost"]) == (False, 9.025)
+        spend(house, key)
+        assert house.ask("GET", "/usage/summary").body["alert"] is True

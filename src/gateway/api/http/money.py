@@ -26,7 +26,8 @@ async def budgets(call: Call) -> Response:
         subject=call.query("subject"),
         parent=call.query("parent"),
     )
-    return json_response({"budgets": [budget_view(item) for item in found]})
+    enforced = call.services.settings.cost_tracking_enabled
+    return json_response({"enforced": enforced, "budgets": [budget_view(item) for item in found]})
 
 
 async def create_budget(call: Call) -> Response:

@@ -56,10 +56,14 @@ async def usage(call: Call) -> Response:
 
 
 async def summary(call: Call) -> Response:
-    """What a ``CostTracker`` over this gateway's ledger says."""
+    """What a ``CostTracker`` over this gateway's ledger says. ``alert``: whether this UTC day has reached
+    COST_ALERT_THRESHOLD."""
     only_queries(call)
-    tracker = CostTracker(call.services.usage, cost_alert_threshold=call.services.settings.cost_alert_threshold)
-    return json_response(await asyncio.to_thread(tracker.get_cost_summary))
+    settings = call.services.settings
+    found = await asyncio.to_thread(CostTracker(call.services.usage).get_cost_summary)
+    threshold, today = settings.cost_alert_threshold, rfc3339(call.services.clock.now())[:10]
+    watched = settings.cost_tracking_enabled and threshold is not None
+    return json_response({**found, "alert": watched and found["by_day"].get(today, 0) >= threshold})
 
 
 async def forecast(call: Call) -> Response:
