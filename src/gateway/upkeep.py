@@ -113,7 +113,7 @@ def check_rights(settings: Settings) -> str:
 
 def verify_ledger(settings: Settings) -> Verified:
     """Proves the ledger of the database, and that no call is left in the journal of a process that is gone."""
-    started, database, clock = time.monotonic(), Database(settings.database_url), SystemClock()
+    started, database, clock = time.monotonic(), _current(settings), SystemClock()
     report = Ledger(SqlLedgerStore(database), clock).verify()
     left = tuple(journal_problems(settings.data_dir / "journal", database, clock.now()))
     return Verified(report.ok and not left, report.entries, (*left, *report.problems), time.monotonic() - started)
@@ -122,9 +122,21 @@ def verify_ledger(settings: Settings) -> Verified:
 def verify_audit(settings: Settings) -> Verified:
     """Proves the audit trail of the database against its checkpoints."""
     started = time.monotonic()
-    report = make_audit(settings, Database(settings.database_url), SystemClock()).verify()
+    report = make_audit(settings, _current(settings), SystemClock()).verify()
     problems = tuple(f"{item.kind} at {item.seq}: {item.text}" for item in report.problems)
     return Verified(report.ok, report.records, problems, time.monotonic() - started)
+
+
+def _current(settings: Settings) -> Database:
+    """The database, where its schema is this version's; ``ConfigurationInvalid`` otherwise."""
+    database = Database(settings.database_url)
+    if not is_current(database):
+        database.close()
+        raise ConfigurationInvalid(
+            "the database's schema is not this version's, so there is nothing to prove",
+            mend="run `ai-gateway db upgrade`, or see that DATABASE_URL or GATEWAY_DATA_DIR is the service's",
+        )
+    return database
 
 
 def _migrate(database: Database) -> str:
