@@ -229,6 +229,10 @@ def test_with_tracking_off_nothing_is_refused_or_told_and_everything_recorded(
 def test_a_budget_that_would_bind_nothing_is_refused(house: House, fields: dict[str, Any], param: str) -> None:
     found = house.ask("POST", "/budgets", {"limit_usd": "1", **fields})
     assert (found.status, found.body["param"]) == (422, param)
+    if param == "degrade_to":
+        capped = {"limit_usd": "1", **{name: fields[name] for name in ("at_cap", "degrade_to")}}
+        found = house.ask("POST", "/keys", {"name": "k", "role": "developer", "budget": capped})
+        assert (found.status, found.body["param"]) == (422, param)
 
 
 def test_a_budget_of_one_run_is_for_its_lifetime(house: House) -> None:

@@ -32,12 +32,12 @@ async def budgets(call: Call) -> Response:
 
 async def create_budget(call: Call) -> Response:
     body = await call.body()
-    _check_names(call, body)
+    check_names(call, body)
     made = await asyncio.to_thread(call.services.budgets.create, call.caller, body)
     return json_response(budget_view(made), 201, {"location": f"/budgets/{made.budget_id}"})
 
 
-def _check_names(call: Call, body: Mapping[str, Any]) -> None:
+def check_names(call: Call, body: Mapping[str, Any]) -> None:
     """``ValidationFailed`` for a model or provider that nobody configured: such a budget would bind nothing, or
     degrade to nothing, and look as if it did."""
     call.caller.require("budgets:write")
