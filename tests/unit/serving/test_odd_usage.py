@@ -122,3 +122,23 @@ def test_a_stream_that_tells_nothing_is_counted(house: House) -> None:
     entry = entry_of(house, stream=True)
     assert entry["basis"] in ("counted", "estimated")
     assert entry["output_tokens"] >= 5
+
+
+@pytest.mark.parametrize(
+    ("usage", "flag"),
+    [
+        ({"prompt_tokens": -5}, "negative_input_tokens"),
+        ({"prompt_tokens": 10**14}, "absurd_input_tokens"),
+        ({"prompt_tokens": "many"}, "usage_missing"),
+        ({}, "usage_missing"),
+        (None, "usage_missing"),
+        ({"prompt_tokens": 4, "total_tokens": 4}, ""),
+    ],
+)
+def test_odd_usage_of_embeddings_is_estimated_and_flagged(house: House, usage: Any, flag: str) -> None:
+    vectors = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
+    house.upstream.play(answer({"object": "list", "model": "m", "data": vectors, "usage": usage}))
+    found = house.ask("POST", "/v1/embeddings", {"model": "t-embed", "input": "Hello there"})
+    assert found.status == 200, found.body
+    assert found.headers.get("x-gateway-usage-flags", "") == flag
+    assert 0 < Decimal(found.headers["x-gateway-cost-usd"]) < Decimal("0.00001")
