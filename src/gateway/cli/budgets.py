@@ -52,7 +52,7 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
         amounts = [f"${plain(item[name])}" for name in ("limit_usd", "spent_usd", "reserved_usd")]
         table.add_row(item["id"], item["scope"], item["subject"], item["window"], *amounts)
     console().print(table if found["budgets"] else "no budgets are set")
-    if not found["enforced"]:
+    if not found.get("enforced", True):
         console().print("[yellow]–[/] COST_TRACKING_ENABLED=false: they neither refuse nor alert, and count nothing")
 
 

@@ -68,7 +68,8 @@ def _group(text: str, commands: dict[str, object]) -> typer.Typer:
 def _report(what: str, report: upkeep.Verified, as_json: bool) -> None:
     console = Console(highlight=False)
     if as_json:
-        console.print_json(data={"ok": report.ok, "checked": report.checked, "problems": list(report.problems)})
+        told = {"ok": report.ok, "checked": report.checked, "seconds": round(report.seconds, 3)}
+        console.print_json(data=told | {"problems": list(report.problems)})
     elif report.ok:
         console.print(f"[green]✓[/] {what}: {report.checked} records in {report.seconds:.2f} s")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,24 @@ def test_sqlite_has_no_owner(
     status, said = told(capsys, "db", "upgrade", "--owner-url", "postgresql://owner@host/name")
     assert status > 1
     assert "SQLite has no roles" in said
+
+
+def test_why_a_database_does_not_answer_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:hidden-word@127.0.0.1:1/somewhere")
+    status, said = told(capsys, "ledger", "verify")
+    assert status > 1
+    assert "the database does not answer: " in said
+    assert "refused" in said
+    assert "hidden-word" not in said
+
+
+def test_how_long_it_took_is_told_to_machines_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GATEWAY_DATA_DIR", str(tmp_path))
+    told(capsys, "db", "upgrade")
+    found = json.loads(told(capsys, "ledger", "verify", "--json")[1])
+    assert found["ok"] is True
+    assert found["seconds"] >= 0
