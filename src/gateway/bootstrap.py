@@ -20,9 +20,9 @@ from gateway.clock import Clock, SystemClock
 from gateway.engine.definition import parse_definition
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import ConfigurationInvalid
+from gateway.ledger.batch_price import check_price
 from gateway.ledger.calls import CallLedger
 from gateway.ledger.cost_tracker import Ledger
-from gateway.ledger.stated_prices import check_stated
 from gateway.models.ml_models import ModelVersion, Predictor
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -31,7 +31,7 @@ from gateway.providers.jwks_client import fetch_jwks
 from gateway.providers.local_llm import LocalServerNote
 from gateway.providers.tokenizers import BpeTokenizers
 from gateway.providers.transport import Transport
-from gateway.registry.catalogue import Catalogue
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue
 from gateway.registry.loader import CatalogueHolder
 from gateway.registry.model_registry import ModelRegistry
 from gateway.registry.prompt_results import PromptResults
@@ -274,7 +274,7 @@ def check_catalogue(catalogue: Catalogue) -> None:
 def check_prices(catalogue: Catalogue) -> None:
     """``ConfigurationInvalid`` for a price in models.yaml that nobody could charge by."""
     for spec in catalogue.models.values():
-        check_stated(spec.name, spec.price)
+        check_price(spec.name, spec.price, predictive=spec.type not in API_MODEL_TYPES)
 
 
 def check_workflows(catalogue: Catalogue) -> None:

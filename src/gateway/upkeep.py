@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from gateway.bootstrap import check_catalogue, make_audit, make_core, make_identity
 from gateway.clock import SystemClock
+from gateway.errors import ConfigurationInvalid
 from gateway.ledger.cost_tracker import Ledger
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.loader import load_catalogue
@@ -25,8 +27,8 @@ from gateway.store.engine import Database
 from gateway.store.journal_check import journal_problems
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.registry_store import SqlRegistryStore
+from gateway.store.rights import changeable, grant_service
 from gateway.store.schema import HEAD, is_current
-from gateway.store.service_role import grant_service, may_change_ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +88,32 @@ def check_artifacts(settings: Settings) -> None:
     checked_place(settings.artifacts_url)
 
 
-def upgrade_database(settings: Settings, service_role: str = "") -> str:
-    """Brings the schema up to date, and grants ``service_role``, if one is named, what the gateway needs of it; its
-    revision."""
-    database = Database(settings.database_url)
-    revision = _migrate(database)
-    if service_role:
-        grant_service(database, service_role)
-    return revision
+def upgrade_database(settings: Settings, owner_url: str = "") -> tuple[str, str]:
+    """Brings the schema up to date: its revision. With ``owner_url`` (PostgreSQL) as the owner, who grants the
+    user of DATABASE_URL what the service needs and no change to what is written once: that role's name too."""
+    if owner_url and "sqlite" in (owner_url[:6], settings.database_url[:6]):
+        raise ConfigurationInvalid("SQLite has no roles", mend="leave GATEWAY_DATABASE_OWNER_URL out")
+    with closing(Database(owner_url or settings.database_url)) as database:
+        revision = _migrate(database)
+        if not owner_url:
+            return revision, ""
+        with database.begin() as connection:
+            return revision, grant_service(connection, settings.database_url)
 
 
-def ledger_rights(settings: Settings) -> str:
-    """Who could change what was entered once."""
-    if settings.database_url.startswith("sqlite"):
-        return "insert-only by trigger; whoever may write the file could change it"
-    database = Database(settings.database_url)
-    if not is_current(database):
-        return "not there yet: ai-gateway db upgrade"
-    if may_change_ledger(database):
-        return "insert-only by trigger; this role could change that: ai-gateway db upgrade --service-role"
-    return "insert-only, and this role has no right to change it"
+def check_rights(settings: Settings) -> str:
+    """What of the ledger and the audit trail the service's role may change, by the rights it has in PostgreSQL;
+    empty where there is nothing, or no right at all as with SQLite (triggers refuse in both)."""
+    with closing(Database(settings.database_url)) as database:
+        if database.is_sqlite or not is_current(database):
+            return ""
+        with database.read() as connection:
+            return ", ".join(changeable(connection))
 
 
 def verify_ledger(settings: Settings) -> Verified:
     """Proves the ledger of the database, and that no call is left in the journal of a process that is gone."""
-    started, database, clock = time.monotonic(), Database(settings.database_url), SystemClock()
+    started, database, clock = time.monotonic(), _current(settings), SystemClock()
     report = Ledger(SqlLedgerStore(database), clock).verify()
     left = tuple(journal_problems(settings.data_dir / "journal", database, clock.now()))
     return Verified(report.ok and not left, report.entries, (*left, *report.problems), time.monotonic() - started)
@@ -119,9 +122,21 @@ def verify_ledger(settings: Settings) -> Verified:
 def verify_audit(settings: Settings) -> Verified:
     """Proves the audit trail of the database against its checkpoints."""
     started = time.monotonic()
-    report = make_audit(settings, Database(settings.database_url), SystemClock()).verify()
+    report = make_audit(settings, _current(settings), SystemClock()).verify()
     problems = tuple(f"{item.kind} at {item.seq}: {item.text}" for item in report.problems)
     return Verified(report.ok, report.records, problems, time.monotonic() - started)
+
+
+def _current(settings: Settings) -> Database:
+    """The database, where its schema is this version's; ``ConfigurationInvalid`` otherwise."""
+    database = Database(settings.database_url)
+    if not is_current(database):
+        database.close()
+        raise ConfigurationInvalid(
+            "the database's schema is not this version's, so there is nothing to prove",
+            mend="run `ai-gateway db upgrade`, or see that DATABASE_URL or GATEWAY_DATA_DIR is the service's",
+        )
+    return database
 
 
 def _migrate(database: Database) -> str:

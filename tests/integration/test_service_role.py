@@ -1,43 +1,89 @@
-"""A gateway that works as a role of its own: it does all of its work, and cannot change what was entered once."""
+"""The service as a role of PostgreSQL that owns nothing: it works, and may not change what is written once."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from typer.testing import CliRunner
 
-from fixtures.gateway_process import SOURCE, GatewayProcess, start_gateway
+from fixtures.gateway_process import GatewayProcess, start_gateway
 from fixtures.house import write_config
-from fixtures.upstream import Upstream, answer, openai_answer, running_upstream
+from fixtures.ledger_house import House, HouseFixture
+from fixtures.upstream import answer, openai_answer, running_upstream
+from gateway import upkeep
+from gateway.cli.main import make_app
+from gateway.errors import ConfigurationInvalid
+from gateway.ids import new_id
+from gateway.money import units
+from gateway.settings import settings_from_process
 from gateway.store.engine import Database
-from gateway.store.service_role import ADDED_TO
-
-CHAT = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
-ROLE = "gateway-service"
+from gateway.store.rights import WRITTEN_ONCE, changeable
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with running_upstream() as running:
-        running.play(answer(openai_answer()))
-        yield running
+def service_url(postgres_url: str) -> str:
+    """The address of the same database for a role that is not there yet."""
+    role = new_id("service")
+    return make_url(postgres_url).set(username=role, password="it's 100 %").render_as_string(hide_password=False)
 
 
-def command(url: str, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``ai-gateway …`` on this database."""
-    environ = {**os.environ, "PYTHONPATH": str(SOURCE), "DATABASE_URL": url, "GATEWAY_DATA_DIR": str(data)}
-    whole = [sys.executable, "-m", "gateway", *arguments]
-    return subprocess.run(whole, env=environ, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def database(postgres_url: str, service_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """As the service reaches it, after an upgrade by the command."""
+    monkeypatch.setenv("DATABASE_URL", service_url)
+    monkeypatch.setenv("GATEWAY_DATABASE_OWNER_URL", postgres_url)
+    for _ in range(2):
+        done = CliRunner().invoke(make_app(["db", "ledger"]), ["db", "upgrade"])
+        assert done.exit_code == 0, done.output
+    database = Database(service_url)
+    yield database
+    database.close()
 
 
-def as_role(url: str) -> str:
-    return url.replace("postgres:@", f"{ROLE}:@")
+class TestServiceRole(HouseFixture):
+    """The ledger, through the service's own role."""
+
+    def test_calls_are_charged_and_proved(self, house: House) -> None:
+        budget = house.budget("1")
+        house.call("a", "0.3", "0.2")
+        house.rest()
+        assert house.state(budget) == (units("0.2"), 0)
+        house.whole()
+
+    @pytest.mark.parametrize("table", WRITTEN_ONCE)
+    @pytest.mark.parametrize("statement", ["DELETE FROM {}", "TRUNCATE {}", "ALTER TABLE {} DISABLE TRIGGER ALL"])
+    def test_what_is_written_once_is_out_of_its_reach(self, database: Database, table: str, statement: str) -> None:
+        with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), database.begin() as connection:
+            connection.execute(text(statement.format(table)))
+
+    def test_an_update_is_refused_by_right_and_not_by_trigger(self, database: Database) -> None:
+        with pytest.raises(DBAPIError, match="permission denied"), database.begin() as connection:
+            connection.execute(text("UPDATE entry SET cost = 0"))
+        with database.read() as connection:
+            assert changeable(connection) == ()
+
+
+def test_a_whole_gateway_works_so(database: Database, service_url: str, tmp_path: Path) -> None:
+    """Its processes, a call at a door and one within a step; and nothing of it was refused."""
+    with database.read() as connection:
+        assert changeable(connection) == ()
+    with running_upstream() as upstream:
+        upstream.play(answer(openai_answer()))
+        config = str(write_config(tmp_path / "config", upstream.url))
+        environ = {"DATABASE_URL": service_url, "GATEWAY_CONFIG_DIR": config, "OPENAI_API_KEY": "sk-test-0123456789"}
+        gateway = start_gateway(tmp_path / "data", environ=environ)
+        try:
+            work(gateway)
+        finally:
+            status = gateway.stop()
+    told = gateway.log.read_text()
+    assert (status, "permission denied" in told) == (0, False), told[-3000:]
 
 
 def work(gateway: GatewayProcess) -> None:
@@ -46,7 +92,8 @@ def work(gateway: GatewayProcess) -> None:
     assert status == 201, made
     budget = {"scope": "team", "subject": "red", "limit_usd": "1", "window": "day"}
     assert gateway.request("POST", "/budgets", budget)[0] == 201
-    status, _, body = gateway.request("POST", "/v1/chat/completions", CHAT, key=made["key"])
+    chat = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
+    status, _, body = gateway.request("POST", "/v1/chat/completions", chat, key=made["key"])
     assert status == 200, body
     task = {"task_type": "llm_analysis", "input_data": {"prompt": "Hello"}, "model_config": {"name": "gpt-4"}}
     status, _, body = gateway.request("POST", "/tasks", task)
@@ -56,49 +103,28 @@ def work(gateway: GatewayProcess) -> None:
     gateway.wait_for("/usage?by=model", lambda told: told["calls"] == 2)
 
 
-def test_it_works_and_cannot_change_the_ledger(postgres_url: str, upstream: Upstream, tmp_path: Path) -> None:
+def test_the_doctor_says_where_only_triggers_refuse(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    settings = settings_from_process(dev=True)
+    upkeep.upgrade_database(settings)
+    assert "entry" in upkeep.check_rights(settings)
+
+
+def test_the_owner_is_no_role_for_the_service(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", postgres_url)
+    with pytest.raises(ConfigurationInvalid, match="no role of its own"):
+        upkeep.upgrade_database(settings_from_process(dev=True), postgres_url)
+
+
+def test_who_may_not_make_the_schema_is_told_who_may(
+    postgres_url: str, service_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = make_url(service_url).username
     owner = Database(postgres_url)
     with owner.begin() as connection:
-        connection.execute(text(f'DROP ROLE IF EXISTS "{ROLE}"'))
-        connection.execute(text(f'CREATE ROLE "{ROLE}" LOGIN'))
-    done = command(postgres_url, tmp_path, "db", "upgrade", "--service-role", ROLE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    again = command(postgres_url, tmp_path, "db", "upgrade", "--service-role", ROLE)
-    assert again.returncode == 0, again.stdout + again.stderr
-    environ = {
-        "DATABASE_URL": as_role(postgres_url),
-        "GATEWAY_CONFIG_DIR": str(write_config(tmp_path / "config", upstream.url)),
-        "OPENAI_API_KEY": "sk-test-0123456789",
-    }
-    gateway = start_gateway(tmp_path / "data", environ=environ)
-    try:
-        work(gateway)
-    finally:
-        assert gateway.stop() == 0, gateway.log.read_text()[-3000:]
-    assert "permission denied" not in gateway.log.read_text()
-    service = Database(as_role(postgres_url))
-    for table in ADDED_TO:
-        for statement in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
-            with pytest.raises(DBAPIError, match="permission denied"), service.begin() as connection:
-                connection.execute(text(statement))
-    for statement in ("UPDATE entry SET cost = 0", "ALTER TABLE entry DISABLE TRIGGER ALL"):
-        with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), service.begin() as connection:
-            connection.execute(text(statement))
-    service.close()
-    told = command(as_role(postgres_url), tmp_path, "doctor", "--json")
-    assert "no right to change it" in told.stdout
-    assert "this role could change that" in command(postgres_url, tmp_path, "doctor", "--json").stdout
-    for what in ("ledger", "audit"):
-        proved = command(as_role(postgres_url), tmp_path / "data", what, "verify")
-        assert proved.returncode == 0, proved.stdout + proved.stderr
-    with owner.begin() as connection:
-        connection.execute(text(f'DROP OWNED BY "{ROLE}"'))
-        connection.execute(text(f'DROP ROLE "{ROLE}"'))
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
     owner.close()
-
-
-@pytest.mark.parametrize(("role", "said"), [("nobody-here", "no role"), ("postgres", "owns the tables")])
-def test_a_role_that_cannot_be_bound_is_refused(postgres_url: str, tmp_path: Path, role: str, said: str) -> None:
-    done = command(postgres_url, tmp_path, "db", "upgrade", "--service-role", role)
-    assert done.returncode != 0
-    assert said in done.stdout + done.stderr
+    monkeypatch.setenv("DATABASE_URL", service_url)
+    assert "GATEWAY_DATABASE_OWNER_URL" not in os.environ
+    with pytest.raises(ConfigurationInvalid, match="may not change the schema"):
+        upkeep.upgrade_database(settings_from_process(dev=True))

@@ -15,8 +15,12 @@ def create(
     subject: Annotated[str, typer.Argument(help="Whose: a key id, a principal, a model …; '*' for the gateway.")],
     limit_usd: Annotated[str, typer.Argument(help="The cap in USD, such as 100 or 0.05.")],
     window: Annotated[
-        str, typer.Option(help="day, week, month, lifetime, run (each run its own) or rolling:24h, rolling:7d …")
-    ] = "month",
+        str | None,
+        typer.Option(
+            help="day (the default; of one run: lifetime), week, month, lifetime, run (each run its own) or "
+            "rolling:24h, rolling:7d …"
+        ),
+    ] = None,
     time_zone: Annotated[str | None, typer.Option(help="Where its days begin, such as Europe/Berlin.")] = None,
     alert: Annotated[list[str] | None, typer.Option(help="A share of the cap to be told at; repeatable.")] = None,
     at_cap: Annotated[str, typer.Option(help="refuse, degrade, queue or approve.")] = "refuse",
@@ -26,8 +30,8 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Set a cap: calls whose worst case does not fit are refused."""
-    body: dict[str, Any] = {"scope": scope, "subject": subject, "limit_usd": limit_usd, "window": window}
-    body |= {"at_cap": at_cap} | ({"time_zone": time_zone} if time_zone else {})
+    body: dict[str, Any] = {"scope": scope, "subject": subject, "limit_usd": limit_usd, "at_cap": at_cap}
+    body |= ({"window": window} if window else {}) | ({"time_zone": time_zone} if time_zone else {})
     body |= {name: value for name, value in (("alert_shares", alert), ("degrade_to", degrade_to)) if value}
     made = connect(url, key).post("/budgets", body)
     if as_json:
@@ -48,6 +52,8 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
         amounts = [f"${plain(item[name])}" for name in ("limit_usd", "spent_usd", "reserved_usd")]
         table.add_row(item["id"], item["scope"], item["subject"], item["window"], *amounts)
     console().print(table if found["budgets"] else "no budgets are set")
+    if not found.get("enforced", True):
+        console().print("[yellow]–[/] COST_TRACKING_ENABLED=false: they neither refuse nor alert, and count nothing")
 
 
 def approve(

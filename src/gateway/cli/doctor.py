@@ -36,14 +36,12 @@ def doctor(
     parts = {name: (_version(name), meaning) for name, meaning in _PARTS.items()}
     checks = _checks(settings)
     failed = any(problem for _, problem in checks)
-    ledger = "" if any(name == "database" and problem for name, problem in checks) else upkeep.ledger_rights(settings)
     if as_json:
         document = {
             "python": platform.python_version(),
             "platform": platform.platform(),
             "parts": {name: found for name, (found, _) in parts.items()},
             "checks": {name: problem or "ok" for name, problem in checks},
-            "ledger": ledger,
             "settings": [{"name": n, "value": v, "origin": o} for n, v, o in settings.describe()],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -55,8 +53,8 @@ def doctor(
         out.print(f"  {mark:<28} {name}: {meaning}")
     for name, problem in checks:
         out.print(f"  [red]✗[/] {name}: {problem}" if problem else f"  [green]✓[/] {name}")
-    if ledger:
-        out.print(f"  [dim]ledger: {ledger}[/]")
+    if remark := _rights(settings):
+        out.print(f"  [yellow]–[/] {remark}")
     table = Table("setting", "value", "origin", box=None, header_style="bold")
     for name, value, origin in settings.describe():
         table.add_row(name, value, origin)
@@ -80,6 +78,18 @@ def _checks(settings: Settings) -> list[tuple[str, str]]:
         else:
             found.append((name, ""))
     return found
+
+
+def _rights(settings: Settings) -> str:
+    """A remark on what only triggers keep from being changed; empty where there is none to make."""
+    try:
+        tables = upkeep.check_rights(settings)
+    except GatewayError:
+        return ""  # told by the check of the database
+    return (
+        tables
+        and f"the service's role has the right to change {tables}: only triggers refuse it (docs/howto/deploy.md)"
+    )
 
 
 def _version(module: str) -> str:

@@ -69,6 +69,13 @@ def make_app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
     return app
 
 
+def _reason(error: GatewayError) -> str:
+    """What the database's driver says: whoever is at the terminal may know which part of the address is wrong.
+    (It never repeats the password.)"""
+    said = str(getattr(error.__cause__, "orig", "") or "").strip()
+    return f": {' '.join(said.split())[:300]}" if said else ""
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"ai-gateway {gateway.__version__}")
@@ -84,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except GatewayError as error:
         console = Console(stderr=True, highlight=False)
         console.print("[bold red]error[/]", end=" ")
-        console.print(error.message, markup=False)
+        console.print(f"{error.message}{_reason(error)}", markup=False)
         if error.mend:
             console.print("[bold]mend[/] ", end=" ")
             console.print(error.mend, markup=False)

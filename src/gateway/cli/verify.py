@@ -14,17 +14,20 @@ _JSON = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
 def db_upgrade(
-    service_role: Annotated[
+    owner_url: Annotated[
         str,
         typer.Option(
-            help="PostgreSQL: the role that the gateway works as. It may add to the ledger and not change it."
+            "--owner-url",
+            envvar="GATEWAY_DATABASE_OWNER_URL",
+            show_envvar=False,
+            help="PostgreSQL as the tables' owner (GATEWAY_DATABASE_OWNER_URL): the user of DATABASE_URL may then "
+            "change nothing that is written once.",
         ),
     ] = "",
 ) -> None:
     """Bring the schema of DATABASE_URL to this version's; does nothing when it is there already."""
-    settings = settings_from_process(dev=True)
-    revision = upkeep.upgrade_database(settings, service_role)
-    granted = f"; {service_role} may work with it" if service_role else ""
+    revision, role = upkeep.upgrade_database(settings_from_process(dev=True), owner_url)
+    granted = f"; {role} may neither change nor delete what is written once" if role else ""
     Console(highlight=False).print(f"[green]✓[/] schema at {revision}{granted}")
 
 
@@ -65,7 +68,8 @@ def _group(text: str, commands: dict[str, object]) -> typer.Typer:
 def _report(what: str, report: upkeep.Verified, as_json: bool) -> None:
     console = Console(highlight=False)
     if as_json:
-        console.print_json(data={"ok": report.ok, "checked": report.checked, "problems": list(report.problems)})
+        told = {"ok": report.ok, "checked": report.checked, "seconds": round(report.seconds, 3)}
+        console.print_json(data=told | {"problems": list(report.problems)})
     elif report.ok:
         console.print(f"[green]✓[/] {what}: {report.checked} records in {report.seconds:.2f} s")
     else:

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from gateway.errors import ConfigurationInvalid, PriceUnknown
 from gateway.ledger.price_book import book_card
 from gateway.ledger.price_card import BATCH_FIELDS, BATCH_MARK, PriceCard, Rates, Tier
-from gateway.ledger.pricing import card_for_llm
-from gateway.ledger.stated_prices import Stated, price_in_force
+from gateway.ledger.pricing import card_for_llm, check_charges
+from gateway.ledger.stated_prices import Stated, cards_of, check_stated, none_card, price_in_force, stated_card
 
 _RATES = Rates.__struct_fields__
 
@@ -44,6 +44,18 @@ def batch_cards(
         return None
     card = book_card(provider_type, upstream_model or model_name, at, batch=True)
     return None if card is None else (card, full)
+
+
+def check_price(model_name: str, stated: Stated, *, predictive: bool) -> None:
+    """``ConfigurationInvalid`` for a ``price`` that a call, alone or in a batch, could not be charged by, now or
+    when it comes into force. ``predictive``: whether it is that of one of our own models, which count no tokens."""
+    check_stated(model_name, stated)
+    for written in cards_of(model_name, stated):
+        card = stated_card(model_name, written)
+        if card is not None:
+            check_charges(model_name, card, predictive=predictive)
+        if BATCH_FIELDS & written.keys():
+            _stated(model_name, written, card or none_card())
 
 
 def _stated(model_name: str, override: Mapping[str, Any], full: PriceCard) -> PriceCard:

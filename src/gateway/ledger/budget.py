@@ -146,14 +146,18 @@ def child_of(template: Budget, run_id: str, now: int) -> Budget:
 
 
 def refusal(budget: Budget, worst_case: int, now: int | None = None) -> BudgetExceeded:
-    """The refusal that names the budget; amounts in its details are USD."""
+    """The refusal that names the budget; amounts in its details are USD.
+
+    A call whose worst case is above the limit itself is not told to wait: no window will ever cover it.
+    """
     resets_at = budget.resets_at
-    queued = budget.at_cap == "queue" and resets_at is not None and now is not None
+    coverable = worst_case <= budget.limit
+    queued = budget.at_cap == "queue" and resets_at is not None and now is not None and coverable
     return BudgetExceeded(
         f"the {budget.window} budget of {budget.scope} {budget.subject!r} has {format_usd(budget.left)} left of "
         f"{format_usd(budget.cap)}; this call may cost up to {format_usd(worst_case)}",
         mend="ask for fewer tokens or a cheaper model"
-        + (f", wait until {rfc3339(resets_at)}" if resets_at is not None else "")
+        + (f", wait until {rfc3339(resets_at)}" if resets_at is not None and coverable else "")
         + _more(budget),
         retry_after=max((resets_at or 0) - (now or 0), 0) / SECOND if queued else None,
         budget_id=budget.budget_id,

@@ -195,7 +195,8 @@ class BudgetService:
                 mend=f"its fields are: {', '.join(sorted(_FIELDS))}",
                 param=unknown[0][:60],
             )
-        scope, window = raw.get("scope"), raw.get("window", "day")
+        scope = raw.get("scope")
+        window = raw.get("window", "lifetime" if scope == "run" else "day")
         if scope not in SCOPES:
             raise ValidationFailed(f"scope is one of: {', '.join(SCOPES)}", param="scope")
         if not isinstance(window, str) or not is_window(window):

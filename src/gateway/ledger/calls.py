@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, Unavailable
 from gateway.ids import new_id
@@ -198,6 +200,7 @@ class CallLedger:
         opened = call.opened
         if cost > opened.amount:
             flags = (*flags, "over_reservation")
+            result = replace(result, flags=flags)
             told = (opened.hold_id, plain_usd(cost), plain_usd(opened.amount))
             _log.warning("hold %s cost %s USD, %s USD were reserved", *told)
         end = Ended(opened.hold_id, self._clock.now(), new_id("entry"), result, dict(note or {}))

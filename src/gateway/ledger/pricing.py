@@ -29,6 +29,7 @@ __all__ = [
     "PriceCard",
     "card_for_llm",
     "card_for_ml",
+    "check_charges",
     "cost_llm",
     "cost_ml",
     "local_card",
@@ -66,8 +67,7 @@ def card_for_llm(
     """
     card = _stated(model_name, stated, at, known, service_tier)
     if card is not None:
-        if card.input_per_million is None and card.per_call is None and card.per_second is None:
-            raise bad(model_name, "names no input_per_million, per_call or per_second")
+        check_charges(model_name, card, predictive=False)
         return card
     if provider_type in LOCAL_TYPES:
         return local_card()
@@ -81,12 +81,19 @@ def card_for_ml(model_name: str, provider_type: str, stated: Stated, at: int, *,
     """The price of a predictive model at the time ``at``: the operator's, or zero for our own machine."""
     card = _stated(model_name, stated, at, known, "")
     if card is not None:
-        if card.per_call is None and card.per_second is None and card.per_row is None:
-            raise bad(model_name, "names no per_call, per_second or per_row")
+        check_charges(model_name, card, predictive=True)
         return card
     if provider_type in LOCAL_TYPES:
         return local_card()
     raise _unknown(model_name)
+
+
+def check_charges(model_name: str, card: PriceCard, *, predictive: bool) -> None:
+    """``ConfigurationInvalid`` for a stated card that says nothing of what calls of such a model are charged by."""
+    if predictive and card.per_call is None and card.per_second is None and card.per_row is None:
+        raise bad(model_name, "names no per_call, per_second or per_row")
+    if not predictive and card.input_per_million is None and card.per_call is None and card.per_second is None:
+        raise bad(model_name, "names no input_per_million, per_call or per_second")
 
 
 def _stated(model_name: str, stated: Stated, at: int, known: int | None, service_tier: str) -> PriceCard | None:

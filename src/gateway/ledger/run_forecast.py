@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.ledger.price_card import PriceCard
-from gateway.ledger.pricing import cost_llm, worst_case
+from gateway.ledger.pricing import cost_llm, cost_ml, worst_case, worst_case_ml
 from gateway.models.llm_models import Usage
 
 #: The share of runs that the interval is to hold.
@@ -43,7 +43,8 @@ class PastStep(Struct, frozen=True):
 
 class StepNow(Struct, frozen=True):
     """A step as it would run now. ``card`` is the price of its language model (``None``: it calls none, or one whose
-    price is unknown: then its past costs count as they are). ``most_input`` bounds its input, where something does."""
+    price is unknown: then its past costs count as they are). ``most_input`` bounds its input, where something does.
+    ``prediction`` is the price of its predictive model: how many rows, and how long, nobody knows before."""
 
     step_id: str
     model: str = ""
@@ -53,6 +54,7 @@ class StepNow(Struct, frozen=True):
     max_output: int | None = None
     output_bound: int = 0
     seconds: float = 0.0
+    prediction: PriceCard | None = None
 
 
 class StepForecast(Struct, frozen=True):
@@ -115,11 +117,13 @@ def _again(item: PastStep, now: StepNow) -> int:
 
 
 def _step(step: StepNow, by_run: Mapping[str, Mapping[str, int]]) -> StepForecast:
-    card = step.card
+    card = step.card or step.prediction
     name = "" if card is None else card.name
     costs = [sums[step.step_id] for sums in by_run.values() if step.step_id in sums]
     if costs:
         expected = round(sum(costs) / len(by_run))
+    elif step.prediction is not None:
+        expected = _least(step)
     elif card is not None:
         output = min(step.max_output or USUAL_OUTPUT, USUAL_OUTPUT)
         expected = cost_llm(card, Usage(step.prompt_tokens or 0, output))
@@ -129,11 +133,16 @@ def _step(step: StepNow, by_run: Mapping[str, Mapping[str, int]]) -> StepForecas
 
 
 def _least(step: StepNow) -> int:
-    """The prompt alone, and an answer of nothing."""
+    """The prompt alone, and an answer of nothing; of a prediction one row, in no time."""
+    if step.prediction is not None:
+        return cost_ml(step.prediction, 0, 1)
     return 0 if step.card is None else cost_llm(step.card, Usage(step.prompt_tokens or 0, 0))
 
 
 def _most(step: StepNow) -> int | None:
+    if step.prediction is not None:
+        bounded = not step.prediction.per_second and not step.prediction.per_row
+        return worst_case_ml(step.prediction) if bounded else None
     if step.card is None:
         return 0 if not step.model else None
     if step.most_input is None:

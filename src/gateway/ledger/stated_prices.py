@@ -89,11 +89,15 @@ def stated_card(model_name: str, written: Mapping[str, Any], service_tier: str =
     source = str(written.get("source") or "models.yaml")
     name = f"models.yaml: {source}" + (f"@{_day(valid)}" if valid else "") + (f" known {_day(known)}" if known else "")
     base, tiers = _rates(model_name, written), _tiers(model_name, written)
+    for each in tiers:
+        _check_whole(model_name, base, each.rates, f"the tier above {each.above_input_tokens} tokens")
     by_tier = written.get("service_tiers", {})
     if not isinstance(by_tier, Mapping):
         raise bad(model_name, "has bad service_tiers: prices by the tier's name are expected")
+    usual = base
     for tier, prices in by_tier.items():
         of_tier = _rates(model_name, _only_rates(model_name, prices, f"service_tiers.{tier}"))
+        _check_whole(model_name, usual, of_tier, f"service_tiers.{tier}")
         if tier == service_tier:
             base, tiers, name = of_tier, (), f"{name}{TIER_MARK}{tier}"
     fixed = {each: price(model_name, each, written.get(each)) for each in _WHOLE_CALL}
@@ -165,6 +169,13 @@ def _tiers(model_name: str, written: Mapping[str, Any]) -> tuple[Tier, ...]:
         rest = {name: value for name, value in item.items() if name != "above_input_tokens"}
         tiers.append(Tier(start, _rates(model_name, _only_rates(model_name, rest, "tiers"))))
     return tuple(tiers)
+
+
+def _check_whole(model_name: str, base: Rates, rates: Rates, where: str) -> None:
+    """Refuses rates that leave out a class which the card prices: it would cost what its text costs."""
+    missing = [name for name in _RATES if getattr(base, name) is not None and getattr(rates, name) is None]
+    if missing:
+        raise bad(model_name, f"has no {missing[0]} in {where}, though the card has one")
 
 
 def _only_rates(model_name: str, written: Any, where: str) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ SUMS = (
     "calls", "entries", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
     "inference_micros", "rows", "cost",
 )  # fmt: skip
+#: What callers say for the names that an entry has.
+WORDS: Mapping[str, str] = MappingProxyType({"principal": "user", "key_id": "key", "workflow_id": "workflow"})
 UNITS_OF_TIME = ("hour", "day", "week", "month")
 #: What may be asked for in ``by``; beside these ``tag``, and ``tag.NAME`` for the values of one tag.
 GROUPS = (*(name for name in DIMENSIONS if name != "tags"), *UNITS_OF_TIME)
@@ -54,7 +57,8 @@ def check_groups(by: Sequence[str]) -> None:
     """``ValidationFailed`` where usage cannot be grouped so."""
     for name in by:
         if name not in GROUPS and name != "tag" and not (name.startswith("tag.") and len(name) > 4):
-            raise ValidationFailed(f"by: one or more of {', '.join(GROUPS)}, tag, tag.NAME", param="by")
+            known = ", ".join(WORDS.get(name, name) for name in GROUPS)
+            raise ValidationFailed(f"by: one or more of {known}, tag, tag.NAME", param="by")
     if sum(name in UNITS_OF_TIME for name in by) > 1:
         raise ValidationFailed(f"by: one of {', '.join(UNITS_OF_TIME)}, not several", param="by")
     if len(set(by)) < len(by):

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.ids import new_id
@@ -14,10 +16,11 @@ from gateway.ledger.outcome import outcome_of
 from gateway.ledger.pricing import cost_llm
 from gateway.ledger.savings import Saving, note_of
 from gateway.models.batch_models import BatchApi, BatchResult
-from gateway.models.llm_models import Usage
+from gateway.models.llm_models import Reply, Usage
 from gateway.money import plain_usd
 from gateway.serving.answer import Observer
 from gateway.serving.chat_order import estimated
+from gateway.serving.tokens import flagged, guessed, said_by, said_nothing, untold
 from gateway.store.provider_batch_money import SqlBatchMoney, opened_of
 from gateway.store.provider_batch_store import Ask
 
@@ -44,9 +47,7 @@ class BatchSettling:
             usage, model, outcome = estimated(ask.terms.input_estimate, 0), "", error.code
             kept: dict[str, Any] = {"error": _problem(error.code, error.message, 502)}
         else:
-            usage, model, outcome = reply.usage, reply.model, "cancelled" if ask.unwanted else "completed"
-            if usage.basis == "none":
-                usage = estimated(ask.terms.input_estimate, sum(len(choice.text()) for choice in reply.choices))
+            usage, model, outcome = _used(ask, reply), reply.model, "cancelled" if ask.unwanted else "completed"
             kept = {"answer": result.answer.decode()}
         await asyncio.to_thread(self._settle, ask, usage, model, outcome, batch_id, kept)
 
@@ -61,7 +62,9 @@ class BatchSettling:
     def _settle(self, ask: Ask, usage: Usage, model: str, outcome: str, batch_id: str, kept: dict[str, Any]) -> None:
         terms = ask.terms
         cost, full = cost_llm(terms.card, usage), cost_llm(terms.full, usage)
+        result, flags = outcome_of(cost, usage, 0, 0, outcome, upstream_model=model or None)
         if cost > ask.amount:
+            result = replace(result, flags=(*flags, "over_reservation"))
             _log.warning("%s cost %s USD, %s USD were reserved", ask.hold_id, plain_usd(cost), plain_usd(ask.amount))
         way = {
             "way": "provider",
@@ -69,7 +72,6 @@ class BatchSettling:
             "full_price_usd": plain_usd(full),
             "saved_usd": plain_usd(full - cost),
         }
-        result, _ = outcome_of(cost, usage, 0, 0, outcome, upstream_model=model or None)
         saved = note_of([Saving("batch_discount", full - cost, usage.total_tokens)])
         end = Ended(ask.hold_id, self._clock.now(), new_id("entry"), result, {**terms.notes, "batch": way, **saved})
         ended = done(opened_of(ask), end, segment=0, position=(0, 0))
@@ -93,6 +95,14 @@ class BatchSettling:
         self._observer.call_ended("llm", charge.model, charge.provider, outcome, micros, cost, usage)
         if ask.terms.notes:
             self._observer.noted(ask.terms.notes, outcome, micros, cost)
+
+
+def _used(ask: Ask, reply: Reply) -> Usage:
+    """What the provider told, where it can be; else what is known of it, and the rest estimated."""
+    if not untold(reply.usage):
+        return reply.usage
+    told, said = flagged(reply.usage), said_by(reply)
+    return reply.usage if said_nothing(said, told) else guessed(said, told, ask.terms.input_estimate)
 
 
 def _problem(code: str, message: str, status: int) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class ChatStream:
         self._said: list[str] = []
         self._plain = True
         self._finished = False
+        #: Whether a count of the usage was told smaller than before: counts in a stream are cumulative.
+        self._sank = False
         self.usage = Usage()
         self.meta = meta
 
@@ -123,6 +125,7 @@ class ChatStream:
         if piece.finish is not None:
             self._finished = True
         if piece.usage is not None and piece.usage.basis != "none":  # the last that tells something counts
+            self._sank = self._sank or _less(piece.usage, self.usage)
             self.usage = piece.usage
         if piece.model and piece.model != self.meta.upstream_model:
             self.meta = msgspec.structs.replace(self.meta, upstream_model=piece.model)
@@ -158,6 +161,8 @@ class ChatStream:
 
     def _charge(self, usage: Usage, outcome: str) -> None:
         micros = (time.perf_counter_ns() - self._started) // 1000
+        if self._sank:
+            usage = msgspec.structs.replace(usage, odd=(*usage.odd, "usage_sank"))
         settled = self._accounts.settle(
             self._account,
             cost=self._price(usage, micros),
@@ -175,6 +180,10 @@ class ChatStream:
             latency_micros=micros,
             flags=settled.flags,
         )
+
+
+def _less(usage: Usage, before: Usage) -> bool:
+    return usage.input_tokens < before.input_tokens or usage.output_tokens < before.output_tokens
 
 
 class KeptStream:

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from gateway.errors import GatewayError, NotSupported, UpstreamError, ValidationFailed
 from gateway.ledger.price_card import PriceCard
-from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
+from gateway.ledger.pricing import MOST_TOKENS, card_for_llm, cost_llm, worst_case
 from gateway.models.call import CallContext
 from gateway.models.embedding_models import EmbeddingModel, Embeddings, EmbedRequest
 from gateway.models.llm_models import Usage
@@ -156,7 +156,7 @@ class EmbedService:
             health=self._health,
             tries=tries,
         )
-        usage = embeddings.usage if embeddings.usage.basis != "none" else _estimated(bound)
+        usage = _possible(embeddings.usage, bound)
         micros = _micros(started)
         settled = self._accounts.settle(
             account,
@@ -244,6 +244,16 @@ def _bound(request: EmbedRequest) -> int:
 
 def _estimated(bound: int) -> Usage:
     return Usage(input_tokens=max(bound // 4, 1), basis="estimated")
+
+
+def _possible(told: Usage, bound: int) -> Usage:
+    """What was told, where it can be; else an estimate that says what was odd."""
+    if told.basis == "none":
+        return msgspec.structs.replace(_estimated(bound), odd=("usage_missing",))
+    if 0 < told.input_tokens <= MOST_TOKENS:
+        return told
+    word = "absurd" if told.input_tokens > 0 else "negative" if told.input_tokens else "no"
+    return msgspec.structs.replace(_estimated(bound), odd=(f"{word}_input_tokens",))
 
 
 def _micros(started: int) -> int:

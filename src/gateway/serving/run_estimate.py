@@ -11,10 +11,11 @@ from gateway.engine.step_definition import StepDefinition
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import GatewayError
 from gateway.governance.policy import output_tokens_bound
-from gateway.ledger.pricing import card_for_llm
+from gateway.ledger.price_card import PriceCard
+from gateway.ledger.pricing import card_for_llm, card_for_ml
 from gateway.ledger.run_forecast import MOST_RUNS, PastStep, RunForecast, StepNow, forecast_run
 from gateway.models.llm_models import Usage
-from gateway.registry.catalogue import Catalogue, ModelSpec
+from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.serving.tokens import TokenService
 from gateway.store.run_costs import KeptStep
@@ -67,6 +68,8 @@ class RunEstimates:
             return StepNow(step.step_id)
         caller.require_model(str(name))
         spec = catalogue.models[str(name)]
+        if kind == "ml" and spec.type not in API_MODEL_TYPES:
+            return StepNow(step.step_id, spec.name, prediction=self._prediction(catalogue, spec))
         if kind != "llm" or spec.type != "llm":
             return StepNow(step.step_id, spec.name)
         spec = _deployment(catalogue, spec)
@@ -88,6 +91,13 @@ class RunEstimates:
             output_bound=output_tokens_bound(wanted, spec.max_output_tokens),
             seconds=provider.timeouts.total,
         )
+
+    def _prediction(self, catalogue: Catalogue, spec: ModelSpec) -> PriceCard | None:
+        """The price of a predictive model; ``None`` where it is unknown."""
+        try:
+            return card_for_ml(spec.name, catalogue.provider(spec.provider).type, spec.price, self._clock.now())
+        except GatewayError:
+            return None
 
     def _past(self, catalogue: Catalogue, item: KeptStep, model: str) -> PastStep:
         spec = catalogue.models.get(model)

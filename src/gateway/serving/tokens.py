@@ -66,6 +66,18 @@ def flagged(usage: Usage) -> Usage:
     return structs.replace(usage, odd=tuple(odd))
 
 
+def guessed(said: Said, told: Usage, estimate: int) -> Usage:
+    """Usage of an answer whose provider did not tell all of it, where no table counts its tokens."""
+    output = max(_possible(told.output_tokens), (len(said.text) + 3) // 4)
+    tokens = _possible(told.input_tokens) or estimate
+    return structs.replace(told, input_tokens=tokens, output_tokens=output, basis="estimated")
+
+
+def said_nothing(said: Said, told: Usage) -> bool:
+    """Whether all that is odd is an output of nothing, of an answer that is empty."""
+    return told.odd == _NOTHING_SAID and not said.text
+
+
 def _possible(count: int) -> int:
     return count if 0 < count <= MOST_TOKENS else 0
 
@@ -134,14 +146,13 @@ class TokenService:
         """Usage of an answer whose provider did not tell all of it: ``said`` is what came, ``told`` what
         was told, ``estimate`` about how many tokens the input has. ``counted`` where both sides are exact. A
         table that is not there costs exactness, never the account of a call."""
-        if told.odd == _NOTHING_SAID and not said.text:
+        if said_nothing(said, told):
             return structs.replace(told, odd=())  # an answer may be empty
-        told_input, told_output = _possible(told.input_tokens), _possible(told.output_tokens)
         rule = rule_of(provider_type, spec.upstream_model or spec.name)
         count = None if rule is None else self._counter(rule.encoding)
         if rule is None or count is None:
-            output = max(told_output, (len(said.text) + 3) // 4)
-            return structs.replace(told, input_tokens=told_input or estimate, output_tokens=output, basis="estimated")
+            return guessed(said, told, estimate)
+        told_input, told_output = _possible(told.input_tokens), _possible(told.output_tokens)
         tokens, exact = (told_input, True) if told_input else count_chat(chat, rule, count)
         output = max(told_output, count(said.text))
         # Frames of tool calls, and reasoning that nobody shows, cannot be counted.

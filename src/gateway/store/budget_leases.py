@@ -80,8 +80,7 @@ class SqlBudgetLeases:
         try:
             return self._grow(budget_id, amount, free, now, expires_at)
         except BudgetExceeded as refused:
-            if refused.details["at_cap"] == "approve":
-                self._ask(budget_id, amount, now)
+            ask_for_more(self._database, refused, amount, now)
             raise
 
     def _grow(self, budget_id: str, amount: int, free: int, now: int, expires_at: int) -> int | None:
@@ -96,27 +95,6 @@ class SqlBudgetLeases:
             given = max(needed, min(left // _PART_OF_LEFT, needed * _TIMES_NEEDED))
             _add_to_share(connection, self._holder, budget_id, given, expires_at)
         return given
-
-    def _ask(self, budget_id: str, amount: int, now: int) -> None:
-        """Asks for more, once a window."""
-        with self._database.begin() as connection:
-            spending = lock_budgets(connection, [budget_id])[budget_id]
-            stands = spending.budget.as_of(now)
-            if stands.asked:
-                return
-            if stands.window_start != spending.budget.window_start:
-                spending.alerted = ()
-            spending.budget = replace(stands, asked=amount)
-            write_spendings(connection, [spending])
-            payload = {
-                "budget_id": budget_id,
-                "scope": stands.scope,
-                "subject": stands.subject,
-                "limit_usd": usd(stands.cap),
-                "spent_usd": usd(stands.spent),
-                "asked_usd": usd(amount),
-            }
-            tell(connection, EventDraft("budget_approval_needed", stands.created_by, payload=payload), now)
 
     def elsewhere(self, budget_id: str) -> int:
         """What other processes have set aside; what batches at providers have does not come back for hours."""
@@ -140,6 +118,32 @@ class SqlBudgetLeases:
             leased = {row.budget_id: row.amount for row in connection.execute(query)}
             connection.execute(update(budget_lease).where(mine).values(expires_at=expires_at))
         return leased
+
+
+def ask_for_more(database: Database, refused: BudgetExceeded, amount: int, now: int) -> None:
+    """Asks whoever made the budget for more, once a window, where that is what it does at its cap. In a
+    transaction of its own: what was refused is undone."""
+    if refused.details["at_cap"] != "approve":
+        return
+    budget_id = str(refused.details["budget_id"])
+    with database.begin() as connection:
+        # The refusal has undone the making of a run's own budget as well.
+        spending = (lock_budgets(connection, [budget_id]) or _of_run(connection, budget_id, now)).get(budget_id)
+        if spending is None or (stands := spending.budget.as_of(now)).asked:
+            return
+        if stands.window_start != spending.budget.window_start:
+            spending.alerted = ()
+        spending.budget = replace(stands, asked=amount)
+        write_spendings(connection, [spending])
+        payload = {
+            "budget_id": budget_id,
+            "scope": stands.scope,
+            "subject": stands.subject,
+            "limit_usd": usd(stands.cap),
+            "spent_usd": usd(stands.spent),
+            "asked_usd": usd(amount),
+        }
+        tell(connection, EventDraft("budget_approval_needed", stands.created_by, payload=payload), now)
 
 
 def _of_run(connection: Connection, budget_id: str, now: int) -> dict[str, Spending]:

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, tuple_, update
 
+from gateway.errors import ValidationFailed
 from gateway.ledger.budget import DENIED, THRESHOLD_ID, THRESHOLD_SCOPE, Budget, Spending
 from gateway.ledger.entry import BudgetAlert
 from gateway.ledger.windows import window_start
+from gateway.money import MAX_UNITS
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database, next_value
 from gateway.store.many_rows import update_rows
@@ -77,6 +79,8 @@ class SqlBudgetStore:
             budget = spending.budget.as_of(now)
             if budget.window_start != spending.budget.window_start:
                 spending.alerted = ()
+            if budget.cap + extra > MAX_UNITS:
+                raise ValidationFailed("amount_usd: no window spends more than 900 million USD", param="amount_usd")
             asked = 0 if extra else DENIED
             spending.budget = msgspec.structs.replace(budget, extra=budget.extra + extra, asked=asked)
             write_spendings(connection, [spending])

@@ -46,7 +46,13 @@ class Database:
             memory = not file or file == ":memory:" or file.startswith("file:")
             kept = None if memory else Path(str(file))
             if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise ConfigurationInvalid(
+                        f"the folder of DATABASE_URL cannot be made ({error.strerror})",
+                        mend="name a file in a folder that this process may write to",
+                    ) from error
             self._turns: WriterTurns | None = WriterTurns(kept)
             self._journal = None if kept is None else kept.with_name(kept.name + "-wal")
             self.engine = create_engine(

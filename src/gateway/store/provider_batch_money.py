@@ -16,12 +16,13 @@ import msgspec
 from sqlalchemy import Connection, update
 
 from gateway.clock import SECOND, Clock
+from gateway.errors import BudgetExceeded
 from gateway.ledger.budgets import subjects_of
 from gateway.ledger.entry import BudgetAlert
 from gateway.ledger.intents import Done, Opened
 from gateway.ledger.outcome import check_amount
 from gateway.security.audit import AuditRecord, Witness, checkpoint_of
-from gateway.store.budget_leases import batch_holder, forget_empty, return_shares, set_aside
+from gateway.store.budget_leases import ask_for_more, batch_holder, forget_empty, return_shares, set_aside
 from gateway.store.call_entries import Alerts, enter_without_journal
 from gateway.store.codec import to_json_or_none
 from gateway.store.dialect import insert_into
@@ -57,9 +58,17 @@ class SqlBatchMoney:
 
     def keep(self, ask: Ask) -> None:
         """Keeps a request and sets its worst case aside, both or neither; one of the same owner and line that is
-        there stays as it is. ``BudgetExceeded`` where a budget has not so much left."""
+        there stays as it is. ``BudgetExceeded`` where a budget has not so much left; where more may be
+        approved, its owner is asked for it."""
         check_amount(ask.amount)
         now = self._clock.now()
+        try:
+            self._keep(ask, now)
+        except BudgetExceeded as refused:
+            ask_for_more(self._database, refused, ask.amount, now)
+            raise
+
+    def _keep(self, ask: Ask, now: int) -> None:
         with self._database.begin() as connection:
             if not _insert(connection, ask, now) or not self._budgets:
                 return

@@ -54,7 +54,8 @@ class SpendWatch:
         query = (
             select(usage_series.c.team, usage_series.c.key_id, usage_hour.c.hour, func.sum(usage_hour.c.cost))
             .join(usage_series, usage_series.c.series_id == usage_hour.c.series_id)
-            .where(usage_hour.c.hour.in_(wanted))
+            # A correction is entered in the hour that found it: nobody spent it there.
+            .where(usage_hour.c.hour.in_(wanted), usage_series.c.kind != "correction")
             .group_by(usage_series.c.team, usage_series.c.key_id, usage_hour.c.hour)
         )
         sums: dict[tuple[str, str], dict[int, int]] = {}

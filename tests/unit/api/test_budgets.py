@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from fixtures.house import ROOT_KEY, Answer, House, running_house
+from fixtures.money_kit import DAY, ManualClock
 from fixtures.upstream import answer, events, openai_answer, openai_chunks
 from gateway.cli.main import main
+from gateway.clock import SystemClock
+from gateway.ledger.cost_tracker import CostTracker, Ledger
 from gateway.serving import accounts
+from gateway.store.ledger_store import SqlLedgerStore
 
 DEAR, CHEAP = "t-good", "t-plain"
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 500}
@@ -160,7 +164,7 @@ def test_a_project_is_the_keys_and_has_a_budget(house: House) -> None:
 
 
 def test_the_command_sets_all_of_it(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["budgets", "create", "provider", "nobody", "5", "--window", "day", "--time-zone", "Asia/Kolkata"]
+    words = ["budgets", "create", "provider", "openai", "5000", "--window", "day", "--time-zone", "Asia/Kolkata"]
     words += ["--alert", "0.5", "--at-cap", "degrade", "--degrade-to", CHEAP, "--json"]
     made = json.loads(cli(house, capsys, *words))
     assert (made["time_zone"], made["alert_shares"], made["degrade_to"]) == ("Asia/Kolkata", ["0.5"], [CHEAP])
@@ -208,5 +212,42 @@ def test_with_tracking_off_nothing_is_refused_or_told_and_everything_recorded(
         spend(house, key)
         entries = house.ask("GET", "/usage/entries?team=free").body["entries"]
         assert [item["input_tokens"] for item in entries] == [1000, 1000]
+        assert house.ask("GET", "/budgets").body["enforced"] is False
+        assert house.ask("GET", "/usage/summary").body["alert"] is False
         assert not [item for item in house.core.events.after(0) if item.type == "budget_alert"]
         assert "gateway_budget_alerts_total{" not in house.ask("GET", "/metrics").raw.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"scope": "model", "subject": "t-goood"}, "subject"),
+        ({"scope": "provider", "subject": "opnai"}, "subject"),
+        ({"scope": "team", "subject": "t", "at_cap": "degrade", "degrade_to": ["none-such"]}, "degrade_to"),
+    ],
+)
+def test_a_budget_that_would_bind_nothing_is_refused(house: House, fields: dict[str, Any], param: str) -> None:
+    found = house.ask("POST", "/budgets", {"limit_usd": "1", **fields})
+    assert (found.status, found.body["param"]) == (422, param)
+    if param == "degrade_to":
+        capped = {"limit_usd": "1", **{name: fields[name] for name in ("at_cap", "degrade_to")}}
+        found = house.ask("POST", "/keys", {"name": "k", "role": "developer", "budget": capped})
+        assert (found.status, found.body["param"]) == (422, param)
+
+
+def test_a_budget_of_one_run_is_for_its_lifetime(house: House) -> None:
+    assert budget(house, "1", scope="run", subject="run_1")["window"] == "lifetime"
+    assert budget(house, "1", scope="team", subject="daily")["window"] == "day"
+
+
+def test_the_summary_alerts_of_this_day_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running_house(tmp_path_factory.mktemp("daily"), COST_ALERT_THRESHOLD="0.03") as house:
+        yesterday = SystemClock().now() - DAY
+        before = Ledger(SqlLedgerStore(house.core.database), ManualClock(yesterday))
+        CostTracker(before).record_llm_usage(model="gpt-4", tokens_used=10, cost="9")
+        key = house.key("developer", team="daily")
+        spend(house, key)
+        found = house.ask("GET", "/usage/summary").body
+        assert (found["alert"], found["total_cost"]) == (False, 9.025)
+        spend(house, key)
+        assert house.ask("GET", "/usage/summary").body["alert"] is True

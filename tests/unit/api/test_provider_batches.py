@@ -52,6 +52,25 @@ def texts(lines: list[dict[str, Any]]) -> dict[str, str]:
     return {item["custom_id"]: item["response"]["body"]["choices"][0]["message"]["content"] for item in lines}
 
 
+@pytest.mark.parametrize(
+    ("usage", "flag"),
+    [
+        (None, "usage_missing"),
+        ({"prompt_tokens": -11, "completion_tokens": -3}, "negative_input_tokens,negative_output_tokens"),
+        ({"prompt_tokens": 10**12, "completion_tokens": 3}, "absurd_input_tokens"),
+    ],
+)
+def test_odd_usage_in_a_batch_is_estimated_and_flagged(
+    client: openai.OpenAI, house: House, provider: BatchUpstream, usage: dict[str, int] | None, flag: str
+) -> None:
+    provider.reply = lambda _body: (200, openai_answer("One two three.", usage=usage))
+    done = ended(client, hand_in(client, [line("a", model="gpt-4o")]))
+    (entry,) = entries(house, done)
+    assert (entry.basis, entry.flags) == ("estimated", flag)
+    assert 0 < entry.input_tokens < 200
+    assert 0 < entry.output_tokens < 20
+
+
 def test_a_batch_goes_by_openais_own(house: House, client: openai.OpenAI, provider: BatchUpstream) -> None:
     lines = [line("a", model="gpt-4o"), line("b", model="gpt-4o"), line("c", model="gpt-9")]
     done = ended(client, hand_in(client, lines))

@@ -191,3 +191,30 @@ def test_what_cost_nothing_is_drawn_by_calls(
     assert "total: 1 calls, $0" in told
     assert "calls by day" in told
     assert "█" in told
+
+
+@pytest.mark.parametrize(
+    ("path", "param"),
+    [
+        ("/usage?tea=risk", "tea"),
+        ("/usage?by=model&project=alpha", "project"),
+        ("/usage/forecast?since=30d", "since"),
+        ("/usage/summary?team=risk", "team"),
+        ("/usage/entries?workflow=risk_analysis", "workflow"),
+        ("/savings?limit=3", "limit"),
+        ("/savings/ratings?limit=3", "limit"),
+        ("/invoices?month=2026-01&model=gpt-4", "model"),
+        ("/prices?provider=openai", "provider"),
+        ("/prices/check?model=gpt-4", "model"),
+        ("/budgets?team=risk", "team"),
+    ],
+)
+def test_a_filter_that_a_path_does_not_have_is_refused(house: House, path: str, param: str) -> None:
+    found = house.ask("GET", path)
+    assert (found.status, found.body["param"]) == (422, param)
+
+
+def test_groups_are_told_in_the_words_of_callers(house: House) -> None:
+    detail = house.ask("GET", "/usage?by=colour").body["detail"]
+    assert "user, key, team" in detail
+    assert "principal" not in detail

@@ -17,6 +17,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("migrate", "gateway", "worker", "orchestrator")
 EXAMPLE = {
     "POSTGRES_PASSWORD": "ab" * 16,
+    "GATEWAY_DATABASE_PASSWORD": "ba" * 16,
     "VALKEY_PASSWORD": "cd" * 16,
     "GATEWAY_JWT_SECRET": "ef" * 32,
     "GATEWAY_ADMIN_KEY": "gw-" + "01" * 32,
@@ -106,7 +107,8 @@ def test_secrets_come_from_the_environment_and_have_no_default() -> None:
 def test_the_gateway_takes_the_environment_it_is_given(name: str, tmp_path: Path) -> None:
     environ = {key: filled(str(value), EXAMPLE) for key, value in SERVICES[name]["environment"].items()}
     settings = Settings.read(environ | {"GATEWAY_DATA_DIR": str(tmp_path)})
-    assert settings.database_url == f"postgresql://gateway:{EXAMPLE['POSTGRES_PASSWORD']}@postgres:5432/gateway"
+    password = EXAMPLE["GATEWAY_DATABASE_PASSWORD"]
+    assert settings.database_url == f"postgresql://gateway_service:{password}@postgres:5432/gateway"
     assert settings.broker_url == f"redis://:{EXAMPLE['VALKEY_PASSWORD']}@valkey:6379/0"
     assert settings.host != "127.0.0.1"  # another container must reach it
 
@@ -123,3 +125,15 @@ def test_prometheus_scrapes_the_gateway() -> None:
     host, _, port = target.partition(":")
     assert host in SERVICES
     assert int(port) == 8001
+
+
+def test_only_the_upgrade_reaches_the_database_as_its_owner() -> None:
+    owner = f"postgresql://gateway:{EXAMPLE['POSTGRES_PASSWORD']}@postgres:5432/gateway"
+    reach = {
+        name
+        for name in OURS
+        for value in SERVICES[name]["environment"].values()
+        if EXAMPLE["POSTGRES_PASSWORD"] in filled(str(value), EXAMPLE)
+    }
+    assert reach == {"migrate"}
+    assert filled(SERVICES["migrate"]["environment"]["GATEWAY_DATABASE_OWNER_URL"], EXAMPLE) == owner

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.money_kit import DAY, NOON
 from gateway.errors import ConfigurationInvalid
-from gateway.ledger.batch_price import batch_cards
+from gateway.ledger.batch_price import batch_cards, check_price
 from gateway.ledger.pricing import card_for_llm, cost_llm
 from gateway.models.llm_models import Usage
 from gateway.money import units
@@ -86,3 +86,40 @@ def test_what_nobody_states_is_unknown(provider: str, model: str, row: dict[str,
 def test_bad_prices_are_named(more: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationInvalid, match="batch"):
         batch_cards("m", "openai", "m", {**STATED, **more}, NOON)
+
+
+@pytest.mark.parametrize(
+    ("price", "predictive", "says"),
+    [
+        ({}, False, "names no input_per_million"),
+        ({"output_per_million": "1"}, False, "names no input_per_million"),
+        ({"per_row": "1"}, False, "names no input_per_million"),
+        ({"input_per_million": "1"}, True, "names no per_call"),
+        ({"input_per_million": "1", "batch_discount": "2"}, False, "batch_discount"),
+        ({"batch_discount": "-1"}, False, "batch_discount"),
+        ({"input_per_million": "1", "batch_input_per_million": "1"}, False, "batch_output_per_million"),
+        (
+            {"input_per_million": "1", "input_audio_per_million": "9",
+             "tiers": [{"above_input_tokens": 5, "input_per_million": "2"}]},
+            False, "no input_audio_per_million in the tier above 5",
+        ),
+        (
+            {"input_per_million": "1", "cached_input_per_million": "0.1",
+             "service_tiers": {"flex": {"input_per_million": "2"}, "other": {"input_per_million": "2"}}},
+            False, "no cached_input_per_million in service_tiers.flex",
+        ),
+        ([{"input_per_million": "1"}, {"output_per_million": "1", "valid_from": "2999-01-01"}], False, "names no"),
+    ],
+)  # fmt: skip
+def test_a_price_that_nothing_could_be_charged_by_is_refused(price: Any, predictive: bool, says: str) -> None:
+    with pytest.raises(ConfigurationInvalid, match=says):
+        check_price("m", price, predictive=predictive)
+
+
+@pytest.mark.parametrize(
+    ("price", "predictive"),
+    [(None, False), ("none", True), ({"batch_discount": "0.5"}, False), ({"per_second": "1"}, False),
+     ({"per_row": "1"}, True), ({"input_per_million": "1", "batch_discount": "0.5"}, False)],
+)  # fmt: skip
+def test_a_price_that_can_be_charged_by_is_taken(price: Any, predictive: bool) -> None:
+    check_price("m", price, predictive=predictive)

@@ -6,7 +6,7 @@ import random
 from decimal import Decimal
 
 from gateway.ledger.price_card import PriceCard
-from gateway.ledger.pricing import cost_llm, worst_case
+from gateway.ledger.pricing import cost_llm, cost_ml, local_card, worst_case
 from gateway.ledger.run_forecast import LEAST_RUNS, PastStep, StepNow, forecast_run
 from gateway.models.llm_models import Usage
 
@@ -59,3 +59,13 @@ def test_steps_that_call_nothing_or_cost_what_they_cost() -> None:
     assert (found.expected, [step.expected for step in found.steps]) == (70, [0, 70])
     skipped = [*runs[:-1], PastStep("r-last", "", "", 0, Usage(), 0)]
     assert forecast_run([StepNow("ml", "classifier")], skipped).expected == round(70 * 8 / 9)
+
+
+def test_a_prediction_costs_at_least_its_call_and_a_row() -> None:
+    priced = PriceCard("p", "test", per_call=Decimal("0.001"), per_row=Decimal("0.0001"), per_second=Decimal("0.01"))
+    found = forecast_run([StepNow("s", "m", prediction=priced)], [])
+    assert found.low == found.expected == cost_ml(priced, 0, 1) > 0
+    assert (found.high, found.steps[0].price_card) == (None, "p")
+    by_call = forecast_run([StepNow("s", "m", prediction=PriceCard("p", "test", per_call=Decimal("0.001")))], [])
+    assert by_call.low == by_call.high == by_call.expected == 10**7
+    assert forecast_run([StepNow("s", "m", prediction=local_card())], []).high == 0

@@ -101,8 +101,44 @@ def test_usage_told_twice_or_growing_in_a_stream_counts_once(house: House, last:
     assert cost(entry) == 11 * IN + 3 * OUT
 
 
+def test_a_count_that_sinks_in_a_stream_is_flagged(house: House) -> None:
+    pieces = openai_chunks("Hel", "lo.", usage=False)
+    told = [{"prompt_tokens": 11, "completion_tokens": count} for count in (7, 3)]
+    house.upstream.play(events(*with_usage(pieces, *told)))
+    entry = entry_of(house, stream=True)
+    assert (entry["output_tokens"], entry["flags"]) == (3, "usage_sank")
+
+
+def test_more_cached_than_input_is_no_negative_saving(house: House) -> None:
+    odd = {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 1000}}
+    house.upstream.play(answer(openai_answer("One.", usage=odd)))
+    assert "cached_above_input" in entry_of(house)["flags"]
+    methods = {item["method"]: item["saved_usd"] for item in house.ask("GET", "/savings").body["methods"]}
+    assert methods["prompt_cache"] >= 0
+
+
 def test_a_stream_that_tells_nothing_is_counted(house: House) -> None:
     house.upstream.play(events(*openai_chunks("One two three ", "four five six.", usage=False)))
     entry = entry_of(house, stream=True)
     assert entry["basis"] in ("counted", "estimated")
     assert entry["output_tokens"] >= 5
+
+
+@pytest.mark.parametrize(
+    ("usage", "flag"),
+    [
+        ({"prompt_tokens": -5}, "negative_input_tokens"),
+        ({"prompt_tokens": 10**14}, "absurd_input_tokens"),
+        ({"prompt_tokens": "many"}, "usage_missing"),
+        ({}, "usage_missing"),
+        (None, "usage_missing"),
+        ({"prompt_tokens": 4, "total_tokens": 4}, ""),
+    ],
+)
+def test_odd_usage_of_embeddings_is_estimated_and_flagged(house: House, usage: Any, flag: str) -> None:
+    vectors = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
+    house.upstream.play(answer({"object": "list", "model": "m", "data": vectors, "usage": usage}))
+    found = house.ask("POST", "/v1/embeddings", {"model": "t-embed", "input": "Hello there"})
+    assert found.status == 200, found.body
+    assert found.headers.get("x-gateway-usage-flags", "") == flag
+    assert 0 < Decimal(found.headers["x-gateway-cost-usd"]) < Decimal("0.00001")

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
+from gateway.api.http.params import only_queries
 from gateway.api.wire.tables import Column, file_response, format_of
 from gateway.clock import SECOND, rfc3339
 from gateway.errors import ValidationFailed
@@ -46,6 +47,7 @@ _BODY = {
 
 async def invoices(call: Call) -> Response:
     """The invoices of ``month``; of one ``team``, where it is named."""
+    only_queries(call, "month", "team", "time_zone", "format")
     kind, month, zone = format_of(call.query("format")), call.query("month") or "", call.query("time_zone") or "UTC"
     team = call.query("team")
     where = {} if team is None else {"team": team}

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.money import budget_view
+from gateway.api.http.money import budget_view, check_names
 from gateway.api.http.params import limit_of
 from gateway.clock import from_rfc3339, rfc3339
 from gateway.errors import ValidationFailed
@@ -31,6 +31,8 @@ async def create(call: Call) -> Response:
         raise ValidationFailed("models: a list of model names is expected", param="models")
     if budget is not None and not isinstance(budget, dict):
         raise ValidationFailed('budget: an object such as {"limit_usd": "5", "window": "day"}', param="budget")
+    if budget is not None:
+        check_names(call, budget)
     made: list[Budget] = []
 
     def act() -> tuple[KeyRecord, str]:

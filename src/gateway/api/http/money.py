@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
+from gateway.api.http.params import only_queries
 from gateway.clock import rfc3339
+from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown
 from gateway.ledger.budgets import Budget
 from gateway.money import usd
 
 
 async def budgets(call: Call) -> Response:
+    only_queries(call, "scope", "subject", "parent")
     found = await asyncio.to_thread(
         call.services.budgets.list,
         call.caller,
@@ -22,12 +26,28 @@ async def budgets(call: Call) -> Response:
         subject=call.query("subject"),
         parent=call.query("parent"),
     )
-    return json_response({"budgets": [budget_view(item) for item in found]})
+    enforced = call.services.settings.cost_tracking_enabled
+    return json_response({"enforced": enforced, "budgets": [budget_view(item) for item in found]})
 
 
 async def create_budget(call: Call) -> Response:
-    made = await asyncio.to_thread(call.services.budgets.create, call.caller, await call.body())
+    body = await call.body()
+    check_names(call, body)
+    made = await asyncio.to_thread(call.services.budgets.create, call.caller, body)
     return json_response(budget_view(made), 201, {"location": f"/budgets/{made.budget_id}"})
+
+
+def check_names(call: Call, body: Mapping[str, Any]) -> None:
+    """``ValidationFailed`` for a model or provider that nobody configured: such a budget would bind nothing, or
+    degrade to nothing, and look as if it did."""
+    call.caller.require("budgets:write")
+    catalogue, subject, instead = call.services.catalogue.current, body.get("subject"), body.get("degrade_to")
+    names = {"model": set(catalogue.models), "provider": set(catalogue.providers)}
+    known = names.get(str(body.get("scope")))
+    if known is not None and isinstance(subject, str) and subject not in known:
+        raise ValidationFailed(f"subject: no {body['scope']} of that name is configured", param="subject")
+    if isinstance(instead, list) and instead and not any(name in catalogue.models for name in map(str, instead)):
+        raise ValidationFailed("degrade_to: no model of these names is configured", param="degrade_to")
 
 
 async def show_budget(call: Call) -> Response:

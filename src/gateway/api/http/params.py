@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from gateway.api.doors import Call
@@ -48,6 +49,20 @@ def read_time(text: Any, name: str) -> int:
 def texts_of(call: Call, name: str) -> tuple[str, ...]:
     """A list written with commas."""
     return tuple(filter(None, (call.query(name) or "").split(",")))
+
+
+def only_queries(call: Call, *names: str) -> None:
+    """``ValidationFailed`` for a parameter that this path does not have: heeding all but a misspelt filter
+    would tell everybody's sums as one team's."""
+    for given in call.request.query_params:
+        if given not in names:
+            near = get_close_matches(given, names, 1)
+            raise ValidationFailed(
+                f"{given[:60]}: no parameter of this path",
+                mend=(f"did you mean {near[0]}? " if near else "")
+                + (f"there are {', '.join(names)}" if names else "leave it out"),
+                param=given[:60],
+            )
 
 
 def refuse_queries(call: Call, *names: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import read_time, time_of
+from gateway.api.http.params import only_queries, read_time, time_of
 from gateway.clock import rfc3339
 from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
@@ -35,6 +35,7 @@ _RERATE_BODY = {
 
 async def prices(call: Call) -> Response:
     """The models' cards at a time (``at``), as known at another (``known_at``)."""
+    only_queries(call, "model", "at", "known_at")
     found = await asyncio.to_thread(
         call.services.prices.prices,
         call.caller,
@@ -47,6 +48,7 @@ async def prices(call: Call) -> Response:
 
 async def check(call: Call) -> Response:
     """Models without a price, prices that changed since the last call, and prices to come."""
+    only_queries(call)
     found = await asyncio.to_thread(call.services.prices.check, call.caller)
     return json_response(
         {

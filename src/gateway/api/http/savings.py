@@ -9,7 +9,8 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.usage import ask_of
+from gateway.api.http.params import only_queries
+from gateway.api.http.usage import FILTERS, TIMES, ask_of
 from gateway.clock import SECOND, rfc3339
 from gateway.ledger.advice import Advice
 from gateway.ledger.savings import METHODS
@@ -21,6 +22,7 @@ _DAYS = 30
 
 async def savings(call: Call) -> Response:
     """The report of a time; the last thirty days where none is named."""
+    only_queries(call, *FILTERS, *TIMES, "time_zone", "run_id", "task_id")
     ask = _ask(call)
     found = await asyncio.to_thread(call.services.savings.report, ask)
     saved = sum(item.amount for item in found.savings)
@@ -50,6 +52,7 @@ async def savings(call: Call) -> Response:
 
 async def ratings(call: Call) -> Response:
     """The scores that recommendations stand on."""
+    only_queries(call, *FILTERS, *TIMES, "time_zone", "run_id", "task_id")
     found = await asyncio.to_thread(call.services.savings.ratings, _ask(call))
     rows = [
         {

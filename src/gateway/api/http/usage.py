@@ -10,27 +10,32 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, texts_of, whole_of
+from gateway.api.http.params import limit_of, only_queries, texts_of, whole_of
 from gateway.api.wire.tables import Column, file_response, format_of
 from gateway.clock import SECOND, from_rfc3339, rfc3339
 from gateway.errors import ValidationFailed
 from gateway.ledger.cost_tracker import CostTracker
 from gateway.ledger.entry import Entry, UsageFilter
 from gateway.ledger.forecast import NOMINAL, Forecast
-from gateway.ledger.usage_ask import DIMENSIONS, UsageAsk, UsageSum
+from gateway.ledger.usage_ask import DIMENSIONS, WORDS, UsageAsk, UsageSum
 from gateway.ledger.usage_time import midnight_of_text, zone_of
 from gateway.money import usd
 
 #: Other words for the names that an entry has.
-ALIASES = {"user": "principal", "key": "key_id", "workflow": "workflow_id"}
+ALIASES = {word: name for name, word in WORDS.items()}
 _COUNTS = (
     "calls", "entries", "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
 )  # fmt: skip
+#: What calls are told apart by, in the words of callers and of entries.
+FILTERS = ("model", "provider", "key", "user", "team", "workflow", "kind", "outcome", "basis", "tag", *ALIASES.values())
+TIMES = ("since", "until")
+_OF_ENTRIES = ("model", "provider", "key", "user", "team", "kind", "run_id", "task_id", "key_id", "principal", *TIMES)
 _AGO = re.compile(r"(\d{1,5})([hd])")
 
 
 async def usage(call: Call) -> Response:
     """Sums by the groups asked for (``by=model,day``), beside the total."""
+    only_queries(call, "by", *FILTERS, *TIMES, "time_zone", "order", "limit", "format", "run_id", "task_id")
     kind = format_of(call.query("format"))
     names = texts_of(call, "by") or ("model", "provider", "kind")
     by = tuple(ALIASES.get(name, name) for name in names)
@@ -51,19 +56,26 @@ async def usage(call: Call) -> Response:
 
 
 async def summary(call: Call) -> Response:
-    """What a ``CostTracker`` over this gateway's ledger says."""
-    tracker = CostTracker(call.services.usage, cost_alert_threshold=call.services.settings.cost_alert_threshold)
-    return json_response(await asyncio.to_thread(tracker.get_cost_summary))
+    """What a ``CostTracker`` over this gateway's ledger says. ``alert``: whether this UTC day has reached
+    COST_ALERT_THRESHOLD."""
+    only_queries(call)
+    settings = call.services.settings
+    found = await asyncio.to_thread(CostTracker(call.services.usage).get_cost_summary)
+    threshold, today = settings.cost_alert_threshold, rfc3339(call.services.clock.now())[:10]
+    watched = settings.cost_tracking_enabled and threshold is not None
+    return json_response({**found, "alert": watched and found["by_day"].get(today, 0) >= threshold})
 
 
 async def forecast(call: Call) -> Response:
     """What the month will have cost at its end."""
+    only_queries(call, *FILTERS, "time_zone")
     found = await asyncio.to_thread(call.services.usage.forecast, ask_of(call, ()))
     return json_response(_forecast(found))
 
 
 async def entries(call: Call) -> Response:
     """The entries themselves, newest first."""
+    only_queries(call, *_OF_ENTRIES, "cursor", "limit")
     page, cursor = await asyncio.to_thread(
         call.services.ledger.entries, _filter(call), cursor=call.query("cursor"), limit=limit_of(call)
     )
