@@ -16,6 +16,7 @@ from gateway.api.lines import BatchLines
 from gateway.bootstrap import Core, await_schema, make_core, make_serving, watch_configuration
 from gateway.clock import Clock
 from gateway.engine.ports import Executor
+from gateway.events.outbox import Receipt, Subscription
 from gateway.ids import new_id
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -166,7 +167,20 @@ def make_deliverer(core: Core, clock: Clock) -> WebhookDeliverer:
     """Delivers the webhooks of the outbox."""
     settings = core.settings
     secret, own = webhook_secret(settings), settings.webhook_url
-    return WebhookDeliverer(core.webhooks, make_sender(core), clock, secret=secret, own_url=own)
+    return WebhookDeliverer(
+        core.webhooks, make_sender(core), clock, secret=secret, own_url=own, disabled=partial(_record_disabled, core)
+    )
+
+
+def _record_disabled(core: Core, subscription: Subscription) -> None:
+    core.audit.record(
+        actor="gateway",
+        action="webhook.disable",
+        resource=f"webhook:{subscription.subscription_id}",
+        outcome="disabled",
+        request_id="",
+        detail={"owner": subscription.owner, "reason": subscription.disabled_reason},
+    )
 
 
 def webhook_secret(settings: Settings) -> str:
@@ -184,7 +198,7 @@ def make_sender(core: Core) -> Send:
     port = parts.port or {"http": 80}.get(parts.scheme, 443)
     trusted = EgressClient(EgressPolicy(allowed_hosts=(f"{(parts.hostname or '').lower()}:{port}",)))
 
-    async def send(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def send(url: str, body: bytes, headers: Mapping[str, str]) -> Receipt:
         return await (trusted if url == own else core.egress).post(url, body, headers)
 
     return send
