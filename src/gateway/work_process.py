@@ -56,11 +56,13 @@ def run_worker(settings: Settings) -> None:
     app = celery.make_celery(_broker(settings), settings.result_backend, runner)
     runner.ring_with(celery.CeleryExecutor(app))
     watch_configuration(core)
+    _open_metrics(core)
     logs.start_line("worker")
     try:
         celery.work(app, concurrency=_WORKER_THREADS)
     finally:
-        core.calls.close()
+        core.calls.close()  # the last calls may set off alerts
+        core.metrics.fold()
 
 
 def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
@@ -69,8 +71,19 @@ def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
     core = make_core(settings)
     await_schema(core.database)
     app = celery.make_celery(_broker(settings), settings.result_backend)
+    _open_metrics(core)
     logs.start_line("orchestrator")
-    make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
+    try:
+        make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
+    finally:
+        core.metrics.fold()
+
+
+def _open_metrics(core: Core) -> None:
+    """A page for Prometheus, where this process runs alone; under ``serve`` the API shows what all have counted."""
+    settings = core.settings
+    if settings.metrics_port and not settings.environ.get("GATEWAY_SUPERVISED"):
+        core.metrics.open_door(settings.host, settings.metrics_port)
 
 
 def run_local_llm(settings: Settings, stop: threading.Event) -> None:
