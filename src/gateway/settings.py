@@ -54,6 +54,7 @@ class Settings:
     webhook_hosts: tuple[str, ...]
     prometheus_url: str
     metrics_interval: int
+    metrics_port: int
     cost_alert_threshold: Decimal | None
     cost_tracking_enabled: bool
     cost_anomaly_factor: Decimal | None
@@ -116,6 +117,7 @@ class Settings:
             ),
             prometheus_url=text("prometheus_url", "PROMETHEUS_URL"),
             metrics_interval=_integer("METRICS_INTERVAL", text("metrics_interval", "METRICS_INTERVAL", "30"), 1, 86400),
+            metrics_port=_integer("GATEWAY_METRICS_PORT", text("metrics_port", "GATEWAY_METRICS_PORT", "0"), 0, 65535),
             cost_alert_threshold=_usd("COST_ALERT_THRESHOLD", text("cost_alert_threshold", "COST_ALERT_THRESHOLD")),
             cost_tracking_enabled=_boolean(
                 "COST_TRACKING_ENABLED", text("cost_tracking_enabled", "COST_TRACKING_ENABLED", "true")

@@ -16,6 +16,7 @@ from gateway.api.lines import BatchLines
 from gateway.bootstrap import Core, await_schema, make_core, make_serving, watch_configuration
 from gateway.clock import Clock
 from gateway.engine.ports import Executor
+from gateway.events.outbox import Receipt, Subscription
 from gateway.ids import new_id
 from gateway.money import units
 from gateway.providers.directory import ProviderDirectory
@@ -55,11 +56,13 @@ def run_worker(settings: Settings) -> None:
     app = celery.make_celery(_broker(settings), settings.result_backend, runner)
     runner.ring_with(celery.CeleryExecutor(app))
     watch_configuration(core)
+    _open_metrics(core)
     logs.start_line("worker")
     try:
         celery.work(app, concurrency=_WORKER_THREADS)
     finally:
-        core.calls.close()
+        core.calls.close()  # the last calls may set off alerts
+        core.metrics.fold()
 
 
 def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
@@ -68,8 +71,19 @@ def run_orchestrator(settings: Settings, stop: threading.Event) -> None:
     core = make_core(settings)
     await_schema(core.database)
     app = celery.make_celery(_broker(settings), settings.result_backend)
+    _open_metrics(core)
     logs.start_line("orchestrator")
-    make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
+    try:
+        make_orchestrator(core, celery.CeleryExecutor(app)).run(stop)
+    finally:
+        core.metrics.fold()
+
+
+def _open_metrics(core: Core) -> None:
+    """A page for Prometheus, where this process runs alone; under ``serve`` the API shows what all have counted."""
+    settings = core.settings
+    if settings.metrics_port and not settings.environ.get("GATEWAY_SUPERVISED"):
+        core.metrics.open_door(settings.host, settings.metrics_port)
 
 
 def run_local_llm(settings: Settings, stop: threading.Event) -> None:
@@ -166,7 +180,20 @@ def make_deliverer(core: Core, clock: Clock) -> WebhookDeliverer:
     """Delivers the webhooks of the outbox."""
     settings = core.settings
     secret, own = webhook_secret(settings), settings.webhook_url
-    return WebhookDeliverer(core.webhooks, make_sender(core), clock, secret=secret, own_url=own)
+    return WebhookDeliverer(
+        core.webhooks, make_sender(core), clock, secret=secret, own_url=own, disabled=partial(_record_disabled, core)
+    )
+
+
+def _record_disabled(core: Core, subscription: Subscription) -> None:
+    core.audit.record(
+        actor="gateway",
+        action="webhook.disable",
+        resource=f"webhook:{subscription.subscription_id}",
+        outcome="disabled",
+        request_id="",
+        detail={"owner": subscription.owner, "reason": subscription.disabled_reason},
+    )
 
 
 def webhook_secret(settings: Settings) -> str:
@@ -184,7 +211,7 @@ def make_sender(core: Core) -> Send:
     port = parts.port or {"http": 80}.get(parts.scheme, 443)
     trusted = EgressClient(EgressPolicy(allowed_hosts=(f"{(parts.hostname or '').lower()}:{port}",)))
 
-    async def send(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def send(url: str, body: bytes, headers: Mapping[str, str]) -> Receipt:
         return await (trusted if url == own else core.egress).post(url, body, headers)
 
     return send

@@ -4,7 +4,8 @@ Credentials come with the handshake (header), or as the first message ``{"type":
 for browsers, which cannot set headers. ``{"type": "subscribe", "run_id"?, "task_id"?, "types"?,
 "last_event_id"?}`` narrows and resumes, as do query parameters of the same names (``types`` with
 commas), which hold from the first event on; without either a connection hears all that its caller may
-see, from now on. A reader that does not keep up is dropped with code 4008 and may resume.
+see, from its handshake (or the word that it is authenticated) on. A reader that does not keep up is
+dropped with code 4008 and may resume.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ _AUTH_SECONDS = 10.0
 _SEND_SECONDS = 10.0
 _LARGEST_MESSAGE = 16_384
 _RECHECK_SECONDS = 30.0
+_BATCH = 200
 
 
 class EventSocket:
@@ -58,14 +60,19 @@ class EventSocket:
         except GatewayError:
             await socket.close(UNAUTHENTICATED)
             return
+        start = None
+        if caller is not None:  # what happens once the client knows that it is connected is heard
+            with contextlib.suppress(GatewayError):  # asked again, and told, once the connection is there
+                start = await self._feed.latest()
         await socket.accept()
         try:
             if caller is None:
                 headers = await self._first_message(socket)
                 caller = await authenticate(self._services, headers)
+                start = await self._feed.latest()
                 await self._send(socket, {"type": "authenticated", "principal": caller.principal})
             caller.require("tasks:read")
-            await self._converse(socket, caller, headers)
+            await self._converse(socket, caller, headers, start)
         except WebSocketDisconnect:
             return
         except NotAuthenticated:
@@ -77,9 +84,10 @@ class EventSocket:
         except TimeoutError:
             await self._close(socket, TOO_SLOW, "the reader does not keep up; resume from last_event_id")
 
-    async def _converse(self, socket: WebSocket, caller: Caller, headers: dict[str, str]) -> None:
-        """Sends events; each ``subscribe`` message replaces what is listened to."""
-        wanted = await self._subscription(caller, _asked_of(socket.query_params))
+    async def _converse(self, socket: WebSocket, caller: Caller, headers: dict[str, str], start: int | None) -> None:
+        """Sends events; each ``subscribe`` message replaces what is listened to. ``start``: where to begin unless
+        the client says."""
+        wanted = await self._subscription(caller, _asked_of(socket.query_params), start)
         reading = asyncio.create_task(self._read(socket))
         telling = asyncio.create_task(self._tell(socket, caller, headers, wanted))
         try:
@@ -88,10 +96,14 @@ class EventSocket:
                 if telling in done:
                     telling.result()
                     return
-                wanted = await self._subscription(caller, reading.result())
+                message = reading.result()
+                following = await self._subscription(caller, message)
                 telling.cancel()
                 with contextlib.suppress(asyncio.CancelledError):  # cancelled just above
                     await telling
+                if "last_event_id" not in message:
+                    await self._tell_rest(socket, caller, wanted, following["after"])
+                wanted = following
                 telling = asyncio.create_task(self._tell(socket, caller, headers, wanted))
                 reading = asyncio.create_task(self._read(socket))
         finally:
@@ -113,6 +125,19 @@ class EventSocket:
                 checked = time.monotonic()
             if event is not None:
                 await self._send(socket, event_view(event))
+                wanted["after"] = event.id
+
+    async def _tell_rest(self, socket: WebSocket, caller: Caller, wanted: dict[str, Any], until: int) -> None:
+        """What ``wanted`` had still to tell where another subscription begins: nothing is lost between the two."""
+        while True:
+            batch = await asyncio.to_thread(self._services.desk.events, caller, limit=_BATCH, **wanted)
+            for event in batch:
+                if event.id > until:
+                    return
+                await self._send(socket, event_view(event))
+                wanted["after"] = event.id
+            if len(batch) < _BATCH:
+                return
 
     async def _read(self, socket: WebSocket) -> dict[str, Any]:
         """The next message that is not empty."""
@@ -121,7 +146,7 @@ class EventSocket:
             raise BadRequest(f"a message has at most {_LARGEST_MESSAGE} characters")
         return decode_object(text.encode("utf-8", "surrogatepass"))
 
-    async def _subscription(self, caller: Caller, message: dict[str, Any]) -> dict[str, Any]:
+    async def _subscription(self, caller: Caller, message: dict[str, Any], start: int | None = None) -> dict[str, Any]:
         kind = message.get("type")
         if kind != "subscribe":
             raise ValidationFailed("type: subscribe is the only message after auth", param="type")
@@ -129,7 +154,8 @@ class EventSocket:
         types = message.get("types", [])
         if not isinstance(types, list) or any(item not in EVENT_TYPES for item in types):
             raise ValidationFailed(f"types: a list of {', '.join(EVENT_TYPES)}", param="types")
-        after = whole_field(message, "last_event_id", "", 0, 2**62)
+        asked = whole_field(message, "last_event_id", "", 0, 2**62)
+        after = start if asked is None else asked
         wanted: dict[str, Any] = {
             "after": await self._feed.latest() if after is None else after,
             "run_id": text_field(message, "run_id", longest=100) or None,

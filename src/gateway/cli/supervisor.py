@@ -28,6 +28,9 @@ from gateway.errors import ConfigurationInvalid, Unavailable
 from gateway.settings import Settings
 
 PROCESS = "gateway.cli.process"
+#: An API process that is killed so often before any answers is given up on; each has ``_START_SECONDS`` to answer.
+QUICK_DEATHS = 5
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,32 +239,50 @@ class Supervisor:
         address = self._socket.getsockname()
         host = "127.0.0.1" if address[0] in ("0.0.0.0", "::") else str(address[0])  # noqa: S104 - compared, not bound
         url = f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
-        api = next(child for child in self._children if child.name.startswith("api"))
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if api.returncode is not None:
-                raise Unavailable(
-                    f"the API ended with status {api.returncode} while starting", mend=self._where(api.name)
-                )
-            if _answers(f"{url}/healthz"):
+        doors = [child for child in self._children if child.name.startswith("api")]
+        began, starts, patience = time.monotonic(), 0, 0.1
+        while time.monotonic() < began + _START_SECONDS:
+            for child in doors:
+                self._give_up_on(child)
+            self._watch()
+            if starts != (starts := sum(child.restarts for child in doors)):
+                began, patience = time.monotonic(), 0.1
+            if _answers(f"{url}/healthz", patience):
                 return url
+            patience = min(2.0, 2 * patience)  # nobody hears of a death meanwhile
             time.sleep(0.05)
-        raise Unavailable("the API did not answer within a minute", mend=self._where(api.name))
+        raise Unavailable("the API did not answer within a minute", mend=self._where(doors[0].name))
+
+    def _give_up_on(self, api: Child) -> None:
+        """Raises where starting this process again is of no use: it ended by itself, so would the next one and for
+        the same reason, or was killed time after time."""
+        status = api.returncode
+        if status is not None and status >= 0:
+            raise Unavailable(f"the API ended with status {status} while starting", mend=self._where(api.name))
+        if status is not None and api.restarts >= QUICK_DEATHS - 1:
+            raise Unavailable(
+                f"the API was killed {api.restarts + 1} times while starting, at last by signal {-status}",
+                mend=f"see whether there is memory enough, and who kills it; {self._where(api.name)}",
+            )
 
     def _keep(self) -> None:
         code = SourceWatch(SOURCE / "gateway") if self._options.reload else None
         ticks = 0
         while not self._stopping.wait(0.5):
-            for child in (*self._children, *([self._broker.child] if self._broker else [])):
-                happened = child.watch()
-                if happened:
-                    self._say(happened)
+            self._watch()
             ticks += 1
             if code is not None and ticks % 4 == 0 and code.changed():
                 self._say("the code changed: restarting")
                 for child in self._children:
                     if child.name != "local-llm" and not child.once:
                         child.restart()
+
+    def _watch(self) -> None:
+        """Sees to it that what ended unasked is started again, and tells it."""
+        for child in (*self._children, *([self._broker.child] if self._broker else [])):
+            happened = child.watch()
+            if happened:
+                self._say(happened)
 
     def _dev_flag(self) -> list[str]:
         return ["--dev"] if self._settings.dev else []
@@ -283,9 +304,9 @@ class Supervisor:
             file.write(content)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, patience: float) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback URL
+        with urllib.request.urlopen(url, timeout=patience) as answer:  # noqa: S310 - our own loopback URL
             return bool(answer.status == 200)
     except (urllib.error.URLError, TimeoutError, ConnectionError):
         return False

@@ -31,10 +31,11 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
     if as_json:
         show(page)
         return
-    table = listing_table("id", "address", "events", "owner", "old secret until")
+    table = listing_table("id", "address", "events", "owner", "state", "old secret until")
     for item in page["webhooks"]:
         until = (item["old_secret_until"] or "")[:19]
-        table.add_row(item["id"], item["url"], ", ".join(item["events"]) or "all", item["owner"], until)
+        state = f"disabled {item['disabled_at'][:19]}: {item['disabled_reason']}" if item["disabled_at"] else "enabled"
+        table.add_row(item["id"], item["url"], ", ".join(item["events"]) or "all", item["owner"], state, until)
     console().print(table if page["webhooks"] else "no subscriptions")
 
 
@@ -42,6 +43,12 @@ def remove(subscription_id: Id, url: Url = None, key: Key = None, as_json: Json 
     """End a subscription, with what is still to be sent for it."""
     ended = connect(url, key).delete(f"/webhooks/{segment(subscription_id)}")
     show(ended) if as_json else console().print(f"[green]✓[/] {ended['id']} ended")
+
+
+def enable(subscription_id: Id, url: Url = None, key: Key = None, as_json: Json = False) -> None:
+    """Tell a subscription again that was disabled because its receiver was gone."""
+    made = connect(url, key).post(f"/webhooks/{segment(subscription_id)}/enable")
+    show(made) if as_json else console().print(f"[green]✓[/] {made['id']} enabled")
 
 
 def rotate(
@@ -111,6 +118,7 @@ def make_app() -> typer.Typer:
         ("add", add),
         ("list", listing),
         ("remove", remove),
+        ("enable", enable),
         ("rotate", rotate),
         ("secret", secret),
         ("deliveries", deliveries),

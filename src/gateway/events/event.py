@@ -25,6 +25,7 @@ EVENT_TYPES: dict[str, str] = {
     "budget_alert": "a share of a budget, or the alert threshold, was passed",
     "budget_approval_needed": "a call needs more than a budget has left, and its owner is asked for it",
     "spend_anomaly": "an hour's spending is far above that of the same hour of earlier days",
+    "webhook_disabled": "a subscription's receiver is gone; it is told nothing until somebody enables it",
     "model_promoted": "a model's alias points at another version",
     "prompt_label_moved": "a label of a prompt points at other versions",
 }

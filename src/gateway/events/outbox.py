@@ -8,6 +8,7 @@ rotated the header holds a signature of each, so that a receiver may change over
 from __future__ import annotations
 
 import base64
+import email.utils
 import hashlib
 import hmac
 import random
@@ -16,9 +17,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from gateway.clock import SECOND
+
 #: Seconds between tries: about fifteen hours in all, then the delivery is dead (and can be replayed).
 SCHEDULE = (5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800)
 LEASE_SECONDS = 60
+#: No receiver puts a try off for longer than this many seconds.
+LONGEST_PAUSE = 86_400.0
+#: Answers with which a receiver may say when to come back.
+_BUSY = (429, 503)
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of such secrets, not one
 
 
@@ -43,9 +50,16 @@ class Delivery(Struct, frozen=True):
     subscription_id: str | None = None
 
 
+class Receipt(Struct, frozen=True):
+    """What a receiver answered: the HTTP status, and its ``Retry-After`` as it stands there."""
+
+    status: int
+    retry_after: str = ""
+
+
 class Subscription(Struct, frozen=True):
     """An owner's wish to be told; no ``events`` means all of them. ``old_secret`` signs beside ``secret``
-    until ``old_secret_until``."""
+    until ``old_secret_until``. From ``disabled_at`` on it is told nothing, until somebody enables it."""
 
     subscription_id: str
     owner: str
@@ -56,6 +70,8 @@ class Subscription(Struct, frozen=True):
     created_at: int
     old_secret: str | None = None
     old_secret_until: int | None = None
+    disabled_at: int | None = None
+    disabled_reason: str | None = None
 
     def signers(self, now: int) -> tuple[str, ...]:
         """The secrets that sign now, the newest first."""
@@ -63,12 +79,27 @@ class Subscription(Struct, frozen=True):
         return (self.secret, self.old_secret) if overlap and self.old_secret else (self.secret,)
 
 
-def next_try(attempts: int) -> float | None:
-    """Seconds until the next try after ``attempts`` failed ones; ``None``: no more."""
+def next_try(attempts: int, asked: float = 0.0) -> float | None:
+    """Seconds until the next try after ``attempts`` failed ones, not before the ``asked`` ones; ``None``: no more."""
     if attempts > len(SCHEDULE):
         return None
     pause = SCHEDULE[attempts - 1]
-    return pause * (0.9 + 0.2 * random.random())
+    return max(pause * (0.9 + 0.2 * random.random()), asked)
+
+
+def asked_pause(receipt: Receipt, now: int) -> float:
+    """Seconds in which the receiver wants no other try, a day at most: its ``Retry-After``, in seconds or as an HTTP
+    date, where it said that it is busy. 0 where it says nothing, or nothing that can be read."""
+    said = receipt.retry_after.strip()
+    if receipt.status not in _BUSY or not said:
+        return 0.0
+    if said.isascii() and said.isdigit():
+        return min(float(said), LONGEST_PAUSE)
+    try:
+        until = email.utils.parsedate_to_datetime(said).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):  # what its parser raises for nonsense
+        return 0.0
+    return min(max(until - now / SECOND, 0.0), LONGEST_PAUSE)
 
 
 def signature(secret: str, delivery_id: str, timestamp: int, body: bytes) -> str:

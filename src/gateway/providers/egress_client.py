@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from gateway.errors import UpstreamTimeout, UpstreamUnavailable
+from gateway.events.outbox import Receipt
 from gateway.providers.http_target import target_of
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import Timeouts
@@ -30,14 +31,14 @@ class EgressClient:
         """Whether the URL may be called now. Blocks on the resolver."""
         return check_url(url, policy=self._policy)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The HTTP status. ``EgressDenied``, ``UpstreamUnavailable`` or ``UpstreamTimeout`` otherwise."""
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Receipt:
+        """What was answered. ``EgressDenied``, ``UpstreamUnavailable`` or ``UpstreamTimeout`` otherwise."""
         checked = await asyncio.to_thread(self.check, url)
         transport = Transport(await asyncio.to_thread(self._certificates, checked), _Pinned(checked.addresses))
         try:
             response = await transport.open(target_of(_written(checked), headers), body, _TIMEOUTS)
             response.close()
-            return response.status
+            return Receipt(response.status, response.headers.get("retry-after", ""))
         except UpstreamTimeout as error:
             raise UpstreamTimeout("the receiver did not answer in time", **error.details) from error
         except UpstreamUnavailable as error:

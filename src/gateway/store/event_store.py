@@ -12,7 +12,7 @@ from gateway.store.engine import Database
 from gateway.store.large_values import fetch, keep
 from gateway.store.step_statements import COUNT_ON, add_events
 from gateway.store.tables import event
-from gateway.store.webhook_store import insert_notices
+from gateway.store.webhook_messages import insert_notices
 
 _COUNTER = "event"
 #: Rows of one statement.

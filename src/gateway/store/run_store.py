@@ -22,7 +22,7 @@ from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, step_from, step_of
 from gateway.store.schedule_store import ScheduleQueries
 from gateway.store.tables import run, step
-from gateway.store.webhook_store import insert_deliveries
+from gateway.store.webhook_messages import insert_deliveries
 
 
 class SqlEngineStore:

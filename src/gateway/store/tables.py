@@ -190,6 +190,8 @@ webhook_subscription = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("old_secret", Text),  # signs too until old_secret_until: the overlap of a rotation
     Column("old_secret_until", BigInteger),
+    Column("disabled_at", BigInteger),  # it is told nothing until somebody enables it again
+    Column("disabled_reason", Text),
 )
 
 #: Large values and model files, by content; beyond 64 KB ``content`` may be empty and the bytes elsewhere

@@ -1,103 +1,23 @@
 """The webhook outbox and subscriptions in SQL.
 
-A delivery is written in the transaction of the event it tells; it is claimed with a lease, so that
-several orchestrators never send the same try at once, and keeps one id over all tries.
+A delivery is written in the transaction of the event it tells (``webhook_messages``); it is claimed with a lease, so
+that several orchestrators never send the same try at once, and keeps one id over all tries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from gateway.clock import rfc3339
-from gateway.engine.rows import RunRow
 from gateway.events.event import EventDraft
 from gateway.events.outbox import Delivery, Subscription
-from gateway.ids import new_id
 from gateway.store.codec import from_json, to_json
 from gateway.store.engine import Database
+from gateway.store.event_store import insert_events
 from gateway.store.live_work import webhook_due
 from gateway.store.tables import webhook_delivery, webhook_subscription
-
-
-def insert_deliveries(
-    connection: Connection,
-    held: RunRow,
-    event: str,
-    task_id: str | None,
-    body: dict[str, Any],
-    now: int,
-    default_url: str,
-) -> None:
-    """A delivery for each matching subscription, and one for the run's own address (else the default one)
-    unless a subscription leads there. One row a target, in the transaction of the event: it is told once."""
-    table = webhook_subscription
-    query = select(table.c.subscription_id, table.c.url, table.c.events).where(
-        table.c.owner == held.owner, table.c.active
-    )
-    targets: dict[str, str | None] = {}
-    for row in connection.execute(query):
-        wanted = from_json(row.events)
-        if not wanted or event in wanted:
-            targets.setdefault(row.url, row.subscription_id)
-    own = held.webhook_url or default_url
-    if own:
-        targets.setdefault(own, None)
-    if not targets:
-        return
-    text = to_json(body)
-    connection.execute(
-        insert(webhook_delivery),
-        [
-            {
-                "delivery_id": new_id("msg"),
-                "url": url,
-                "owner": held.owner,
-                "event": event,
-                "task_id": task_id,
-                "run_id": held.run_id,
-                "body": text,
-                "state": "pending",
-                "attempts": 0,
-                "not_before": now,
-                "created_at": now,
-                "subscription_id": subscription_id,
-            }
-            for url, subscription_id in targets.items()
-        ],
-    )
-
-
-def insert_notices(
-    connection: Connection, draft: EventDraft, owners: Sequence[str], now: int, default_url: str
-) -> None:
-    """A delivery of an event that belongs to no run: to the default address, and for each subscription of
-    these owners that names its type (those that take all events are told of runs alone)."""
-    targets = {default_url: draft.owner} if default_url else {}
-    query = select(webhook_subscription).where(webhook_subscription.c.owner.in_(owners), webhook_subscription.c.active)
-    for row in connection.execute(query):
-        if draft.type in from_json(row.events):
-            targets.setdefault(row.url, row.owner)
-    if not targets:
-        return
-    text = to_json({"event": draft.type, "timestamp": rfc3339(now), **draft.payload})
-    rows = [
-        {
-            "delivery_id": new_id("msg"),
-            "url": url,
-            "owner": owner,
-            "event": draft.type,
-            "body": text,
-            "state": "pending",
-            "attempts": 0,
-            "not_before": now,
-            "created_at": now,
-        }
-        for url, owner in targets.items()
-    ]
-    connection.execute(insert(webhook_delivery), rows)
+from gateway.store.webhook_messages import listening
 
 
 class SqlWebhookStore:
@@ -236,7 +156,7 @@ class SqlWebhookStore:
 
     def unsubscribe(self, subscription_id: str, owner: str | None, now: int) -> bool:
         """Ends a subscription, and what was still to be delivered for it. False: there is none for that owner."""
-        table, waiting = webhook_subscription, webhook_delivery
+        table = webhook_subscription
         statement = update(table).where(table.c.subscription_id == subscription_id, table.c.active)
         if owner is not None:
             statement = statement.where(table.c.owner == owner)
@@ -244,12 +164,39 @@ class SqlWebhookStore:
             done = connection.execute(statement.values(active=False).returning(table.c.subscription_id))
             if done.first() is None:
                 return False
-            connection.execute(
-                update(waiting)
-                .where(waiting.c.subscription_id == subscription_id, waiting.c.state == "pending")
-                .values(state="dead", completed_at=now, lease_until=None, last_error="the subscription was ended")
-            )
+            _bury_waiting(connection, subscription_id, now, "the subscription was ended")
         return True
+
+    def disable(self, subscription_id: str, now: int, reason: str) -> Subscription | None:
+        """Tells the subscription nothing more until it is enabled, buries what waits for it, and stores the event
+        that says so to its owner; one transaction. ``None``: it is disabled or ended already."""
+        table = webhook_subscription
+        changed = (
+            update(table)
+            .where(table.c.subscription_id == subscription_id, listening())
+            .values(disabled_at=now, disabled_reason=reason[:500])
+            .returning(table)
+        )
+        with self._database.begin() as connection:
+            row = connection.execute(changed).one_or_none()
+            if row is None:
+                return None
+            _bury_waiting(connection, subscription_id, now, f"the subscription was disabled: {reason}")
+            payload = {"subscription_id": subscription_id, "url": row.url, "reason": reason}
+            insert_events(connection, (EventDraft("webhook_disabled", row.owner, payload=payload),), now)
+        return _subscription_of(row)
+
+    def enable(self, subscription_id: str, owner: str | None) -> Subscription | None:
+        """Tells it again what happens from now on; also where it was not disabled. ``None``: there is none for
+        that owner."""
+        table = webhook_subscription
+        statement = update(table).where(table.c.subscription_id == subscription_id, table.c.active)
+        if owner is not None:
+            statement = statement.where(table.c.owner == owner)
+        with self._database.begin() as connection:
+            changed = connection.execute(statement.values(disabled_at=None, disabled_reason=None).returning(table))
+            row = changed.one_or_none()
+        return None if row is None else _subscription_of(row)
 
     def _end(self, delivery_id: str, values: dict[str, Any]) -> None:
         with self._database.begin() as connection:
@@ -258,6 +205,15 @@ class SqlWebhookStore:
                 .where(webhook_delivery.c.delivery_id == delivery_id)
                 .values({**values, "lease_until": None})
             )
+
+
+def _bury_waiting(connection: Connection, subscription_id: str, now: int, why: str) -> None:
+    table = webhook_delivery
+    connection.execute(
+        update(table)
+        .where(table.c.subscription_id == subscription_id, table.c.state == "pending")
+        .values(state="dead", completed_at=now, lease_until=None, last_error=why[:500])
+    )
 
 
 def _delivery_of(row: Row[Any]) -> Delivery:

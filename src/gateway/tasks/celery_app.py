@@ -1,12 +1,11 @@
 """Celery as the doorbell: a message says which step is ready, nothing else; SQL holds the truth.
 
-Messages are acknowledged at once and results are not kept: a lost message is rung again by the
-sweep, a repeated one is stale by its token.
+Messages are acknowledged at once and results are not kept: one that the broker does not take is rung
+again as soon as it answers (``doorbells``), one that it loses by the sweep, a repeated one is stale by its token.
 """
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Sequence
 
@@ -17,9 +16,9 @@ from kombu.exceptions import OperationalError
 from gateway.engine.rows import Doorbell
 from gateway.engine.task_types import QUEUES
 from gateway.tasks import llm_tasks, ml_tasks, workflow_tasks
+from gateway.tasks.doorbells import BrokerAway, Ringer
 from gateway.tasks.runner import StepRunner
 
-_log = logging.getLogger(__name__)
 _TASK_OF_QUEUE = {"llm": llm_tasks.NAME, "ml": ml_tasks.NAME, "cpu": workflow_tasks.NAME}
 
 
@@ -37,6 +36,7 @@ def make_celery(broker_url: str, result_backend: str = "", runner: StepRunner | 
         broker_transport_options={
             "socket_timeout": 5,
             "socket_connect_timeout": 2,
+            "max_retries": 0,  # who rings for a broker that is away hears so at once; ``doorbells`` tries again
             "queue_order_strategy": "priority",
             "priority_steps": list(range(10)),
         },
@@ -53,26 +53,28 @@ def make_celery(broker_url: str, result_backend: str = "", runner: StepRunner | 
 
 
 class CeleryExecutor:
-    """Rings by Celery; a broker that does not answer is logged and left to the sweep."""
+    """Rings by Celery, as soon as the broker takes it."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         # RabbitMQ takes high numbers first, the Redis transport low ones.
         self._urgent_is_high = str(app.conf.broker_url).startswith("amqp")
+        self._ringer = Ringer(self._send)
 
     def ring(self, doorbells: Sequence[Doorbell]) -> None:
-        for bell in doorbells:
-            try:
-                self._app.send_task(
-                    _TASK_OF_QUEUE[bell.queue],
-                    args=(bell.task_id, bell.token),
-                    queue=bell.queue,
-                    priority=bell.priority if self._urgent_is_high else 10 - bell.priority,
-                    retry=False,
-                )
-            except (OperationalError, OSError) as error:
-                _log.warning("the broker took no doorbell (%s); the sweep will ring again", type(error).__name__)
-                return
+        self._ringer.ring(doorbells)
+
+    def _send(self, bell: Doorbell) -> None:
+        try:
+            self._app.send_task(
+                _TASK_OF_QUEUE[bell.queue],
+                args=(bell.task_id, bell.token),
+                queue=bell.queue,
+                priority=bell.priority if self._urgent_is_high else 10 - bell.priority,
+                retry=False,
+            )
+        except (OperationalError, OSError) as error:
+            raise BrokerAway(type(error).__name__) from error
 
 
 def work(app: Celery, *, concurrency: int, queues: Sequence[str] = QUEUES, name: str = "") -> None:

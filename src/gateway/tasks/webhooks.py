@@ -10,7 +10,16 @@ from typing import Protocol
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import GatewayError
-from gateway.events.outbox import LEASE_SECONDS, Delivery, Subscription, headers, next_try, secret_of
+from gateway.events.outbox import (
+    LEASE_SECONDS,
+    Delivery,
+    Receipt,
+    Subscription,
+    asked_pause,
+    headers,
+    next_try,
+    secret_of,
+)
 
 _log = logging.getLogger(__name__)
 _BATCH = 20
@@ -18,8 +27,10 @@ _GONE = 410
 #: After so many passes without a message they come half as often.
 _QUIET_PASSES = 60
 
-#: Sends a body to a URL; the HTTP status. ``EgressDenied`` or ``UpstreamError`` otherwise.
-Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
+#: Sends a body to a URL; what was answered. ``EgressDenied`` or ``UpstreamError`` otherwise.
+Send = Callable[[str, bytes, Mapping[str, str]], Awaitable[Receipt]]
+#: Told of each subscription that was disabled because its receiver is gone; blocks.
+Told = Callable[[Subscription], None]
 
 
 class Outbox(Protocol):
@@ -37,7 +48,7 @@ class Outbox(Protocol):
 
     def subscription(self, subscription_id: str) -> Subscription | None: ...
 
-    def unsubscribe(self, subscription_id: str, owner: str | None, now: int) -> bool: ...
+    def disable(self, subscription_id: str, now: int, reason: str) -> Subscription | None: ...
 
 
 class WebhookDeliverer:
@@ -45,7 +56,15 @@ class WebhookDeliverer:
     operator's) with ``secret``, the addresses that owners name in tasks and runs with one made of both."""
 
     def __init__(
-        self, outbox: Outbox, send: Send, clock: Clock, *, secret: str, own_url: str = "", interval: float = 0.5
+        self,
+        outbox: Outbox,
+        send: Send,
+        clock: Clock,
+        *,
+        secret: str,
+        own_url: str = "",
+        interval: float = 0.5,
+        disabled: Told = lambda _subscription: None,
     ) -> None:
         self._outbox = outbox
         self._send = send
@@ -53,6 +72,7 @@ class WebhookDeliverer:
         self._secret = secret
         self._own_url = own_url
         self._interval = interval
+        self._disabled = disabled
 
     def run(self, stop: threading.Event) -> None:
         """One pass after another; no event loop is made while nothing is due."""
@@ -79,24 +99,23 @@ class WebhookDeliverer:
 
     async def _deliver(self, delivery: Delivery) -> None:
         secrets = await asyncio.to_thread(self._signers, delivery)
-        if secrets is None:
-            await self._bury(delivery, "the subscription was ended")
+        if isinstance(secrets, str):
+            await self._bury(delivery, secrets)
             return
         body = delivery.body.encode()
         signed = headers(secrets, delivery.delivery_id, self._clock.now() // SECOND, body)
         try:
-            status = await self._send(delivery.url, body, signed)
-            problem = "" if 200 <= status < 300 else f"the receiver answered {status}"
+            receipt = await self._send(delivery.url, body, signed)
+            problem = "" if 200 <= receipt.status < 300 else f"the receiver answered {receipt.status}"
         except GatewayError as error:
-            status, problem = 0, error.message
+            receipt, problem = Receipt(0), error.message
         now = self._clock.now()
         if not problem:
             await asyncio.to_thread(self._outbox.delivered, delivery.delivery_id, now)
             return
-        if status == _GONE and delivery.subscription_id is not None:
-            await asyncio.to_thread(self._outbox.unsubscribe, delivery.subscription_id, None, now)
-            _log.warning("subscription %s was ended: its receiver answered 410", delivery.subscription_id)
-        pause = None if status == _GONE else next_try(delivery.attempts)
+        if receipt.status == _GONE and delivery.subscription_id is not None:
+            await asyncio.to_thread(self._disable, delivery.subscription_id, now, problem)
+        pause = None if receipt.status == _GONE else next_try(delivery.attempts, asked_pause(receipt, now))
         if pause is None:
             await self._bury(delivery, problem)
         else:
@@ -106,10 +125,20 @@ class WebhookDeliverer:
         await asyncio.to_thread(self._outbox.bury, delivery.delivery_id, self._clock.now(), problem)
         _log.warning("webhook %s is dead: %s", delivery.delivery_id, problem)
 
-    def _signers(self, delivery: Delivery) -> tuple[str, ...] | None:
-        """The secrets that sign this message; ``None`` where nobody is subscribed any more."""
+    def _disable(self, subscription_id: str, now: int, problem: str) -> None:
+        found = self._outbox.disable(subscription_id, now, problem)
+        if found is not None:
+            _log.warning("subscription %s to %s is disabled: %s", subscription_id, found.url, problem)
+            self._disabled(found)
+
+    def _signers(self, delivery: Delivery) -> tuple[str, ...] | str:
+        """The secrets that sign this message, or why it is not to be sent: nobody listens any more."""
         if delivery.subscription_id is None:
             own = not self._secret or delivery.url == self._own_url
             return (self._secret if own else secret_of(delivery.owner, self._secret),)
         found = self._outbox.subscription(delivery.subscription_id)
-        return found.signers(self._clock.now()) if found is not None and found.active else None
+        if found is None or not found.active:
+            return "the subscription was ended"
+        if found.disabled_at is not None:
+            return f"the subscription was disabled: {found.disabled_reason}"
+        return found.signers(self._clock.now())

@@ -1,7 +1,8 @@
 """Prometheus metrics: names begin with ``gateway_``, label values come from configuration, never from callers.
 
 Processes of one machine share their counters through the directory ``PROMETHEUS_MULTIPROC_DIR``
-(set by the supervisor); ``render`` sums them. What a process counts gets there within a second.
+(set by the supervisor); ``render`` sums them. What a process counts gets there within a second, and before
+it ends. A worker or orchestrator that runs alone has a page of its own (``open_door``).
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from gateway.errors import ConfigurationInvalid
 from gateway.models.llm_models import Usage
 from gateway.telemetry.sums import CallSums, TimedSums
 
@@ -109,6 +111,16 @@ class Metrics:
     def budget_alert(self, scope: str) -> None:
         """A budget passed a share of its limit."""
         self._alerts.labels(scope).inc()
+
+    def open_door(self, host: str, port: int) -> None:
+        """Lets Prometheus ask this process alone, on a port of its own, by a daemon thread until the process ends."""
+        try:
+            start_http_server(port, host, self._registry)
+        except OSError as error:
+            raise ConfigurationInvalid(
+                f"cannot listen on {host}:{port} for Prometheus: {error.strerror}",
+                mend="give another port by GATEWAY_METRICS_PORT; each process of a machine needs its own",
+            ) from None
 
     def render(self, counts: Counts) -> bytes:
         """The page that Prometheus scrapes. Blocks on the database."""

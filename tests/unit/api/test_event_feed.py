@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from fixtures.engine_kit import ALICE, Bench
 from fixtures.house import ROOT_KEY, House
 from fixtures.money_kit import open_database
 from gateway.api.event_feed import EventFeed
-from gateway.events.event import Event
+from gateway.events.event import Event, EventDraft
 from gateway.security.access import Caller
 from gateway.store.engine import Database
 from gateway.store.event_store import SqlEventStore
@@ -161,3 +162,93 @@ def test_a_question_in_the_address_is_read_as_strictly_as_a_message(house: House
             return told
 
     assert asyncio.run(ask())["error"]["param"] == param
+
+
+@asynccontextmanager
+async def connected(house: House, key: str, query: str = "") -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async with (
+        aiohttp.ClientSession(headers={"authorization": f"Bearer {key}"}) as session,
+        session.ws_connect(house.url + "/ws" + query) as socket,
+    ):
+        yield socket
+
+
+async def heard_until(socket: aiohttp.ClientWebSocketResponse, task_id: str, kind: str) -> list[dict[str, Any]]:
+    """What is told up to that event of that task."""
+    found: list[dict[str, Any]] = []
+    while not found or (found[-1]["task_id"], found[-1]["type"]) != (task_id, kind):
+        found.append(await socket.receive_json(timeout=20))
+    return found
+
+
+def told(house: House, owner: str, *tasks: str) -> None:
+    drafts = [EventDraft("task_completed", owner, task_id=task_id) for task_id in tasks]
+    house.core.events.add(drafts, house.core.clock.now())
+
+
+def test_who_just_connects_hears_all_they_may_see_from_then_on(house: House) -> None:
+    told(house, "ann", "before")
+
+    async def hear() -> list[list[str]]:
+        async with (
+            connected(house, house.key("developer", principal="ann")) as ann,
+            connected(house, house.key("developer", principal="bea")) as bea,
+            connected(house, house.key("operator", principal="olga")) as olga,
+        ):
+            await asyncio.to_thread(told, house, "ann", "first", "second")
+            await asyncio.to_thread(told, house, "bea", "third")
+            await asyncio.to_thread(told, house, "ann", "last")
+            await asyncio.to_thread(told, house, "bea", "last")
+            heard = [await heard_until(socket, "last", "task_completed") for socket in (ann, bea)]
+            heard.append(await heard_until(olga, "last", "task_completed"))
+        return [[event["task_id"] for event in events] for events in heard]
+
+    assert asyncio.run(hear()) == [
+        ["first", "second", "last"],
+        ["third", "last"],
+        ["first", "second", "third", "last"],
+    ]
+
+
+def test_what_happens_once_the_handshake_is_answered_is_heard(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place from which events are told is looked up before the client can know that it is connected."""
+    there, seen = threading.Event(), list[bool]()
+    latest = house.services.desk.latest_event_id
+
+    def asked() -> int:
+        seen.append(there.wait(0 if seen else 0.3))
+        return latest()
+
+    monkeypatch.setattr(house.services.desk, "latest_event_id", asked)
+
+    async def connect() -> list[dict[str, Any]]:
+        async with connected(house, house.key("developer", principal="cleo")) as socket:
+            there.set()
+            await asyncio.to_thread(told, house, "cleo", "at once")
+            return await heard_until(socket, "at once", "task_completed")
+
+    assert len(asyncio.run(connect())) == 1
+    assert seen[0] is False
+
+
+def test_narrowing_loses_nothing_that_came_before_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the feed was not yet told of events as the narrower subscription began, they still come."""
+
+    async def nothing_new(_self: EventFeed, _seen: int, _silence: float) -> bool:
+        await asyncio.Event().wait()
+        return False
+
+    async def hear() -> list[str]:
+        async with connected(house, house.key("developer", principal="dora")) as socket:
+            await asyncio.to_thread(told, house, "dora", "one", "two")
+            monkeypatch.undo()
+            await socket.send_json({"type": "subscribe", "types": ["task_failed"]})
+            heard = await heard_until(socket, "two", "task_completed")
+            await asyncio.to_thread(told, house, "dora", "unwanted")
+            failed = EventDraft("task_failed", "dora", task_id="three")
+            await asyncio.to_thread(house.core.events.add, [failed], house.core.clock.now())
+            heard += await heard_until(socket, "three", "task_failed")
+        return [event["task_id"] for event in heard]
+
+    monkeypatch.setattr(EventFeed, "_wait", nothing_new)
+    assert asyncio.run(hear()) == ["one", "two", "three"]

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from fixtures.house import CONFIG, House, running_house
 from fixtures.upstream import Sent, Upstream, answer, openai_answer, running_upstream
 from gateway.cli.webhooks import make_app
+from gateway.events.event import EventDraft
 
 ROOT = CONFIG.parent
 TASK = {"task_type": "llm_analysis", "model_config": {"name": "gpt-4"}, "input_data": {"prompt": "Why?"}}
@@ -160,13 +161,84 @@ def test_an_ended_subscription_is_told_nothing_more(house: House, receiver: Upst
     assert (left["state"], left["last_error"]) == ("dead", "the subscription was ended")
 
 
-def test_gone_ends_the_subscription(house: House, receiver: Upstream, key: str) -> None:
+def test_gone_disables_the_subscription_until_it_is_enabled(
+    house: House, receiver: Upstream, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     receiver.play(answer({}, 410))
-    house.ask("POST", "/webhooks", {"url": receiver.url + "/gone"}, key=key)
+    made = house.ask("POST", "/webhooks", {"url": receiver.url + "/gone"}, key=key).body
+    start = house.core.events.latest()
     ended_task(house, key)
     house.deliver()
-    assert [one["state"] for one in deliveries(house, key)] == ["dead"]
-    assert house.ask("GET", "/webhooks", key=key).body["webhooks"] == []
+    (dead,) = deliveries(house, key)
+    assert (dead["state"], dead["attempts"]) == ("dead", 1)
+    (shown,) = house.ask("GET", "/webhooks", key=key).body["webhooks"]
+    assert (shown["id"], shown["disabled_reason"]) == (made["id"], "the receiver answered 410")
+    assert shown["disabled_at"] is not None
+    (told,) = house.core.events.after(start, types=["webhook_disabled"])
+    assert (told.owner, told.payload["subscription_id"]) == (shown["owner"], made["id"])
+    (noted,) = house.ask("GET", f"/audit?resource=webhook:{made['id']}").body["records"]
+    assert (noted["actor"], noted["action"]) == ("gateway", "webhook.disable")
+    ended_task(house, key)
+    assert len(deliveries(house, key)) == 1
+    house.ask("POST", f"/webhooks/deliveries/{dead['id']}/replay", key=key)
+    receiver.play(answer({}))
+    house.deliver()
+    assert receiver.sent == []
+    assert "disabled" in deliveries(house, key)[0]["last_error"]
+    monkeypatch.setenv("GATEWAY_URL", house.url)
+    monkeypatch.setenv("GATEWAY_API_KEY", key)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert "the receiver answered 410" in CliRunner().invoke(make_app(), ["list"]).output
+    stranger = house.key("developer", principal="a-stranger")
+    assert house.ask("POST", f"/webhooks/{made['id']}/enable", key=stranger).status == 404
+    done = CliRunner().invoke(make_app(), ["enable", made["id"]])
+    assert done.exit_code == 0, done.output
+    assert house.ask("GET", "/webhooks", key=key).body["webhooks"][0]["disabled_at"] is None
+    ended_task(house, key)
+    house.ask("POST", f"/webhooks/deliveries/{dead['id']}/replay", key=key)
+    house.deliver()
+    assert len(receiver.sent) == 2
+    assert all(signed_by(made["secret"], sent) for sent in receiver.sent)
+
+
+def test_what_waits_for_a_gone_receiver_is_not_sent(house: House, receiver: Upstream, key: str) -> None:
+    receiver.play(answer({}, 500), answer({}, 410))
+    house.ask("POST", "/webhooks", {"url": receiver.url + "/going"}, key=key)
+    ended_task(house, key)
+    house.deliver()
+    ended_task(house, key)
+    house.deliver()
+    assert [one["state"] for one in deliveries(house, key)] == ["dead", "dead"]
+    house.deliver(later=DAY)
+    assert len(receiver.sent) == 2
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_receiver_is_left_alone_for_as_long_as_it_asks(
+    house: House, receiver: Upstream, key: str, status: int
+) -> None:
+    receiver.play(answer({}, status, **{"Retry-After": "3000"}), answer({}))
+    house.ask("POST", "/webhooks", {"url": receiver.url + "/busy"}, key=key)
+    ended_task(house, key)
+    house.deliver()
+    house.deliver(later=2900)
+    assert len(receiver.sent) == 1
+    house.deliver(later=3010)
+    assert [one["state"] for one in deliveries(house, key)] == ["delivered"]
+
+
+def test_an_alert_goes_to_the_subscription_that_names_it(house: House, receiver: Upstream, key: str) -> None:
+    receiver.play(answer({}))
+    named = {"url": receiver.url + "/alerts", "events": ["budget_alert"]}
+    made = house.ask("POST", "/webhooks", named, key=key).body
+    house.ask("POST", "/webhooks", {"url": receiver.url + "/runs"}, key=key)
+    house.core.events.notify(
+        EventDraft("budget_alert", made["owner"], payload={"share": "0.8"}), house.core.clock.now()
+    )
+    house.deliver()
+    (sent,) = receiver.sent
+    assert (sent.path, sent.body["event"]) == ("/alerts", "budget_alert")
+    assert signed_by(made["secret"], sent)
 
 
 def test_deliveries_come_in_pages(house: House, receiver: Upstream, key: str) -> None:

@@ -116,7 +116,7 @@ def test_the_gateway_takes_the_environment_it_is_given(name: str, tmp_path: Path
 def test_prometheus_scrapes_the_gateway() -> None:
     mounted = SERVICES["prometheus"]["volumes"][0].split(":")[0]
     configuration = yaml.safe_load((ROOT / mounted).read_text())
-    (job,) = configuration["scrape_configs"]
+    job, processes = configuration["scrape_configs"]
     assert job["metrics_path"] == "/metrics"
     key_file = job["authorization"]["credentials_file"]
     assert f'"$$GATEWAY_METRICS_KEY" > {key_file}' in SERVICES["prometheus"]["entrypoint"][-1]
@@ -125,6 +125,10 @@ def test_prometheus_scrapes_the_gateway() -> None:
     host, _, port = target.partition(":")
     assert host in SERVICES
     assert int(port) == 8001
+    (found,) = processes["dns_sd_configs"]
+    assert found["names"] == ["worker", "orchestrator"]
+    for name in found["names"]:
+        assert SERVICES[name]["environment"]["GATEWAY_METRICS_PORT"] == str(found["port"])
 
 
 def test_only_the_upgrade_reaches_the_database_as_its_owner() -> None:

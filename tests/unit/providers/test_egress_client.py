@@ -26,7 +26,8 @@ def receiver() -> Iterator[FaultServer]:
 
 def send(url: str, trusted: ssl.SSLContext | None = None) -> int:
     client = EgressClient(EgressPolicy(allow_loopback=True, allow_http=True), trusted)
-    return asyncio.run(client.post(url, b'{"event": 1}', {"content-type": "application/json", "webhook-id": "w1"}))
+    headers = {"content-type": "application/json", "webhook-id": "w1"}
+    return asyncio.run(client.post(url, b'{"event": 1}', headers)).status
 
 
 def test_the_body_is_posted_and_the_status_told(receiver: FaultServer) -> None:

@@ -13,6 +13,7 @@ from fixtures.engine_kit import Bench
 from fixtures.money_kit import open_database
 from gateway.engine.rows import Doorbell
 from gateway.errors import Unavailable
+from gateway.events.outbox import Receipt
 from gateway.store.live_work import live_work
 from gateway.tasks.orchestrator import Orchestrator
 from gateway.tasks.webhooks import WebhookDeliverer
@@ -48,8 +49,8 @@ class Counting:
 
 
 def run(bench: Bench, looks: int) -> int:
-    async def send(*_args: object) -> int:
-        return 200
+    async def send(*_args: object) -> Receipt:
+        return Receipt(200)
 
     counting = Counting(bench, looks)
     deliverer = WebhookDeliverer(bench.webhooks, send, bench.clock, secret="", interval=0.01)
@@ -110,8 +111,8 @@ def test_a_database_that_does_not_answer_ends_nothing(bench: Bench) -> None:
             stop.set()
         raise Unavailable("the database does not answer")
 
-    async def send(*_args: object) -> int:
-        return 200
+    async def send(*_args: object) -> Receipt:
+        return Receipt(200)
 
     deliverer = WebhookDeliverer(bench.webhooks, send, bench.clock, secret="", interval=0.01)
     Orchestrator(bench.store, bench, (), deliverer, bench.clock, interval=0.001, live=live).run(stop)

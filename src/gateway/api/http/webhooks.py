@@ -17,7 +17,8 @@ from gateway.governance.validators import refuse_unknown, text_field, whole_fiel
 from gateway.ids import new_id
 
 _WORDS = ("completion", "failure", "cancellation")
-EVENTS = tuple(f"{kind}_{word}" for kind in ("task", "workflow") for word in _WORDS)
+#: What may be subscribed to; the last belongs to no run and is told to those alone that name it.
+EVENTS = (*(f"{kind}_{word}" for kind in ("task", "workflow") for word in _WORDS), "budget_alert")
 _STATES = ("pending", "delivered", "dead")
 #: How long the old secret signs beside the new one, in seconds, unless said otherwise; and at most.
 OVERLAP, LONGEST_OVERLAP = 86_400, 30 * 86_400
@@ -42,7 +43,8 @@ async def subscribe(call: Call) -> Response:
     )
     if not await asyncio.to_thread(call.services.webhooks.subscribe, made):
         raise Conflict(
-            "you are subscribed to that address already", mend="end that subscription first, or rotate its secret"
+            "you are subscribed to that address already",
+            mend="enable that subscription, rotate its secret, or end it first",
         )
     view = {**_subscription(made), "secret": made.secret}
     return json_response(view, 201, {"location": f"/webhooks/{made.subscription_id}", "cache-control": "no-store"})
@@ -58,6 +60,14 @@ async def unsubscribe(call: Call) -> Response:
     if not await asyncio.to_thread(call.services.webhooks.unsubscribe, name, _owner(call), now):
         raise _no_subscription()
     return json_response({"id": name, "active": False})
+
+
+async def enable(call: Call) -> Response:
+    """What happens from now on is told again; what was missed meanwhile is not."""
+    changed = await asyncio.to_thread(call.services.webhooks.enable, call.path("subscription_id"), _owner(call))
+    if changed is None:
+        raise _no_subscription()
+    return json_response(_subscription(changed))
 
 
 async def rotate(call: Call) -> Response:
@@ -132,6 +142,8 @@ def _subscription(item: Subscription) -> dict[str, Any]:
         "owner": item.owner,
         "created_at": rfc3339(item.created_at),
         "old_secret_until": None if item.old_secret_until is None else rfc3339(item.old_secret_until),
+        "disabled_at": None if item.disabled_at is None else rfc3339(item.disabled_at),
+        "disabled_reason": item.disabled_reason,
     }
 
 
@@ -166,4 +178,5 @@ def add(doors: Doors) -> None:
     doors.add(
         "POST", one + "/rotate", write, rotate, summary="A new secret; the old one signs too for a while", body=body
     )
+    doors.add("POST", one + "/enable", write, enable, summary="Tell a disabled subscription again")
     doors.add("DELETE", one, write, unsubscribe, summary="End a subscription")

@@ -1,0 +1,97 @@
+"""What is to be told by webhook, as rows of the outbox: written in the transaction of what they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, insert, select
+
+from gateway.clock import rfc3339
+from gateway.engine.rows import RunRow
+from gateway.events.event import EventDraft
+from gateway.ids import new_id
+from gateway.store.codec import from_json, to_json
+from gateway.store.tables import webhook_delivery, webhook_subscription
+
+
+def listening() -> ColumnElement[bool]:
+    """Subscriptions that are told something now: neither ended nor disabled."""
+    return and_(webhook_subscription.c.active, webhook_subscription.c.disabled_at.is_(None))
+
+
+def insert_deliveries(
+    connection: Connection,
+    held: RunRow,
+    event: str,
+    task_id: str | None,
+    body: dict[str, Any],
+    now: int,
+    default_url: str,
+) -> None:
+    """A delivery for each matching subscription, and one for the run's own address (else the default one)
+    unless a subscription leads there. One row a target, in the transaction of the event: it is told once."""
+    table = webhook_subscription
+    query = select(table.c.subscription_id, table.c.url, table.c.events).where(table.c.owner == held.owner, listening())
+    targets: dict[str, str | None] = {}
+    for row in connection.execute(query):
+        wanted = from_json(row.events)
+        if not wanted or event in wanted:
+            targets.setdefault(row.url, row.subscription_id)
+    own = held.webhook_url or default_url
+    if own:
+        targets.setdefault(own, None)
+    if not targets:
+        return
+    text = to_json(body)
+    connection.execute(
+        insert(webhook_delivery),
+        [
+            {
+                "delivery_id": new_id("msg"),
+                "url": url,
+                "owner": held.owner,
+                "event": event,
+                "task_id": task_id,
+                "run_id": held.run_id,
+                "body": text,
+                "state": "pending",
+                "attempts": 0,
+                "not_before": now,
+                "created_at": now,
+                "subscription_id": subscription_id,
+            }
+            for url, subscription_id in targets.items()
+        ],
+    )
+
+
+def insert_notices(
+    connection: Connection, draft: EventDraft, owners: Sequence[str], now: int, default_url: str
+) -> None:
+    """A delivery of an event that belongs to no run: to the default address, and for each subscription of
+    these owners that names its type (those that take all events are told of runs alone)."""
+    targets: dict[str, tuple[str, str | None]] = {default_url: (draft.owner, None)} if default_url else {}
+    query = select(webhook_subscription).where(webhook_subscription.c.owner.in_(owners), listening())
+    for row in connection.execute(query):
+        if draft.type in from_json(row.events):
+            targets.setdefault(row.url, (row.owner, row.subscription_id))
+    if not targets:
+        return
+    text = to_json({"event": draft.type, "timestamp": rfc3339(now), **draft.payload})
+    rows = [
+        {
+            "delivery_id": new_id("msg"),
+            "url": url,
+            "owner": owner,
+            "event": draft.type,
+            "body": text,
+            "state": "pending",
+            "attempts": 0,
+            "not_before": now,
+            "created_at": now,
+            "subscription_id": subscription_id,
+        }
+        for url, (owner, subscription_id) in targets.items()
+    ]
+    connection.execute(insert(webhook_delivery), rows)
