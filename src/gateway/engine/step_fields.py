@@ -26,6 +26,8 @@ from gateway.models.selection import read_selection
 from gateway.security.access import roles_with
 
 MOST_ITEMS_AT_ONCE = 1000
+#: Of items that are runs: they begin in one transaction.
+MOST_RUNS_AT_ONCE = 100
 _YEAR = 366 * 86_400.0
 #: Of a step's ``model_config``.
 _CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
@@ -39,7 +41,7 @@ FIELDS = frozenset(
 )
 #: What belongs to work: a step that only waits has none of it.
 _OF_WORK = (
-    *("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate"),
+    *("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "compensate"),
     "on_unknown_outcome",
 )
 
@@ -60,7 +62,8 @@ def read_step(
     refuse_unknown(raw, FIELDS, path)
     step_id = name_at(raw.get("step_id"), f"{path}.step_id")
     task_type = _task_type(raw, path)
-    for name in _OF_WORK if task_type in CONTROL else ():
+    waits = ("for_each",) if task_type in (APPROVAL, SIGNAL) else ()
+    for name in (*_OF_WORK, *waits) if task_type in CONTROL else ():
         require(name not in raw, f"{path}.{name}", f"a step of kind {task_type} has no such field")
     spec = None if task_type in CONTROL else _spec(task_type, path, task_types)
     dependencies = texts_at(raw.get("dependencies", []), f"{path}.dependencies", "step ids")
@@ -85,7 +88,9 @@ def read_step(
         queue="cpu" if spec is None else spec.queue,
         when=raw.get("when"),
         join=one_of(raw.get("join", "all"), f"{path}.join", ("all", "any", "ended")),
-        for_each=_for_each(raw.get("for_each"), f"{path}.for_each"),
+        for_each=_for_each(
+            raw.get("for_each"), f"{path}.for_each", MOST_RUNS_AT_ONCE if task_type == WORKFLOW else MOST_ITEMS_AT_ONCE
+        ),
         on_failure=_on_failure(raw.get("on_failure"), f"{path}.on_failure"),
         compensate=None if raw.get("compensate") is None else name_at(raw["compensate"], f"{path}.compensate"),
         approval=_approval(raw, f"{path}.approval"),
@@ -206,7 +211,7 @@ def _retry(raw: Any, path: str) -> RetryPolicy:
     return RetryPolicy(attempts, float(backoff), on, not_on, float(most))
 
 
-def _for_each(raw: Any, path: str) -> ForEach | None:
+def _for_each(raw: Any, path: str, most_at_once: int) -> ForEach | None:
     if raw is None:
         return None
     if isinstance(raw, str):
@@ -219,7 +224,7 @@ def _for_each(raw: Any, path: str) -> ForEach | None:
     literal = isinstance(over, dict) and over.keys() == {"value"}
     require(not literal or isinstance(over["value"], list), f"{path}.in", "a list: this literal is none")
     require(isinstance(over, (str, list)) or literal, f"{path}.in", 'a reference to a list, or {"value": [...]}')
-    concurrency = whole_at(raw.get("concurrency", 8), f"{path}.concurrency", 1, MOST_ITEMS_AT_ONCE)
+    concurrency = whole_at(raw.get("concurrency", 8), f"{path}.concurrency", 1, most_at_once)
     on_error = one_of(raw.get("on_error", "fail"), f"{path}.on_error", ("fail", "continue"))
     most = raw.get("max_errors")
     require(most is None or on_error == "continue", f"{path}.max_errors", "counts only with on_error: continue")

@@ -91,7 +91,7 @@ run = Table(
     Column("parent_task", Text),
     Column("pins", Text),  # the versions of the workflows that its steps run, JSON
     Index("run_by_parent", "parent_run"),
-    Index("run_by_parent_task", "parent_task"),
+    Index("run_by_parent_task", "parent_task", unique=True),
     Index("run_by_owner", "owner", "created_at"),
     Index("run_by_status", "status", "created_at"),
 )
