@@ -151,7 +151,7 @@ def test_a_workflow_within_a_workflow(house: House) -> None:
     assert "outer_one" in house.ask("POST", "/workflows", circle).body["detail"]
 
 
-def test_a_workflow_for_each_item_of_a_list(house: House) -> None:
+def test_a_workflow_for_each_item_of_a_list(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.quiet()
     house.upstream.play(*[answer(openai_answer("Said."))] * 3)
     house.ask("POST", "/workflows", {"workflow_id": "inner_each", "steps": TWO[:1]})
@@ -168,6 +168,8 @@ def test_a_workflow_for_each_item_of_a_list(house: House) -> None:
     assert told["runs"] == [one["run_id"] for one in given["results"]]
     child = house.ask("GET", f"/runs/{told['runs'][1]}").body
     assert child["origin"] == {"how": "step", "run_id": run["run_id"], "step_id": "many[1]"}
+    monkeypatch.setenv("GATEWAY_URL", house.url)
+    monkeypatch.setenv("GATEWAY_API_KEY", house.key("admin"))
     shown = CliRunner().invoke(make_app(), ["lineage", run["run_id"]])
     assert "is 3 runs" in shown.output, shown.output
 
