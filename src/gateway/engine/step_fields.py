@@ -22,7 +22,9 @@ from gateway.engine.step_definition import (
 )
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, UnknownTaskType, ValidationFailed
+from gateway.models.run_budget import RunBudget, read_budget
 from gateway.models.selection import read_selection
+from gateway.money import exact_units
 from gateway.security.access import roles_with
 
 MOST_ITEMS_AT_ONCE = 1000
@@ -31,13 +33,11 @@ MOST_RUNS_AT_ONCE = 100
 _YEAR = 366 * 86_400.0
 #: Of a step's ``model_config``.
 _CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
-#: Designed and not built: refused by name, never ignored.
-_LATER = frozenset({"budget"})
 #: Of a step.
 FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
-    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits", "on_unknown_outcome"}
+    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits", "on_unknown_outcome", "budget"}
 )
 #: What belongs to work: a step that only waits has none of it.
 _OF_WORK = (
@@ -55,14 +55,10 @@ def read_step(
 ) -> StepDefinition:
     """The step at ``path``; ``unknown`` is the workflow's ``on_unknown_outcome``. Raises ``DefinitionInvalid``."""
     require(isinstance(raw, dict), path, "a step is an object with step_id and task_type")
-    for later in sorted(_LATER & raw.keys()):
-        raise DefinitionInvalid(
-            f"{path}.{later}: this is not built yet", mend=f"leave {later!r} out", param=f"{path}.{later}"
-        )
     refuse_unknown(raw, FIELDS, path)
     step_id = name_at(raw.get("step_id"), f"{path}.step_id")
     task_type = _task_type(raw, path)
-    waits = ("for_each",) if task_type in (APPROVAL, SIGNAL) else ()
+    waits = ("for_each", "budget") if task_type in (APPROVAL, SIGNAL) else ()
     for name in (*_OF_WORK, *waits) if task_type in CONTROL else ():
         require(name not in raw, f"{path}.{name}", f"a step of kind {task_type} has no such field")
     spec = None if task_type in CONTROL else _spec(task_type, path, task_types)
@@ -101,6 +97,7 @@ def read_step(
         on_unknown_outcome=one_of(
             raw.get("on_unknown_outcome", unknown), f"{path}.on_unknown_outcome", UNKNOWN_OUTCOMES
         ),
+        budget=_budget(raw.get("budget"), f"{path}.budget", known_model),
     )
 
 
@@ -286,6 +283,26 @@ def _cache(raw: Any, path: str) -> float | None:
     require(isinstance(raw, dict) and "ttl" in raw, path, "an object with ttl, in seconds")
     refuse_unknown(raw, frozenset({"ttl"}), path)
     return seconds_at(raw["ttl"], f"{path}.ttl", _YEAR)
+
+
+def _budget(raw: Any, path: str, known_model: Callable[[str], bool]) -> RunBudget | None:
+    if raw is None:
+        return None
+    try:
+        budget = read_budget(raw, path)
+        exact_units(budget.limit_usd)
+    except ValidationFailed as error:
+        raise DefinitionInvalid(error.message, mend=error.mend, param=error.param) from None
+    except ValueError:
+        place = f"{path}.limit_usd"
+        raise DefinitionInvalid(
+            f"{place}: an amount in USD from 0 up, with at most ten decimals",
+            mend='write it as text, such as "0.05"',
+            param=place,
+        ) from None
+    known = not budget.degrade_to or known_model(budget.degrade_to)
+    require(known, f"{path}.degrade_to", "no such model", mend="GET /models lists them")
+    return budget
 
 
 def _limit(raw: Any, path: str) -> Limit:

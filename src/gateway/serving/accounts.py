@@ -187,4 +187,5 @@ def _charge(
         catalogue.epoch,
         caller.project,
         call.tags,
+        call.within,
     )
