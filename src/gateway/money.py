@@ -26,6 +26,14 @@ def units_ceil(usd: Decimal | str | int | float) -> int:
     return _scaled(usd, ROUND_CEILING)
 
 
+def exact_units(usd_amount: Decimal | str | int | float) -> int:
+    """USD → units of an amount that somebody sets: ``ValueError`` for one below 0 or with a digit that units lack."""
+    amount = units(usd_amount)
+    if amount < 0 or usd(amount) != Decimal(str(usd_amount)):
+        raise ValueError("below 0, or more than ten decimals")
+    return amount
+
+
 def usd(amount: int) -> Decimal:
     """Units → USD, exact, without trailing zeros. As text use ``plain``: ``str`` of a small Decimal
     has an exponent."""

@@ -30,7 +30,7 @@ from gateway.serving.batch_courier import BatchCourier
 from gateway.serving.batch_settling import BatchSettling
 from gateway.settings import Settings
 from gateway.store.live_work import live_work
-from gateway.store.run_costs import SqlRunCosts
+from gateway.store.run_budgets import RunBudgetEnds
 from gateway.store.run_reader import SqlRunReader
 from gateway.store.schedule_store import SqlScheduleStore
 from gateway.store.spend_watch import SpendWatch
@@ -150,7 +150,7 @@ def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
             core.recover_calls,
             core.kept.sweep,
             make_schedules(core, executor).sweep,
-            SqlRunCosts(core.database).end_budgets,
+            RunBudgetEnds(core.database).sweep,
             *_watch(core),
         ),
         deliverer,

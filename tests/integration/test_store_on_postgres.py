@@ -11,6 +11,7 @@ from fixtures.caps_suite import CapsSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
+from fixtures.listed_runs_suite import ListedRunsSuite
 from fixtures.machine_suite import MachineSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
@@ -68,6 +69,10 @@ class TestFlowOnPostgres(FlowSuite):
 
 class TestNestedOnPostgres(NestedSuite):
     """Runs within runs, and limits."""
+
+
+class TestListedRunsOnPostgres(ListedRunsSuite):
+    """A run for each item of a list."""
 
 
 class TestPromptsOnPostgres(PromptSuite):

@@ -65,6 +65,8 @@ def _note(step: Mapping[str, Any]) -> str:
         return f"taken over from {step['taken_over_from']}"
     if step["run"]:
         return f"is run {step['run']}"
+    if step["runs"]:
+        return f"is {len(step['runs'])} runs"
     by = (step["decision"] or {}).get("by")
     return f"decided by {escape(str(by))}" if by else "" if step["status"] == "completed" else step["status"]
 

@@ -1,4 +1,4 @@
-"""Runs that are done as a step of another: what their end means to it, and its end to them.
+"""Runs that are done as a step of another, or as an item of one: what their end means to it, and its end to them.
 
 Each is told the other's end in a transaction of its own, so that no two runs are locked at once; whatever a
 crash left untold the sweep finds.
@@ -12,7 +12,7 @@ from gateway.engine.advance import cancel_run
 from gateway.engine.claim import dispatch
 from gateway.engine.flow import Flow
 from gateway.engine.ports import EngineStore, EngineTx, Executor
-from gateway.engine.rows import RunRow
+from gateway.engine.rows import RunRow, StepRow
 
 
 def tell_ends(store: EngineStore, executor: Executor, now: int, *, limit: int = 200) -> int:
@@ -52,10 +52,16 @@ def child_over(tx: EngineTx, task_id: str, child: RunRow, now: int) -> bool:
     if child.status == "completed":
         output: dict[str, Any] = {**(child.output or {}), "run_id": child.run_id}
         flow.end_waiting(step, "completed", {"output": output})
-    elif child.status == "cancelled" and run.cancel_requested:
+    elif child.status == "cancelled" and (run.cancel_requested or _list_is_over(tx, step)):
         flow.end_waiting(step, "cancelled", {"output": None})
     else:
         failed = {"code": "run_cancelled", "message": "the run of this step was cancelled", "mend": "start it again"}
         flow.end_waiting(step, "failed", {"error": {**(child.error or failed), "run_id": child.run_id}})
     flow.close(step)
     return True
+
+
+def _list_is_over(tx: EngineTx, item: StepRow) -> bool:
+    """Whether the list has ended, by another item that failed, of which the step is an item."""
+    whole = None if item.parent is None else tx.step(item.parent)
+    return whole is not None and whole.state != "gathering"

@@ -230,7 +230,7 @@ class _Linker:
     def _offered(self, producer: StepDefinition) -> tuple[str, ...] | None:
         """The names that others may read; ``None`` where only the run will tell."""
         failure = () if producer.on_failure is None else ("error",)
-        if producer.task_type == WORKFLOW:
+        if producer.task_type == WORKFLOW and producer.for_each is None:
             return None
         if producer.task_type in GIVEN:
             return (*GIVEN[producer.task_type], *producer.output_mapping, *failure)

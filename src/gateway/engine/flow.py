@@ -20,7 +20,7 @@ from gateway.engine.gates import (
     reason_to_skip,
     source_of,
 )
-from gateway.engine.mapping import Source, resolve, value_of
+from gateway.engine.mapping import Item, Source, resolve, value_of
 from gateway.engine.nested import child_of
 from gateway.engine.ports import EngineTx
 from gateway.engine.rows import NewItem, RunRow, StepRow, Tally, items_said
@@ -42,6 +42,8 @@ class Flow:
         self._failure = run.error if self._live else None
         self._cancelling = run.cancel_requested
         self._due: deque[str] = deque()
+        #: Steps that do a workflow for each item, and how many of those that wait may begin.
+        self._free: Counter[str] = Counter()
         self._drafts: list[EventDraft] = []
         #: How far the list is of which an item ended: its step, how many have ended, and how many there are.
         self._list: tuple[StepRow, int, int] | None = None
@@ -94,6 +96,7 @@ class Flow:
             self._set_running()
         self.tx.stop_run(self.run.run_id, error)
         self._due.clear()
+        self._free.clear()
         ended = self.tx.end_unstarted(self.run.run_id, state, self.now)
         if state == "cancelled":
             for task_id, _parent in ended:
@@ -128,10 +131,10 @@ class Flow:
             self._park(step, spec.approval.expires, "task_waiting", waits_for="approval", message=spec.approval.message)
         elif spec.signal is not None:
             self._await_signal(step)
-        elif spec.workflow is not None:
-            self._begin_child(step, source)
         elif spec.for_each is not None:
             self._fan_out(step, list_of(step, source))
+        elif spec.workflow is not None:
+            self._begin_child(step, source)
         else:
             self.tx.move(step, "ready", self.now)
 
@@ -165,7 +168,10 @@ class Flow:
             self._due += self.tx.release_dependents(self.run.run_id, step.step_id, completed=completed)
 
     def _settle(self) -> None:
-        while self._due:
+        while self._due or self._free:
+            if not self._due:
+                self._begin_children(*self._free.popitem())
+                continue
             step = self.tx.step(self._due.popleft())
             if step is not None and step.state == "waiting" and step.waiting_on <= 0:
                 self._open(step)
@@ -206,7 +212,8 @@ class Flow:
     def _fan_out(self, step: StepRow, found: list[Any]) -> None:
         asked = step.spec.for_each
         assert asked is not None  # noqa: S101 - asked only of such steps
-        items = [NewItem(new_id("task"), at, value, at < asked.concurrency) for at, value in enumerate(found)]
+        at_once = asked.concurrency if step.spec.workflow is None else 0  # a run is begun, not handed out
+        items = [NewItem(new_id("task"), at, value, at < at_once) for at, value in enumerate(found)]
         columns = {"waiting_on": len(items), "input": {"items": len(items)}, "started_at": self.now}
         if not self.tx.move(step, "gathering", self.now, **columns):
             return
@@ -218,15 +225,31 @@ class Flow:
         self.tx.insert_items(step, one, items, self.now)
         if not items:
             self._gather(step.task_id)
+        elif step.spec.workflow is not None:
+            self._free[step.task_id] += asked.concurrency
+
+    def _begin_children(self, task_id: str, count: int) -> None:
+        """So many of the items that wait begin, each as a run of its own. One that cannot has failed, and makes
+        room for another."""
+        items = self.tx.waiting_items(task_id, count)
+        if not items:
+            return
+        source = source_of(self.run, self.tx.steps_named(self.run.run_id, items[0].spec.dependencies))
+        for item in items:
+            try:
+                self._begin_child(item, Source(source.run_input, source.steps, Item(item.item, item.item_index or 0)))
+            except ValidationFailed as error:
+                self.end_waiting(item, "failed", {"error": kept_error(error)})
 
     def _begin_child(self, step: StepRow, source: Source) -> None:
-        """The step is a run of another workflow, in the version that was pinned when this run began."""
+        """The step, or the item of one, is a run of another workflow, in the version that was pinned when this run
+        began. There is one for each: only the first to move the step begins it."""
         workflow_id = step.spec.workflow or ""
         version = (self.run.pins or {}).get(workflow_id, "")
         definition = self.tx.definition(version)
         if definition is None:
             raise ValidationFailed(f"the workflow {workflow_id!r} has no such version any more", param=step.step_id)
-        data = resolve(step.spec.input_mapping, self.run.input, source.steps)
+        data = resolve(step.spec.input_mapping, self.run.input, source.steps, source.item)
         child = child_of(self.run, step, definition, version, data)
         record = {"run": child.run_id, "definition": version}
         if not self.tx.move(step, "gathering", self.now, input=data, started_at=self.now, record=record):
@@ -259,6 +282,9 @@ class Flow:
     def _count_down(self, task_id: str, count: int) -> None:
         step = self.tx.step(task_id)
         begin, total = 0 if self._stopping else count, ((step and step.input) or {}).get("items", 1)
+        if begin and step is not None and step.spec.workflow is not None:
+            self._free[task_id] += begin
+            begin = 0
         left = self.tx.items_over(task_id, count, begin=begin, total=total)
         if left <= 0:
             self._gather(task_id)

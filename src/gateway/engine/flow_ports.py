@@ -43,6 +43,10 @@ class FlowTx(Protocol):
         """The items of a step, in their order."""
         ...
 
+    def waiting_items(self, task_id: str, limit: int) -> list[StepRow]:
+        """The first items of a step that have not begun."""
+        ...
+
     def items_over(self, task_id: str, count: int, *, begin: int, total: int) -> int:
         """``count`` fewer of its ``total`` items are left of the step, and ``begin`` of those that wait become
         ready; how many are left."""

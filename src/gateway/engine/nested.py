@@ -10,6 +10,7 @@ from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.step_definition import StepDefinition
 from gateway.errors import DefinitionInvalid, NotFound
 from gateway.ids import new_id
+from gateway.models.run_budget import bounds_of_run, bounds_of_step
 
 #: Workflows within workflows.
 DEEPEST = 8
@@ -77,6 +78,11 @@ def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version
         parent_run=run.run_id,
         parent_task=step.task_id,
         pins=run.pins,
+        bounds=(
+            *run.bounds,
+            *bounds_of_run(run.run_id, run.metadata),
+            *bounds_of_step(run.run_id, step.spec.step_id, step.spec.budget),
+        ),
     )
 
 

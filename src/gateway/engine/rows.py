@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from gateway.engine.step_definition import StepDefinition
+from gateway.models.run_budget import Bound
 from gateway.security.access import Caller
 
 
@@ -37,6 +38,8 @@ class NewRun(Struct, frozen=True):
     parent_task: str | None = None
     #: The versions (hashes) of the workflows that steps of it run, and steps of those, by workflow id.
     pins: dict[str, str] | None = None
+    #: Budgets of the runs and steps that this run is within.
+    bounds: tuple[Bound, ...] = ()
 
 
 class KeyedLimit(Struct, frozen=True):
@@ -105,6 +108,7 @@ class RunRow(Struct, frozen=True):
     parent_run: str | None = None
     parent_task: str | None = None
     pins: dict[str, str] | None = None
+    bounds: tuple[Bound, ...] = ()
 
 
 class StepRow(Struct, frozen=True):

@@ -6,6 +6,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from gateway.models.run_budget import RunBudget
+
 #: What a step may be beside a task type: a person's word, a word from outside, a workflow of its own.
 APPROVAL, SIGNAL, WORKFLOW = "approval", "signal", "workflow"
 CONTROL = (APPROVAL, SIGNAL, WORKFLOW)
@@ -104,6 +106,8 @@ class StepDefinition(Struct, frozen=True, omit_defaults=True):
     limits: tuple[Limit, ...] = ()
     #: One of ``UNKNOWN_OUTCOMES``.
     on_unknown_outcome: str = "retry"
+    #: What its calls may cost together: those of all attempts and items, and of the runs it is done as.
+    budget: RunBudget | None = None
 
     @property
     def gated(self) -> bool:

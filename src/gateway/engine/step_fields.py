@@ -22,24 +22,26 @@ from gateway.engine.step_definition import (
 )
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, UnknownTaskType, ValidationFailed
+from gateway.models.run_budget import RunBudget, read_budget
 from gateway.models.selection import read_selection
+from gateway.money import exact_units
 from gateway.security.access import roles_with
 
 MOST_ITEMS_AT_ONCE = 1000
+#: Of items that are runs: they begin in one transaction.
+MOST_RUNS_AT_ONCE = 100
 _YEAR = 366 * 86_400.0
 #: Of a step's ``model_config``.
 _CONFIG_FIELDS = frozenset({"name", "provider", "parameters", "version", "alias", "selection", "batch"})
-#: Designed and not built: refused by name, never ignored.
-_LATER = frozenset({"budget"})
 #: Of a step.
 FIELDS = frozenset(
     {"step_id", "task_type", "input_mapping", "output_mapping", "dependencies", "model_config", "retry", "timeout"}
     | {"soft_timeout", "name", "description", "when", "join", "for_each", "on_failure", "compensate"}
-    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits", "on_unknown_outcome"}
+    | {APPROVAL, SIGNAL, WORKFLOW, "cache", "limits", "on_unknown_outcome", "budget"}
 )
 #: What belongs to work: a step that only waits has none of it.
 _OF_WORK = (
-    *("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "for_each", "compensate"),
+    *("model_config", "retry", "timeout", "soft_timeout", "cache", "limits", "compensate"),
     "on_unknown_outcome",
 )
 
@@ -53,14 +55,11 @@ def read_step(
 ) -> StepDefinition:
     """The step at ``path``; ``unknown`` is the workflow's ``on_unknown_outcome``. Raises ``DefinitionInvalid``."""
     require(isinstance(raw, dict), path, "a step is an object with step_id and task_type")
-    for later in sorted(_LATER & raw.keys()):
-        raise DefinitionInvalid(
-            f"{path}.{later}: this is not built yet", mend=f"leave {later!r} out", param=f"{path}.{later}"
-        )
     refuse_unknown(raw, FIELDS, path)
     step_id = name_at(raw.get("step_id"), f"{path}.step_id")
     task_type = _task_type(raw, path)
-    for name in _OF_WORK if task_type in CONTROL else ():
+    waits = ("for_each", "budget") if task_type in (APPROVAL, SIGNAL) else ()
+    for name in (*_OF_WORK, *waits) if task_type in CONTROL else ():
         require(name not in raw, f"{path}.{name}", f"a step of kind {task_type} has no such field")
     spec = None if task_type in CONTROL else _spec(task_type, path, task_types)
     dependencies = texts_at(raw.get("dependencies", []), f"{path}.dependencies", "step ids")
@@ -85,7 +84,9 @@ def read_step(
         queue="cpu" if spec is None else spec.queue,
         when=raw.get("when"),
         join=one_of(raw.get("join", "all"), f"{path}.join", ("all", "any", "ended")),
-        for_each=_for_each(raw.get("for_each"), f"{path}.for_each"),
+        for_each=_for_each(
+            raw.get("for_each"), f"{path}.for_each", MOST_RUNS_AT_ONCE if task_type == WORKFLOW else MOST_ITEMS_AT_ONCE
+        ),
         on_failure=_on_failure(raw.get("on_failure"), f"{path}.on_failure"),
         compensate=None if raw.get("compensate") is None else name_at(raw["compensate"], f"{path}.compensate"),
         approval=_approval(raw, f"{path}.approval"),
@@ -96,6 +97,7 @@ def read_step(
         on_unknown_outcome=one_of(
             raw.get("on_unknown_outcome", unknown), f"{path}.on_unknown_outcome", UNKNOWN_OUTCOMES
         ),
+        budget=_budget(raw.get("budget"), f"{path}.budget", known_model),
     )
 
 
@@ -206,7 +208,7 @@ def _retry(raw: Any, path: str) -> RetryPolicy:
     return RetryPolicy(attempts, float(backoff), on, not_on, float(most))
 
 
-def _for_each(raw: Any, path: str) -> ForEach | None:
+def _for_each(raw: Any, path: str, most_at_once: int) -> ForEach | None:
     if raw is None:
         return None
     if isinstance(raw, str):
@@ -219,7 +221,7 @@ def _for_each(raw: Any, path: str) -> ForEach | None:
     literal = isinstance(over, dict) and over.keys() == {"value"}
     require(not literal or isinstance(over["value"], list), f"{path}.in", "a list: this literal is none")
     require(isinstance(over, (str, list)) or literal, f"{path}.in", 'a reference to a list, or {"value": [...]}')
-    concurrency = whole_at(raw.get("concurrency", 8), f"{path}.concurrency", 1, MOST_ITEMS_AT_ONCE)
+    concurrency = whole_at(raw.get("concurrency", 8), f"{path}.concurrency", 1, most_at_once)
     on_error = one_of(raw.get("on_error", "fail"), f"{path}.on_error", ("fail", "continue"))
     most = raw.get("max_errors")
     require(most is None or on_error == "continue", f"{path}.max_errors", "counts only with on_error: continue")
@@ -281,6 +283,26 @@ def _cache(raw: Any, path: str) -> float | None:
     require(isinstance(raw, dict) and "ttl" in raw, path, "an object with ttl, in seconds")
     refuse_unknown(raw, frozenset({"ttl"}), path)
     return seconds_at(raw["ttl"], f"{path}.ttl", _YEAR)
+
+
+def _budget(raw: Any, path: str, known_model: Callable[[str], bool]) -> RunBudget | None:
+    if raw is None:
+        return None
+    try:
+        budget = read_budget(raw, path)
+        exact_units(budget.limit_usd)
+    except ValidationFailed as error:
+        raise DefinitionInvalid(error.message, mend=error.mend, param=error.param) from None
+    except ValueError:
+        place = f"{path}.limit_usd"
+        raise DefinitionInvalid(
+            f"{place}: an amount in USD from 0 up, with at most ten decimals",
+            mend='write it as text, such as "0.05"',
+            param=place,
+        ) from None
+    known = not budget.degrade_to or known_model(budget.degrade_to)
+    require(known, f"{path}.degrade_to", "no such model", mend="GET /models lists them")
+    return budget
 
 
 def _limit(raw: Any, path: str) -> Limit:

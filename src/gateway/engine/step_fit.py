@@ -96,14 +96,15 @@ class StepFit:
 
     def _output(self, producer: StepDefinition, name: str) -> tuple[Schema | None, Schema | None]:
         """The schema of a field that others read of a step, and the one that holds its definitions."""
-        if producer.task_type == WORKFLOW:
+        if producer.task_type == WORKFLOW and producer.for_each is None:
             return None, None
         if name not in producer.output_mapping and name == "error":
             return _ERROR, None
         field = producer.output_mapping.get(name, name)
         if producer.task_type in _GIVEN:
             return _GIVEN[producer.task_type].get(field), None
-        schema = self._task_types[producer.task_type].output_schema
+        spec = self._task_types.get(producer.task_type)
+        schema = None if spec is None else spec.output_schema
         if producer.for_each is not None:
             known = _GATHERED.get(field)
             items = {"type": "array", "items": schema} if field == "results" and schema is not None else known

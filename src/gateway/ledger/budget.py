@@ -7,7 +7,7 @@ over, what was spent starts at zero, so that no window's entries ever sum to mor
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +18,8 @@ from gateway.ledger.entry import BudgetAlert, Charge
 from gateway.ledger.windows import rolling_length, slot_width, window_end, window_start
 from gateway.money import format_usd, usd
 
-Scope = Literal["key", "user", "team", "project", "model", "provider", "workflow", "run", "gateway"]
+Scope = Literal["key", "user", "team", "project", "model", "provider", "workflow", "run", "step", "gateway"]
+#: Of budgets that people set; that of a step comes with its run.
 SCOPES: tuple[Scope, ...] = ("key", "user", "team", "project", "model", "provider", "workflow", "run", "gateway")
 DEFAULT_SHARES = ("0.8", "1")
 #: What happens to a call that a budget does not cover: it is refused; goes to a cheaper model; waits for the
@@ -55,7 +56,7 @@ class Budget(Struct, frozen=True):
     at_cap: str = "refuse"
     #: The models that a call goes to instead, in their order, where ``at_cap`` is ``degrade``.
     degrade_to: tuple[str, ...] = ()
-    #: The budget for each run that this is one run's of.
+    #: The budget for each run that this is one run's of; of a step's budget, its run.
     parent: str | None = None
     extra: int = 0
     asked: int = 0
@@ -118,7 +119,14 @@ def subjects_of(charge: Charge) -> tuple[tuple[Scope, str], ...]:
         ("run", charge.run_id),
         ("gateway", "*"),
     )
-    return tuple((scope, subject) for scope, subject in named if subject)
+    within = [cast(tuple[Scope, str], tuple(name.split(":", 1))) for name in charge.within]
+    return tuple(dict.fromkeys([*((scope, subject) for scope, subject in named if subject), *within]))
+
+
+def named_id(subject: str) -> str:
+    """The id of the budget that comes with a run, or with a step of it (``RUN_ID/STEP_ID``): whoever calls for them
+    finds it without a look at which budgets there are."""
+    return "budget_of_" + subject.replace("/", ".")
 
 
 def child_id(template: str, run_id: str) -> str:

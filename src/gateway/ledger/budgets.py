@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol, cast
+
+from msgspec.structs import replace
 
 from gateway.clock import Clock
 from gateway.errors import Conflict, NotFound, ValidationFailed
@@ -19,11 +22,12 @@ from gateway.ledger.budget import (
     Scope,
     Spending,
     crossed,
+    named_id,
     refusal,
     subjects_of,
 )
 from gateway.ledger.windows import NAMED, is_window, is_zone, rolling_length, window_end, window_start
-from gateway.money import units, usd
+from gateway.money import exact_units
 
 __all__ = [
     "SCOPES", "THRESHOLD_ID", "THRESHOLD_SCOPE", "Budget", "BudgetService", "BudgetStore", "Scope", "Spending",
@@ -37,14 +41,17 @@ _MOST_DEGRADES = 5
 class BudgetStore(Protocol):
     """Where budgets are kept."""
 
-    def insert(self, budget: Budget) -> None: ...
+    def insert(self, budget: Budget) -> None:
+        """One of that id that is there is in force again, with this limit."""
+        ...
 
     def get(self, budget_id: str) -> Budget | None: ...
 
     def list(
         self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
     ) -> list[Budget]:
-        """Budgets of single runs are listed only where their ``parent`` is asked for."""
+        """Budgets of single runs that come of one for each run, and of steps, are listed only where their
+        ``parent`` is asked for."""
         ...
 
     def deactivate(self, budget_id: str) -> bool:
@@ -107,7 +114,7 @@ class BudgetService:
     def create_for_run(self, caller: Requester, run_id: str, limit_usd: str) -> Budget:
         """What a run that is about to begin may cost: a bound that whoever begins it sets themselves."""
         raw = {"scope": "run", "subject": run_id, "window": "lifetime", "limit_usd": limit_usd}
-        budget = self._parse(raw, caller.principal)
+        budget = replace(self._parse(raw, caller.principal), budget_id=named_id(run_id))
         self._store.insert(budget)
         self._changed()
         return budget
@@ -261,12 +268,8 @@ def _at_cap(raw: Mapping[str, Any], window: str) -> dict[str, Any]:
 
 def _limit(value: Any, name: str = "limit_usd") -> int:
     if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool):
-        try:
-            limit = units(value)
-            if limit >= 0 and usd(limit) == Decimal(str(value)):
-                return limit
-        except (ValueError, InvalidOperation):
-            limit = -1
+        with contextlib.suppress(ValueError):  # it is told what an amount is
+            return exact_units(value)
     raise ValidationFailed(
         f"{name} is an amount in USD from 0 up, with at most ten decimals",
         mend='write it as text, such as "0.05"',

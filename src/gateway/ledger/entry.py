@@ -31,6 +31,8 @@ class Charge(Struct, frozen=True, gc=False):
     project: str | None = None
     #: See ``models.tags``.
     tags: str = ""
+    #: What else it is within that may have a budget of its own by name: ``run:RUN_ID``, ``step:RUN_ID/STEP_ID``.
+    within: tuple[str, ...] = ()
 
 
 class Entry(Struct, frozen=True, gc=False):

@@ -144,6 +144,8 @@ class Leasing:
                 raise
             if given is None:
                 self._refresh()
+                with self.lock:
+                    self.shares.gone(share.budget_id)
                 continue
             with self.lock:
                 share.free += given

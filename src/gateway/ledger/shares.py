@@ -9,9 +9,10 @@ database yet. Whoever changes a share's sums holds the lock of ``leasing``.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.ledger.budget import Budget, child_id, subjects_of
+from gateway.ledger.budget import Budget, child_id, named_id, subjects_of
 from gateway.ledger.entry import Charge
 
 #: Kinds of charges whose shares are remembered.
@@ -40,12 +41,14 @@ class Shares:
         self._shares: dict[str, Share] = {}
         self._ended: list[Share] = []
         self._binding: dict[tuple[str, str], tuple[Share, ...]] = {}
-        #: Ids of the budgets for each run, by whom they bind, and the shares of single runs.
+        #: Ids of the budgets for each run, by whom they bind, and the shares of single runs and steps by name.
         self._each_run: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._of_runs: dict[str, Share] = {}
+        self._by_name: dict[str, Share] = {}
+        #: Names under which no budget is in force.
+        self._gone: set[str] = set()
         self._making = threading.Lock()
         #: The shares that bind a charge, by what of it they ask.
-        self._found: dict[tuple[str | None, ...], tuple[Share, ...]] = {}
+        self._found: dict[tuple[object, ...], tuple[Share, ...]] = {}
 
     def replace(self, budgets: Iterable[Budget]) -> None:
         """Takes the budgets that are in force now."""
@@ -70,11 +73,21 @@ class Shares:
         self._forget_runs()
 
     def _forget_runs(self) -> None:
-        """Shares of single runs are found anew; what they have comes back."""
+        """Shares of single runs and steps are found anew; what they have comes back."""
         with self._making:
-            ended, self._of_runs = self._of_runs, {}
-            self._found = {}
+            ended, self._by_name = self._by_name, {}
+            self._found, self._gone = {}, set()
         for share in ended.values():
+            share.in_force = False
+            self._ended.append(share)
+
+    def gone(self, name: str) -> None:
+        """No budget of that name is in force: until the next ``replace`` it binds nothing."""
+        with self._making:
+            self._gone.add(name)
+            share = self._by_name.pop(name, None)
+            self._found = {}
+        if share is not None:
             share.in_force = False
             self._ended.append(share)
 
@@ -82,11 +95,11 @@ class Shares:
         """The shares of every budget that binds the charge."""
         # Taken before the budgets are looked at: what is found by old ones is not remembered beside new ones.
         remembered = self._found
-        if not self._binding and not self._each_run:
+        if not self._binding and not self._each_run and not charge.within:
             return ()
         key = (
             charge.key_id, charge.principal, charge.team, charge.project, charge.model, charge.provider,
-            charge.workflow_id, charge.run_id,
+            charge.workflow_id, charge.run_id, charge.within,
         )  # fmt: skip
         kept = remembered.get(key)
         if kept is None:
@@ -95,33 +108,38 @@ class Shares:
                 kept += self._binding.get(subject, ())
             if len(remembered) >= _MOST_FOUND:
                 remembered.clear()
+            names = [named_id(name.split(":", 1)[1]) for name in charge.within]
             if self._each_run and charge.run_id:
-                kept = self._with_run(charge, kept)
+                each = [template for subject in subjects_of(charge) for template in self._each_run.get(subject, ())]
+                names += [child_id(template, charge.run_id) for template in each]
+            if names:
+                kept = self._with_named(names, kept)
             remembered[key] = kept
         return kept
 
-    def _with_run(self, charge: Charge, kept: tuple[Share, ...]) -> tuple[Share, ...]:
+    def _with_named(self, names: Iterable[str], kept: tuple[Share, ...]) -> tuple[Share, ...]:
         with self._making:
-            for subject in subjects_of(charge):
-                for template in self._each_run.get(subject, ()):
-                    name = child_id(template, str(charge.run_id))
-                    share = self._of_runs.get(name)
-                    if share is None:
-                        share = self._of_runs[name] = Share(name)
+            for name in names:
+                if name in self._gone:
+                    continue
+                share = self._shares.get(name) or self._by_name.get(name)
+                if share is None:
+                    share = self._by_name[name] = Share(name)
+                if share not in kept:
                     kept += (share,)
         return kept
 
     def any(self) -> bool:
         """Whether any budget is in force, or was when a call began that is still under way."""
-        return bool(self._shares or self._ended or self._of_runs)
+        return bool(self._shares or self._ended or self._by_name)
 
     def idle(self, *, everything: bool = False) -> list[tuple[Share, int]]:
         """Takes what is free of the shares that nobody used since the last look, and of ended budgets; or of all."""
         self._ended = [share for share in self._ended if share.free or share.taken]
         found: list[tuple[Share, int]] = []
-        if len(self._of_runs) > _MOST_FOUND:
+        if len(self._by_name) > _MOST_FOUND:
             self._forget_runs()
-        for share in (*self._shares.values(), *self._of_runs.values(), *self._ended):
+        for share in self._all():
             if share.free > 0 and (everything or not (share.used and share.in_force)):
                 found.append((share, share.free))
                 share.free = 0
@@ -131,15 +149,21 @@ class Shares:
     def compare(self, leased: Mapping[str, int]) -> tuple[dict[str, int], dict[str, int]]:
         """What the database says is leased beyond what is known here, and what it lacks, by budget. What it
         lacks is free no more."""
-        beyond, lacked = dict(leased), {}
-        for share in (*self._shares.values(), *self._of_runs.values(), *self._ended):
-            held = share.free + share.taken
-            difference = leased.get(share.budget_id, 0) - held
-            beyond[share.budget_id] = difference
-            if difference < 0:
-                lacked[share.budget_id] = -difference
-                share.free -= min(share.free, -difference)
-        return {budget_id: amount for budget_id, amount in beyond.items() if amount > 0}, lacked
+        held: Counter[str] = Counter()
+        for share in self._all():  # of one budget there may be several: one in force, and one that ended
+            held[share.budget_id] += share.free + share.taken
+        differences = {name: leased.get(name, 0) - held[name] for name in {*leased, *held}}
+        lacked = {name: -amount for name, amount in differences.items() if amount < 0}
+        left = dict(lacked)
+        for share in self._all():
+            taken_back = min(share.free, left.get(share.budget_id, 0))
+            if taken_back:
+                share.free -= taken_back
+                left[share.budget_id] -= taken_back
+        return {name: amount for name, amount in differences.items() if amount > 0}, lacked
+
+    def _all(self) -> tuple[Share, ...]:
+        return (*self._shares.values(), *self._by_name.values(), *self._ended)
 
 
 def lacking(shares: Sequence[Share], amount: int) -> Share | None:

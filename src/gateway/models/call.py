@@ -38,5 +38,7 @@ class CallContext(Struct, frozen=True):
     selection: Selection | None = None
     #: What the caller calls it by, for the sums of usage; see ``models.tags``.
     tags: str = ""
+    #: Runs and steps with budgets that it is made within; see ``models.run_budget.Bound``.
+    within: tuple[str, ...] = ()
     #: What the door found out already: the first notes in the record of the call; see ``Order.notes``.
     notes: dict[str, Any] = field(default_factory=dict)

@@ -192,4 +192,5 @@ def _charge(
         catalogue.epoch,
         caller.project,
         call.tags,
+        call.within,
     )

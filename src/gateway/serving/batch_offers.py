@@ -203,4 +203,5 @@ def _charge(caller: Caller, call: CallContext, catalogue: Catalogue, spec: Model
         request_id=call.request_id,
         config_epoch=catalogue.epoch,
         tags=call.tags,
+        within=call.within,
     )

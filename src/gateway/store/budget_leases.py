@@ -196,6 +196,7 @@ def return_shares(connection: Connection, holder: str, amounts: Mapping[str, int
     spendings = lock_budgets(connection, amounts)
     _take_from_shares(connection, holder, spendings, amounts)
     write_spendings(connection, spendings.values())
+    forget_empty(connection, holder, [name for name, found in spendings.items() if not found.budget.active])
 
 
 def spend_from_shares(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, select, tuple_, update
 
 from gateway.errors import ValidationFailed
 from gateway.ledger.budget import DENIED, THRESHOLD_ID, THRESHOLD_SCOPE, Budget, Spending
@@ -39,7 +39,9 @@ class SqlBudgetStore:
 
     def insert(self, budget: Budget) -> None:
         with self._database.begin() as connection:
-            connection.execute(insert(table).values(values_of(budget)))
+            again = {"active": True, "limit_units": budget.limit}
+            new = insert_into(connection, table).values(values_of(budget))
+            connection.execute(new.on_conflict_do_update(index_elements=[table.c.budget_id], set_=again))
             next_value(connection, VERSION)
 
     def get(self, budget_id: str) -> Budget | None:

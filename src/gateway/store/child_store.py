@@ -37,14 +37,15 @@ class ChildQueries:
         return list(self.connection.scalars(query.order_by(run.c.created_at, run.c.run_id)))
 
     def children_unwanted(self, limit: int) -> list[str]:
-        """Runs that go on although their step has ended, or is to end."""
-        parent = run.alias("parent")
+        """Runs that go on although their step has ended, or is to end, or was the item of a list that has."""
+        parent, whole = run.alias("parent"), step.alias("whole")
         query = (
             select(run.c.run_id)
             .join(step, step.c.task_id == run.c.parent_task)
             .join(parent, parent.c.run_id == run.c.parent_run)
+            .outerjoin(whole, whole.c.task_id == step.c.parent)
             .where(run.c.parent_run.is_not(None), run.c.status.in_(RUN_LIVE), run.c.cancel_requested.is_(False))
-            .where(or_(step.c.state != "gathering", parent.c.cancel_requested.is_(True)))
+            .where(or_(step.c.state != "gathering", whole.c.state != "gathering", parent.c.cancel_requested.is_(True)))
             .limit(limit)
         )
         return list(self.connection.scalars(query))

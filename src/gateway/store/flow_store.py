@@ -174,6 +174,11 @@ class FlowQueries(LimitQueries):
         query = select(step).where(step.c.parent == task_id).order_by(step.c.item_index)
         return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
 
+    def waiting_items(self, task_id: str, limit: int) -> list[StepRow]:
+        waiting = select(step).where(step.c.parent == task_id, step.c.state == "waiting")
+        query = waiting.order_by(step.c.item_index).limit(limit)
+        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
+
     def items_over(self, task_id: str, count: int, *, begin: int, total: int) -> int:
         if begin:
             statements.FOLLOWING_ITEMS.run(self.connection, of_task=task_id, most=begin)

@@ -10,11 +10,13 @@ from sqlalchemy import Connection, Row
 
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.step_definition import StepDefinition
+from gateway.models.run_budget import Bound
 from gateway.security.access import Caller
 from gateway.store.codec import from_json
 from gateway.store.large_values import fetch
 
 _CALLER = msgspec.json.Decoder(Caller)
+_BOUNDS = msgspec.json.Decoder(tuple[Bound, ...])
 _SPEC = msgspec.json.Decoder(StepDefinition)
 _OF_RUN = ("input", "output", "error", "metadata", "output_mapping", "origin", "pins")
 _OF_STEP = ("input", "output", "published", "error", "item", "decision", "record")
@@ -29,6 +31,7 @@ def run_from(values: dict[str, Any], connection: Connection | None) -> RunRow:
     """As ``run_of``, of columns by name; changes them."""
     for name in _OF_RUN:
         values[name] = _value(values[name], connection)
+    values["bounds"] = _BOUNDS.decode(values["bounds"]) if values["bounds"] else ()
     values["caller"] = _CALLER.decode(values["caller"])
     return RunRow(**values)
 

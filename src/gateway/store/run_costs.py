@@ -1,4 +1,4 @@
-"""What the runs of a workflow used and cost, step by step; and the end of the budgets of runs that ended."""
+"""What the runs of a workflow used and cost, step by step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, select
 
-from gateway.engine.states import RUN_ENDED
 from gateway.models.llm_models import Usage
-from gateway.store.budget_store import VERSION
-from gateway.store.engine import Database, next_value
-from gateway.store.tables import budget, entry, run, step
+from gateway.store.engine import Database
+from gateway.store.tables import entry, run, step
 
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "cost")
 
@@ -57,19 +55,6 @@ class SqlRunCosts:
             steps = {row.task_id: row for row in connection.execute(given)}
             charged = connection.execute(query).all()
         return runs, [_kept(row, steps[row.task_id]) for row in charged if row.task_id in steps]
-
-    def end_budgets(self) -> int:
-        """Ends the budgets of runs that have ended: nothing is charged to them any more."""
-        over = select(run.c.run_id).where(run.c.status.in_(RUN_ENDED))
-        which = (budget.c.scope == "run", budget.c.active, budget.c.subject.in_(over))
-        with self._database.read() as connection:
-            if not connection.scalar(select(func.count()).select_from(budget).where(*which)):
-                return 0
-        with self._database.begin() as connection:
-            ended = connection.execute(update(budget).where(*which).values(active=False).returning(budget.c.budget_id))
-            count = len(ended.all())
-            next_value(connection, VERSION)
-            return count
 
 
 def _kept(row: Any, of: Any) -> KeptStep:

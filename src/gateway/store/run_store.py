@@ -20,6 +20,7 @@ from gateway.store.flow_store import FlowQueries
 from gateway.store.large_values import keep
 from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, step_from, step_of
+from gateway.store.run_budgets import set_step_budgets
 from gateway.store.schedule_store import ScheduleQueries
 from gateway.store.tables import run, step
 from gateway.store.webhook_messages import insert_deliveries
@@ -88,6 +89,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             "parent_run": new.parent_run,
             "parent_task": new.parent_task,
             "pins": to_json_or_none(new.pins),
+            "bounds": to_json_or_none(new.bounds or None),
         }
         statements.INSERT_RUN.run(self.connection, **statements.new_row(run, values))
         done = {item.spec.step_id for item in new.steps if item.reused is not None}
@@ -102,6 +104,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         ]
         statements.INSERT_EDGE.many(self.connection, edges)
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
+        set_step_budgets(self.connection, new, now)
 
     def lock_run(self, run_id: str) -> RunRow | None:
         known = self._locked.get(run_id)

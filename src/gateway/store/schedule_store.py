@@ -11,7 +11,7 @@ from gateway.engine.schedules import Schedule
 from gateway.security.access import Caller
 from gateway.store.codec import from_json, to_json
 from gateway.store.engine import Database
-from gateway.store.tables import dead_letter, entry, schedule, step
+from gateway.store.tables import dead_letter, entry, run, schedule, step
 
 
 class ScheduleQueries:
@@ -93,6 +93,20 @@ class SqlRunRecords:
         query = select(*columns).where(entry.c.run_id == run_id).order_by(entry.c.at, entry.c.entry_id)
         with self._database.read() as connection:
             return [dict(row._mapping) for row in connection.execute(query)]
+
+    def runs_of_items(self, run_id: str) -> dict[str, list[str]]:
+        """The runs that items of a run's steps are, in the lists' order, by the task id of the step."""
+        query = (
+            select(step.c.parent, run.c.run_id)
+            .join(step, step.c.task_id == run.c.parent_task)
+            .where(run.c.parent_run == run_id, step.c.parent.is_not(None))
+            .order_by(step.c.item_index)
+        )
+        found: dict[str, list[str]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.parent, []).append(row.run_id)
+        return found
 
     def dead_letters(self, owner: str | None, limit: int, task_id: str | None = None) -> list[dict[str, Any]]:
         """Steps that failed for good and are not closed, newest first."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from gateway.store.flow_tables import (
@@ -90,8 +91,9 @@ run = Table(
     Column("parent_run", Text),  # of a run that is a step of another
     Column("parent_task", Text),
     Column("pins", Text),  # the versions of the workflows that its steps run, JSON
+    Column("bounds", Text),  # budgets of the run and the step that it is within, JSON
     Index("run_by_parent", "parent_run"),
-    Index("run_by_parent_task", "parent_task"),
+    Index("run_by_parent_task", "parent_task", unique=True),
     Index("run_by_owner", "owner", "created_at"),
     Index("run_by_status", "status", "created_at"),
 )
@@ -228,7 +230,7 @@ budget = Table(
     "budget",
     metadata,
     Column("budget_id", Text, primary_key=True),
-    Column("scope", Text, nullable=False),  # key user team project model provider workflow run gateway
+    Column("scope", Text, nullable=False),  # key user team project model provider workflow run step gateway
     Column("subject", Text, nullable=False),  # the key_id, principal, …; '*' for the gateway
     Column("window", Text, nullable=False),  # see ledger/windows.py
     Column("limit_units", BigInteger, nullable=False),
@@ -244,11 +246,12 @@ budget = Table(
     Column("slots", Text, nullable=False, server_default="[]"),  # of a rolling window: [[since, units], …]
     Column("at_cap", Text, nullable=False, server_default="refuse"),  # refuse degrade queue approve
     Column("degrade_to", Text, nullable=False, server_default="[]"),  # JSON list of models
-    Column("parent", Text, index=True),  # the budget for each run that this is one run's of
+    Column("parent", Text, index=True),  # the budget for each run that this is one run's of; of a step's, its run
     Column("extra", BigInteger, nullable=False, server_default="0"),  # approved for this window
     Column("asked", BigInteger, nullable=False, server_default="0"),  # units waited for; -1: denied
     CheckConstraint("limit_units >= 0", name="budget_limit_not_negative"),
     Index("budget_by_subject", "scope", "subject"),
+    Index("budget_in_force", "scope", "parent", sqlite_where=text("active = 1"), postgresql_where=text("active")),
 )
 
 #: What a process has set aside of a budget for the calls it is yet to make; counted in ``reserved``.

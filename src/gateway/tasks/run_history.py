@@ -33,6 +33,8 @@ class RunRecords(Protocol):
 
     def entries(self, run_id: str) -> list[dict[str, Any]]: ...
 
+    def runs_of_items(self, run_id: str) -> dict[str, list[str]]: ...
+
     def dead_letters(self, owner: str | None, limit: int, task_id: str | None = None) -> list[dict[str, Any]]: ...
 
     def close_dead_letter(self, task_id: str, by: str, closed_as: str, now: int) -> bool: ...
@@ -67,6 +69,7 @@ class RunHistory:
         for entry in self._records.entries(run_id):
             told = {**entry, "cost": usd(entry["cost"]), "at": rfc3339(entry["at"])}
             entries.setdefault(told.pop("task_id"), []).append(told)
+        runs = self._records.runs_of_items(run_id)
         told_of = {step.task_id: step.step_id for step in steps}
         items = [task_id for task_id in {*calls, *entries} if task_id is not None and task_id not in told_of]
         return {
@@ -79,7 +82,7 @@ class RunHistory:
             "origin": run.origin,
             "input": hash_of(run.input),
             "output": None if run.output is None else hash_of(run.output),
-            "steps": [_step_view(step, calls, entries) for step in steps],
+            "steps": [_step_view(step, calls, entries, runs) for step in steps],
             "items": [
                 {"task_id": task_id, "calls": calls.get(task_id, []), "entries": entries.get(task_id, [])}
                 for task_id in sorted(items)
@@ -152,7 +155,9 @@ class RunHistory:
         return found.run, found.steps
 
 
-def _step_view(step: StepRow, calls: dict[str, Any], entries: dict[str | None, Any]) -> dict[str, Any]:
+def _step_view(
+    step: StepRow, calls: dict[str, Any], entries: dict[str | None, Any], runs: dict[str, list[str]]
+) -> dict[str, Any]:
     record, output = step.record or {}, step.output or {}
     stated = (step.spec.llm_config or {}).get("parameters") or {}
     seed = (step.input or {}).get("seed", output.get("seed", stated.get("seed")))
@@ -170,6 +175,7 @@ def _step_view(step: StepRow, calls: dict[str, Any], entries: dict[str | None, A
         "seed": seed,
         "taken_over_from": record.get("reused") or record.get("cached"),
         "run": record.get("run"),
+        "runs": runs.get(step.task_id, []),
         "decision": step.decision,
         "calls": calls.get(step.task_id, []),
         "entries": entries.get(step.task_id, []),

@@ -127,6 +127,8 @@ class RunMaker:
 
     def check_step(self, caller: Caller, step: StepDefinition) -> None:
         """``PermissionDenied`` or ``ValidationFailed`` for a step that this caller cannot have done."""
+        if step.budget is not None and step.budget.degrade_to:
+            caller.require_model(step.budget.degrade_to)
         if step.task_type in CONTROL:
             return
         spec = self.task_types[step.task_type]

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.clock import Clock
 from gateway.engine.rows import RunRow, StepRow
 from gateway.models.artifacts import ArtifactStore
-from gateway.models.run_budget import degrades_to
+from gateway.models.run_budget import bounds_of_run, bounds_of_step
 from gateway.models.tags import kept_tags
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
@@ -45,6 +45,8 @@ class ContextFactory:
         predict: PredictPort = self.predict
         if self.calls is not None and self.clock is not None:
             chat = predict = StepCalls(run, step, chat, predict, self.calls, self.clock)
+        own = bounds_of_step(run.run_id, step.spec.step_id, step.spec.budget)
+        bounds = (*run.bounds, *bounds_of_run(run.run_id, run.metadata), *own)
         return StepContext(
             task_id=step.task_id,
             run_id=run.run_id,
@@ -57,13 +59,14 @@ class ContextFactory:
             model_config=step.spec.llm_config,
             upstream=upstream,
             artifacts=self.artifacts,
-            chat=degrading(chat, degrades_to(run.metadata)),
+            chat=degrading(chat, bounds),
             predict=predict,
             registry=self.registry,
             prompts=self.prompts,
             default_model=lambda task_type: self.catalogue().default_model(task_type),
             batch=self.batch,
             tags=kept_tags(run.metadata),
+            within=tuple(bound.name for bound in bounds),
             report=pulse.report,
             is_cancelled=pulse.is_cancelled,
             is_overdue=pulse.is_overdue,

@@ -173,6 +173,7 @@ def _step_definition_view(step: StepDefinition) -> dict[str, Any]:
         "workflow": step.workflow,
         "cache": None if step.cache_ttl is None else {"ttl": step.cache_ttl},
         "on_unknown_outcome": step.on_unknown_outcome if step.on_unknown_outcome != "retry" else None,
+        "budget": None if step.budget is None else step.budget.kept(),
         "limits": [_plain(limit) for limit in step.limits] or None,
     }
     return view | {name: value for name, value in more.items() if value is not None}

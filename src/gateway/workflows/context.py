@@ -73,6 +73,8 @@ class StepContext:
     default_model: Callable[[str], str | None]
     batch: BatchTools | None = None
     tags: str = ""
+    #: Runs and steps whose budgets bind its calls; see ``models.run_budget.Bound``.
+    within: tuple[str, ...] = ()
     report: Callable[[float, str], None] = field(default=lambda _fraction, _note: None)
     is_cancelled: Callable[[], bool] = field(default=lambda: False)
     #: Whether the step's soft timeout has passed: time to come to an end with what there is.
@@ -90,6 +92,7 @@ class StepContext:
             task_id=self.task_id,
             workflow_id=self.workflow_id,
             tags=self.tags,
+            within=self.within,
             selection=None if limits is None else read_selection(limits, "model_config.selection"),
             notes=dict(notes or {}),
         )

@@ -224,6 +224,7 @@ class _Work:
             task_id=self._context.task_id,
             workflow_id=self._context.workflow_id,
             tags=self._context.tags,
+            within=self._context.within,
         )
 
     async def _refuse_charged(self, call: CallContext) -> None:

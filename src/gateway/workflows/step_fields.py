@@ -72,6 +72,14 @@ class LimitFields(TypedDict, total=False):
     per: float
 
 
+class BudgetFields(TypedDict, total=False):
+    """What the calls of the step may cost together, in USD, and what happens then."""
+
+    limit_usd: str | int | float
+    at_limit: Literal["stop", "degrade"]
+    degrade_to: str
+
+
 class StepFields(TypedDict, total=False):
     """What ``Workflow.step`` takes beside what the step does. ``None`` is as if the field were left out."""
 
@@ -90,4 +98,5 @@ class StepFields(TypedDict, total=False):
     workflow: Named | str | None
     cache: CacheFields | None
     limits: Sequence[LimitFields] | None
+    budget: BudgetFields | None
     on_unknown_outcome: Literal["retry", "fail", "ask"] | None

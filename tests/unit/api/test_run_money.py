@@ -13,7 +13,7 @@ from gateway.cli.main import make_app
 from gateway.ledger.pricing import card_for_llm, cost_llm
 from gateway.models.llm_models import Usage
 from gateway.money import usd
-from gateway.store.run_costs import SqlRunCosts
+from gateway.store.run_budgets import RunBudgetEnds
 
 
 def step(name: str, *after: str, model: str = "gpt-4") -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_the_budgets_of_ended_runs_end(house: House) -> None:
     ended = run(house, "pair", budget={"limit_usd": "5"})
     from_run = f"/budgets?scope=run&subject={ended['run_id']}"
     assert len(house.ask("GET", from_run).body["budgets"]) == 1
-    assert SqlRunCosts(house.core.database).end_budgets() >= 1
+    assert RunBudgetEnds(house.core.database).sweep() >= 1
     assert house.ask("GET", from_run).body["budgets"] == []
 
 

@@ -151,6 +151,29 @@ def test_a_workflow_within_a_workflow(house: House) -> None:
     assert "outer_one" in house.ask("POST", "/workflows", circle).body["detail"]
 
 
+def test_a_workflow_for_each_item_of_a_list(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.quiet()
+    house.upstream.play(*[answer(openai_answer("Said."))] * 3)
+    house.ask("POST", "/workflows", {"workflow_id": "inner_each", "steps": TWO[:1]})
+    each = {"in": "input.questions", "concurrency": 1}
+    many = {"step_id": "many", "workflow": "inner_each", "for_each": each, "input_mapping": {"q": "item.q"}}
+    data = {"questions": [{"q": "One?"}, {"q": "Two?"}, {"q": "Three?"}]}
+    run = run_of(house, "outer_each", [many], data)
+    assert run["status"] == "completed", run["error"]
+    asked = [sent.body["messages"][-1]["content"] for sent in house.upstream.sent]
+    assert asked == ["One?", "Two?", "Three?"], "one at once, in order"
+    given = run["steps"][0]["result"]
+    assert [one["first"]["response"] for one in given["results"]] == ["Said."] * 3
+    (told,) = house.ask("GET", f"/runs/{run['run_id']}/lineage").body["steps"]
+    assert told["runs"] == [one["run_id"] for one in given["results"]]
+    child = house.ask("GET", f"/runs/{told['runs'][1]}").body
+    assert child["origin"] == {"how": "step", "run_id": run["run_id"], "step_id": "many[1]"}
+    monkeypatch.setenv("GATEWAY_URL", house.url)
+    monkeypatch.setenv("GATEWAY_API_KEY", house.key("admin"))
+    shown = CliRunner().invoke(make_app(), ["lineage", run["run_id"]])
+    assert "is 3 runs" in shown.output, shown.output
+
+
 def later(house: House, seconds: float) -> Schedules:
     """The sweep of an orchestrator whose clock is that much ahead."""
     clock = ManualClock(house.core.clock.now() + int(seconds * SECOND))

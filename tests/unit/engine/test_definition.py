@@ -81,6 +81,35 @@ def test_what_is_wrong_has_a_place(raw: Any, place: str | None) -> None:
     assert caught.value.mend
 
 
+def each_run(**fields: Any) -> dict[str, Any]:
+    return {"workflow_id": "wf", "steps": [{"step_id": "a", "workflow": "inner", "for_each": "input.list", **fields}]}
+
+
+def test_a_workflow_may_be_done_for_each_item() -> None:
+    raw = each_run(input_mapping={"x": "item.x", "at": "index"})
+    after = {"step_id": "b", "task_type": "work", "input_mapping": {"a": "step.a.results"}}
+    (each, _) = parse({**raw, "steps": [*raw["steps"], after]}).steps
+    assert (each.workflow, each.for_each and each.for_each.over) == ("inner", "input.list")
+    with pytest.raises(DefinitionInvalid, match="gives no 'first'") as caught:
+        parse({**raw, "steps": [*raw["steps"], {**after, "input_mapping": {"a": "step.a.first.n"}}]})
+    assert caught.value.mend == "it gives: result, results, errors, count"
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        (each_run(for_each={"in": "input.list", "concurrency": 101}), "steps[0].for_each.concurrency"),
+        (each_run(retry={"max_attempts": 2}), "steps[0].retry"),
+        (each_run(workflow=None, signal="go"), "steps[0].for_each"),
+        (each_run(workflow=None, approval={}), "steps[0].for_each"),
+    ],
+)
+def test_what_does_not_go_with_a_list_of_runs_has_a_place(raw: Any, place: str) -> None:
+    with pytest.raises(DefinitionInvalid) as caught:
+        parse(raw)
+    assert caught.value.param == place
+
+
 def test_a_field_that_the_producer_does_not_give_lists_what_it_does() -> None:
     steps = [DIAMOND[0], {"step_id": "b", "task_type": "work", "input_mapping": {"a": "step.top.m"}}]
     with pytest.raises(DefinitionInvalid, match="gives no 'm'") as caught:

@@ -9,6 +9,7 @@ import pytest
 
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
+from fixtures.listed_runs_suite import ListedRunsSuite
 from fixtures.money_kit import open_database
 from fixtures.nested_suite import NestedSuite
 from gateway.store.engine import Database
@@ -31,3 +32,7 @@ class TestFlowOnSqlite(FlowSuite):
 
 class TestNestedOnSqlite(NestedSuite):
     """Runs within runs, and limits."""
+
+
+class TestListedRunsOnSqlite(ListedRunsSuite):
+    """A run for each item of a list."""
