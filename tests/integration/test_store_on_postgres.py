@@ -15,6 +15,7 @@ from fixtures.listed_runs_suite import ListedRunsSuite
 from fixtures.machine_suite import MachineSuite
 from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
+from fixtures.named_budgets_suite import NamedBudgetsSuite
 from fixtures.nested_suite import NestedSuite
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
@@ -73,6 +74,10 @@ class TestNestedOnPostgres(NestedSuite):
 
 class TestListedRunsOnPostgres(ListedRunsSuite):
     """A run for each item of a list."""
+
+
+class TestNamedBudgetsOnPostgres(NamedBudgetsSuite):
+    """Budgets of runs and steps."""
 
 
 class TestPromptsOnPostgres(PromptSuite):

@@ -143,7 +143,8 @@ class Leasing:
                     return refused
                 raise
             if given is None:
-                self._refresh()
+                if self._store.version() != self._version:
+                    self._refresh()
                 with self.lock:
                     self.shares.gone(share.budget_id)
                 continue

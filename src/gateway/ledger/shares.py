@@ -86,7 +86,7 @@ class Shares:
         with self._making:
             self._gone.add(name)
             share = self._by_name.pop(name, None)
-            self._found = {}
+            self._found = {}  # and with it whatever was found before
         if share is not None:
             share.in_force = False
             self._ended.append(share)
@@ -114,14 +114,14 @@ class Shares:
                 names += [child_id(template, charge.run_id) for template in each]
             if names:
                 kept = self._with_named(names, kept)
+            if self._gone:
+                kept = tuple(share for share in kept if share.budget_id not in self._gone)
             remembered[key] = kept
         return kept
 
     def _with_named(self, names: Iterable[str], kept: tuple[Share, ...]) -> tuple[Share, ...]:
         with self._making:
             for name in names:
-                if name in self._gone:
-                    continue
                 share = self._shares.get(name) or self._by_name.get(name)
                 if share is None:
                     share = self._by_name[name] = Share(name)

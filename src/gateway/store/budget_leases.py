@@ -196,7 +196,7 @@ def return_shares(connection: Connection, holder: str, amounts: Mapping[str, int
     spendings = lock_budgets(connection, amounts)
     _take_from_shares(connection, holder, spendings, amounts)
     write_spendings(connection, spendings.values())
-    forget_empty(connection, holder, [name for name, found in spendings.items() if not found.budget.active])
+    _forget_ended(connection, holder, spendings)
 
 
 def spend_from_shares(
@@ -214,6 +214,7 @@ def spend_from_shares(
         if told:
             alerts.append((item.principal, told))
     write_spendings(connection, spendings.values())
+    _forget_ended(connection, holder, spendings)
     return alerts
 
 
@@ -236,6 +237,13 @@ def forget_empty(connection: Connection, holder: str, budget_ids: Iterable[str])
             budget_lease.c.amount == 0,
         )
     )
+
+
+def _forget_ended(connection: Connection, holder: str, spendings: Mapping[str, Spending]) -> None:
+    """Of budgets that have ended nobody asks for a share again."""
+    ended = [name for name, found in spendings.items() if not found.budget.active]
+    if ended:
+        forget_empty(connection, holder, ended)
 
 
 def doubtful_holders(connection: Connection, now: int) -> list[str]:

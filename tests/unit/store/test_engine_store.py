@@ -11,6 +11,7 @@ from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.listed_runs_suite import ListedRunsSuite
 from fixtures.money_kit import open_database
+from fixtures.named_budgets_suite import NamedBudgetsSuite
 from fixtures.nested_suite import NestedSuite
 from gateway.store.engine import Database
 
@@ -36,3 +37,7 @@ class TestNestedOnSqlite(NestedSuite):
 
 class TestListedRunsOnSqlite(ListedRunsSuite):
     """A run for each item of a list."""
+
+
+class TestNamedBudgetsOnSqlite(NamedBudgetsSuite):
+    """Budgets of runs and steps."""

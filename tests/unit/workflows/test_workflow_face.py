@@ -192,12 +192,17 @@ def test_the_fields_of_steps_have_the_names_of_the_definition() -> None:
         soft_timeout=5,
         timeout=9,
         on_unknown_outcome="fail",
+        budget={"limit_usd": "0.5", "at_limit": "degrade", "degrade_to": "gpt-4o-mini"},
     )
     made = flow.definition()
     assert made["on_unknown_outcome"] == "ask"
     by_id = {row["step_id"]: row for row in made["steps"]}
     assert by_id["one"]["for_each"] == {"in": ["input.book", {"value": {"values": {"b": 2}}}]}
     assert by_id["one"]["compensate"] == "undo"
+    assert by_id["last"]["budget"] == {"limit_usd": "0.5", "at_limit": "degrade", "degrade_to": "gpt-4o-mini"}
+    budget = {step.step_id: step.budget for step in flow.check().steps}["last"]
+    assert budget is not None
+    assert (budget.limit_usd, budget.degrade_to) == ("0.5", "gpt-4o-mini")
     assert by_id["within"] == {
         "step_id": "within",
         "input_mapping": {"book": "input.book"},
