@@ -106,7 +106,7 @@ class PredictService:
             "ml",
             worst_case_ml(card, max_seconds=MOST_SECONDS, rows=rows),
             card.name,
-            notes={"config": catalogue.epoch},
+            notes={**call.notes, "config": catalogue.epoch},
         )
         started = time.perf_counter_ns()
         try:
@@ -150,6 +150,17 @@ class PredictService:
         if catalogue.provider(spec.provider).type == "python":
             return load_predictor(spec.upstream_model or spec.name, spec.options)
         return self._source.predictor(version)
+
+
+def costs_something(catalogue: Catalogue, model: str, at: int) -> bool:
+    """Whether a prediction of that model can cost anything at the time ``at``. What cannot be asked at all (no such
+    model, no price) costs nothing: it is refused."""
+    try:
+        spec = catalogue.model(model)
+        card = card_for_ml(spec.name, catalogue.provider(spec.provider).type, spec.price, at)
+    except GatewayError:
+        return False
+    return worst_case_ml(card, max_seconds=MOST_SECONDS, rows=1) > 0
 
 
 def _features(version: ModelVersion, request: PredictRequest) -> Features:

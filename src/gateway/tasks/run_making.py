@@ -48,7 +48,13 @@ class RunMaker:
 
     def of_task(self, caller: Caller, given: TaskSubmission, request_id: str, task_id: str) -> NewRun:
         """A run of one step."""
-        step = StepDefinition("task", given.spec.name, llm_config=given.llm_config, timeout=given.timeout)
+        step = StepDefinition(
+            "task",
+            given.spec.name,
+            llm_config=given.llm_config,
+            timeout=given.timeout,
+            on_unknown_outcome=given.on_unknown_outcome,
+        )
         run = self.new_run(caller, given, request_id, "task", given.spec.name, given.input_data)
         return msgspec.structs.replace(run, steps=(NewStep(task_id, step, given.spec.queue),))
 

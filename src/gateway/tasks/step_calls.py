@@ -4,8 +4,9 @@ An attempt that goes on where another was cut off (its worker died, or it waited
 came before, in the order in which they were asked: nothing is paid twice. One that follows a failure asks anew: the
 answer may have been what failed. A replay of a run is given those of the run it repeats, and asks no provider.
 
-Each call of a language model is noted before it is made, under a key that is the same whoever makes it again, so that
-one whose outcome a dead worker left unknown is not paid twice unseen: see ``tasks.unknown_outcomes``.
+Each call of a language model, and of a predictive one that has a price, is noted before it is made, under a key that
+is the same whoever makes it again, so that one whose outcome a dead worker left unknown is not paid twice unseen: see
+``tasks.unknown_outcomes``. What predictions of our own machine gave is not kept: that version gives it again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -29,6 +31,7 @@ from gateway.tasks.unknown_outcomes import BegunCalls, generation_of
 from gateway.workflows.context import ChatPort, PredictPort
 
 _ANSWER = msgspec.json.Decoder(ChatAnswer)
+_PREDICTED = msgspec.json.Decoder(PredictAnswer)
 
 
 class CallStore(BegunCalls, Protocol):
@@ -52,16 +55,25 @@ class CallStore(BegunCalls, Protocol):
 
 
 class StepCalls:
-    """The calls of one attempt; it is a ``ChatPort`` and a ``PredictPort``."""
+    """The calls of one attempt; it is a ``ChatPort`` and a ``PredictPort``. ``paid`` says of a predictive model
+    whether it costs something."""
 
     def __init__(
-        self, run: RunRow, step: StepRow, chat: ChatPort, predict: PredictPort, store: CallStore, clock: Clock
+        self,
+        run: RunRow,
+        step: StepRow,
+        chat: ChatPort,
+        predict: PredictPort,
+        store: CallStore,
+        clock: Clock,
+        paid: Callable[[str], bool],
     ) -> None:
         self._step = step
         self._chat = chat
         self._predict = predict
         self._store = store
         self._clock = clock
+        self._paid = paid
         origin = run.origin or {}
         self._replayed: str | None = str(origin["run_id"]) if origin.get("how") == "replay" else None
         self._generation = generation_of(step)
@@ -95,15 +107,33 @@ class StepCalls:
     async def predict(
         self, caller: Caller, request: PredictRequest, call: CallContext, *, provider: str | None = None
     ) -> PredictAnswer:
-        """The model's answer; in a replay that of the version that answered then."""
+        """The answer that was paid for and kept, else the model's; in a replay that of the version that answered
+        then."""
         key, kept = await self._before(hash_of("ml", request, provider))
+        if kept is not None and kept.answer:
+            return _PREDICTED.decode(kept.answer)
         if kept is not None:
             request = msgspec.structs.replace(request, version=kept.version, alias=None)
-        answer = await self._predict.predict(caller, request, call, provider=provider)
+        if kept is not None or not self._paid(request.model):
+            answer, body = await self._predict.predict(caller, request, call, provider=provider), ""
+        else:
+            answer = await self._predict_paid(caller, request, call, provider, key)
+            body = msgspec.json.encode(answer).decode()
         if kept is None:
             meta = answer.meta
-            await self._keep(key, "ml", answer.model, meta.provider, answer.version, "{}", meta.entry_id, "")
+            await self._keep(key, "ml", answer.model, meta.provider, answer.version, "{}", meta.entry_id, body)
         return answer
+
+    async def _predict_paid(
+        self, caller: Caller, request: PredictRequest, call: CallContext, provider: str | None, key: tuple[str, int]
+    ) -> PredictAnswer:
+        begun = await self._begin(key, request.model)
+        call = msgspec.structs.replace(call, notes={**call.notes, "step_call": begun.key})
+        try:
+            return await self._predict.predict(caller, request, call, provider=provider)
+        except Exception:  # as in ``complete``
+            await asyncio.to_thread(self._store.ended, begun)
+            raise
 
     async def _begin(self, key: tuple[str, int], model: str) -> BegunCall:
         step = self._step

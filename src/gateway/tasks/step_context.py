@@ -13,6 +13,7 @@ from gateway.models.run_budget import bounds_of_run, bounds_of_step
 from gateway.models.tags import kept_tags
 from gateway.registry.catalogue import Catalogue
 from gateway.registry.model_registry import ModelRegistry
+from gateway.serving.predict import costs_something
 from gateway.tasks.step_calls import CallStore, StepCalls
 from gateway.tasks.step_pulse import Pulse
 from gateway.tasks.unknown_outcomes import settle
@@ -39,12 +40,15 @@ class ContextFactory:
         """Calls of unknown outcome that this attempt makes again; see ``tasks.unknown_outcomes``."""
         return [] if self.calls is None else settle(self.calls, step)
 
+    def _paid(self, model: str) -> bool:
+        return self.clock is not None and costs_something(self.catalogue(), model, self.clock.now())
+
     def context(self, run: RunRow, step: StepRow, upstream: Mapping[str, dict[str, Any]], pulse: Pulse) -> StepContext:
         """The context of one attempt; its charges are unique to this token."""
         chat: ChatPort = self.chat
         predict: PredictPort = self.predict
         if self.calls is not None and self.clock is not None:
-            chat = predict = StepCalls(run, step, chat, predict, self.calls, self.clock)
+            chat = predict = StepCalls(run, step, chat, predict, self.calls, self.clock, self._paid)
         own = bounds_of_step(run.run_id, step.spec.step_id, step.spec.budget)
         bounds = (*run.bounds, *bounds_of_run(run.run_id, run.metadata), *own)
         return StepContext(

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct, field
 
 from gateway.clock import from_rfc3339
-from gateway.engine.checks import seconds_at
+from gateway.engine.checks import one_of, seconds_at
+from gateway.engine.step_definition import UNKNOWN_OUTCOMES
 from gateway.engine.step_fields import check_model_config
 from gateway.engine.task_types import TaskTypeSpec, find
 from gateway.errors import DefinitionInvalid, ValidationFailed
@@ -19,7 +20,7 @@ from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue
 from gateway.security.access import Caller
 
 _TASK_FIELDS = ("task_type", "model_config", "input_data", "priority", "webhook_url", "metadata", "timeout",
-                "start_at", "delay")  # fmt: skip
+                "start_at", "delay", "on_unknown_outcome")  # fmt: skip
 _RUN_FIELDS = ("input", "priority", "webhook_url", "metadata", "timeout", "start_at", "delay")
 _RERUN_FIELDS = (*_RUN_FIELDS, "from_step", "model_config")
 _LONGEST_DELAY = 366 * 86_400.0
@@ -44,6 +45,7 @@ class TaskSubmission(Submission, frozen=True):
     spec: TaskTypeSpec
     input_data: dict[str, Any]
     llm_config: dict[str, Any] | None = None
+    on_unknown_outcome: str = "retry"
 
 
 class RunSubmission(Submission, frozen=True):
@@ -84,7 +86,9 @@ def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catal
     config = raw.get("model_config")
     if config is not None:
         check_config(config, spec, catalogue, caller)
-    return TaskSubmission(spec=spec, input_data=data, llm_config=config, **_common(raw))
+    return TaskSubmission(
+        spec=spec, input_data=data, llm_config=config, on_unknown_outcome=_unknown_outcome(raw), **_common(raw)
+    )
 
 
 def read_run(raw: Any) -> RunSubmission:
@@ -131,6 +135,13 @@ def check_config(config: Any, spec: TaskTypeSpec, catalogue: Catalogue, caller: 
         )
     if spec.model_kind == "llm":
         check_llm_parameters(config.get("parameters", {}), "model_config.parameters")
+
+
+def _unknown_outcome(raw: Mapping[str, Any]) -> str:
+    try:
+        return one_of(raw.get("on_unknown_outcome", "retry"), "on_unknown_outcome", UNKNOWN_OUTCOMES)
+    except DefinitionInvalid as error:
+        raise ValidationFailed(error.message, mend=error.mend, param=error.param) from None
 
 
 def _common(raw: Mapping[str, Any]) -> dict[str, Any]:

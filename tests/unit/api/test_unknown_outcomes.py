@@ -29,10 +29,10 @@ def begun(house: House, workflow: str, first: Play = SILENT, **fields: Any) -> s
     return str(run_id)
 
 
-def lose(house: House, run_id: str) -> StepRow:
+def lose(house: House, run_id: str, step_id: str = "only") -> StepRow:
     """What the sweep does when the lease of the run's step has run out: its worker is taken for dead."""
     with house.core.engine.begin() as tx:
-        (step,) = tx.steps_named(run_id, ["only"])
+        (step,) = tx.steps_named(run_id, [step_id])
         assert advance.lost(tx, step, house.core.clock.now())
     return step
 
@@ -125,6 +125,20 @@ def test_a_call_whose_end_is_known_asks_nobody(house: House) -> None:
     run = house.ended(f"/runs/{run_id}")
     assert run["status"] == "completed", run["error"]
     assert calls(house, run_id) == [(True, None)]
+
+
+def test_a_task_handed_in_alone_says_it_too(house: House) -> None:
+    house.quiet()
+    house.upstream.play(SILENT, GOOD)
+    task = {"task_type": "llm_analysis", "model_config": {"name": "gpt-4"}, "input_data": {"prompt": "Why?"}}
+    refused = house.ask("POST", "/tasks", {**task, "on_unknown_outcome": "hope"})
+    assert (refused.status, refused.body["param"]) == (422, "on_unknown_outcome")
+    made = house.ask("POST", "/tasks", {**task, "on_unknown_outcome": "fail"}).body
+    House.until(lambda: house.upstream.sent, bool)
+    lose(house, made["run_id"], "task")
+    ended = house.ended(f"/tasks/{made['task_id']}")
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "call_outcome_unknown")
+    assert len(house.upstream.sent) == 1
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ _BODY = {
         "webhook_url": {"type": "string"},
         "metadata": {"type": "object"},
         "timeout": {"type": "number"},
+        "on_unknown_outcome": {"enum": ["retry", "fail", "ask"]},
     },
 }
 
