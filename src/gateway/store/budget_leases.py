@@ -19,7 +19,7 @@ from sqlalchemy import Connection, delete, func, select, tuple_, update
 from gateway.clock import SECOND
 from gateway.errors import BudgetExceeded
 from gateway.events.event import EventDraft
-from gateway.ledger.budget import THRESHOLD_SCOPE, Budget, Spending, child_id, child_of, refusal
+from gateway.ledger.budget import SCOPES, Budget, Spending, child_id, child_of, refusal
 from gateway.ledger.entry import BudgetAlert
 from gateway.money import usd
 from gateway.store.budget_store import VERSION, budget_of, lock_bound, lock_budgets, values_of, write_spendings
@@ -68,7 +68,8 @@ class SqlBudgetLeases:
             return connection.scalar(select(counter.c.value).where(counter.c.name == VERSION)) or 0
 
     def active(self) -> list[Budget]:
-        shown = (budget.c.active, budget.c.scope != THRESHOLD_SCOPE, budget.c.parent.is_(None))
+        # By the scopes' names: so the index of what is in force serves, however many have ended.
+        shown = (budget.c.active, budget.c.scope.in_(SCOPES), budget.c.parent.is_(None))
         query = select(budget).where(*shown)
         with self._database.read() as connection:
             return [budget_of(row) for row in connection.execute(query)]

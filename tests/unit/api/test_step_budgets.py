@@ -83,6 +83,8 @@ def test_the_items_of_a_step_stay_under_its_budget_and_what_is_done_is_kept(hous
     assert found[0]["spent_usd"] == pytest.approx(2 * cost(house))
     assert RunBudgetEnds(house.core.database).sweep() >= 1
     assert house.ask("GET", f"/budgets?parent={ended['run_id']}").body["budgets"] == []
+    over = house.ask("GET", f"/budgets/budget_of_{ended['run_id']}.many").body
+    assert (over["active"], over["spent_usd"]) == (False, found[0]["spent_usd"])
 
 
 def test_a_step_goes_on_with_a_cheaper_model_at_its_budget(house: House, enough_for_two: str) -> None:
