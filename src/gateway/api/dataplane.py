@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.body import arriving, read_body, require_json, within
 from gateway.api.doors import admit, authenticate, request_id_of
-from gateway.api.errors import body_of, door_of, headers_of, status_of
+from gateway.api.errors import body_of, headers_of, status_of
 from gateway.api.event_lines import (
     anthropic_failure,
     anthropic_line,
@@ -35,7 +35,7 @@ from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
 from gateway.api.wire.asked_headers import asked_by
-from gateway.api.wire.model_rows import model_list, model_row, page_of
+from gateway.api.wire.model_rows import model_list, model_row
 from gateway.api.wire.openai_plain import read_plain
 from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
@@ -185,8 +185,7 @@ class DataPlane:
     async def _models(self, exchange: _Exchange) -> None:
         models = self._services.catalogue.current.models
         usable = [spec for name, spec in models.items() if exchange.caller.may_use_model(name)]
-        page = page_of(exchange.scope.get("query_string", b""), paged="anthropic-version" in exchange.headers)
-        await exchange.json(model_list(usable, page), {})
+        await exchange.json(model_list(usable), {})
 
     async def _model(self, exchange: _Exchange) -> None:
         name = exchange.path.removeprefix("/v1/models/")
@@ -200,7 +199,7 @@ class _Exchange:
     def __init__(self, services: Services, heads: AnswerHeads, scope: Scope, receive: Receive, send: Send) -> None:
         self._services = services
         self._heads = heads
-        self.scope = scope
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._lean: Lean | None = scope.get(LEAN)
@@ -229,12 +228,12 @@ class _Exchange:
         """The body, which is said to be JSON."""
         headers = self.headers
         if headers.get("content-type") != "application/json":
-            require_json(self.scope)
+            require_json(self._scope)
         body = None if self._lean is None else self._lean.arrived()
         if body is not None:
             return within(body)
         short = len(headers.get("content-length", "")) <= _SHORT
-        return await (arriving(self._receive) if short else read_body(self.scope, self._receive))
+        return await (arriving(self._receive) if short else read_body(self._scope, self._receive))
 
     async def said(self, content: bytes, expand: prompted.Expand | None) -> dict[str, Any]:
         """The object that these bytes are; see ``body``."""
@@ -250,7 +249,7 @@ class _Exchange:
         """The circumstances of this request's one model call."""
         headers = self.headers
         # An id of ours is nobody else's; a caller may give the same one twice.
-        cause = self.scope.get(CAUSE) or (self.request_id if self._own_id else new_id("call"))
+        cause = self._scope.get(CAUSE) or (self.request_id if self._own_id else new_id("call"))
         asked = asked_by(headers)
         traceparent = headers.get("traceparent")
         return CallContext(
@@ -282,10 +281,9 @@ class _Exchange:
         """The error in the door's dialect; nothing more can be said once an answer has begun."""
         if self.status:
             return
-        door = door_of(self.path, self.headers)
-        content, media_type = body_of(error, door, self.request_id)
+        content, media_type = body_of(error, self.path, self.request_id)
         await self._start(
-            status_of(error, door),
+            status_of(error, self.path),
             {
                 **headers_of(error),
                 "x-gateway-config": self._services.catalogue.current.epoch,
@@ -305,7 +303,7 @@ class _Exchange:
             spec = self._services.catalogue.current.models.get(model)
             return spec is not None and spec.on_disconnect == "drain"
 
-        self._watch = Watch(self.scope, self._receive, self._comment, stays)
+        self._watch = Watch(self._scope, self._receive, self._comment, stays)
         try:
             return await opening
         except BaseException as error:

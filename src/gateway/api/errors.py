@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -81,11 +80,6 @@ def openai_error(error: GatewayError, request_id: str) -> dict[str, Any]:
     if error.details:
         inner["details"] = _public(error.details)
     return {"error": inner}
-
-
-def door_of(path: str, headers: Mapping[str, str]) -> str:
-    """By whose words an error is told: the list of models is of two doors, and its callers say whose they are."""
-    return "/v1/messages" if path.startswith("/v1/models") and "anthropic-version" in headers else path
 
 
 def anthropic_error(error: GatewayError, request_id: str) -> dict[str, Any]:
