@@ -189,7 +189,7 @@ class ProviderDirectory:
             bearer="" if key else provider.api_key,
             headers=provider.headers,
         )
-        return BedrockWire(), endpoint
+        return BedrockWire(native_schema=model.options.get("structured_output") == "native"), endpoint
 
     def _embedded(self, _provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
         most = model.max_output_tokens or CONTEXT // 2

@@ -116,8 +116,11 @@ class BedrockWire:
     dialect = "bedrock"
     takes_all = False
 
+    def __init__(self, *, native_schema: bool = False) -> None:
+        self._native_schema = native_schema
+
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
-        return bedrock_wire.encode(chat)
+        return bedrock_wire.encode(chat, native_schema=self._native_schema)
 
     def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return bedrock_wire.decode_reply(content)
