@@ -35,7 +35,7 @@ from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
 from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
 from gateway.api.wire.asked_headers import asked_by
-from gateway.api.wire.model_rows import model_list, model_row
+from gateway.api.wire.model_rows import MODELS, models_told
 from gateway.api.wire.openai_plain import read_plain
 from gateway.api.wire.request_headers import repeated
 from gateway.errors import GatewayError, MethodNotAllowed
@@ -81,12 +81,12 @@ class DataPlane:
             "/v1/messages": ("POST", "llm:execute", self._messages),
             "/v1/embeddings": ("POST", "llm:execute", self._embeddings),
             "/v1/messages/count_tokens": ("POST", "llm:execute", self._count_tokens),
-            "/v1/models": ("GET", "models:read", self._models),
+            MODELS: ("GET", "models:read", self._models),
         }
 
     def serves(self, _method: str, path: str) -> bool:
         """Whether the path is one of the hot doors."""
-        return path in self._doors or path.startswith("/v1/models/")
+        return path in self._doors or path.startswith(f"{MODELS}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -98,7 +98,7 @@ class DataPlane:
         started = time.perf_counter()
         route = path if path in self._doors else "/v1/models/{name}"
         try:
-            method, permission, handler = self._doors.get(path) or ("GET", "models:read", self._model)
+            method, permission, handler = self._doors.get(path) or ("GET", "models:read", self._models)
             if scope["method"] != method:
                 raise MethodNotAllowed(mend=f"use {method}")
             exchange.caller = await authenticate(self._services, exchange.headers)
@@ -183,14 +183,8 @@ class DataPlane:
         await exchange.json({"input_tokens": count.tokens}, {"x-gateway-count": count.basis})
 
     async def _models(self, exchange: _Exchange) -> None:
-        models = self._services.catalogue.current.models
-        usable = [spec for name, spec in models.items() if exchange.caller.may_use_model(name)]
-        await exchange.json(model_list(usable), {})
-
-    async def _model(self, exchange: _Exchange) -> None:
-        name = exchange.path.removeprefix("/v1/models/")
-        exchange.caller.require_model(name)
-        await exchange.json(model_row(self._services.catalogue.current.model(name)), {})
+        query = exchange.query if exchange.anthropic else None
+        await exchange.json(models_told(self._services.catalogue.current, exchange.caller, exchange.path, query), {})
 
 
 class _Exchange:
@@ -204,11 +198,16 @@ class _Exchange:
         self._send = send
         self._lean: Lean | None = scope.get(LEAN)
         self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if len(self.headers) < len(scope["headers"]):
             self.headers |= repeated(scope["headers"])
         given = self.headers.get("x-request-id")
         self.request_id = request_id_of(given) if given else new_id("req")
+        #: Whether the caller speaks Anthropic's dialect: by the door, or at a door of both dialects by its header.
+        self.anthropic = self.path.startswith("/v1/messages") or (
+            "anthropic-version" in self.headers and self.path.startswith(MODELS)
+        )
         self._own_id = given != self.request_id
         self.caller: Caller = None  # type: ignore[assignment]  # set before any handler runs
         self.status = 0
@@ -281,7 +280,7 @@ class _Exchange:
         """The error in the door's dialect; nothing more can be said once an answer has begun."""
         if self.status:
             return
-        content, media_type = body_of(error, self.path, self.request_id)
+        content, media_type = body_of(error, self.path, self.request_id, anthropic=self.anthropic)
         await self._start(
             status_of(error, self.path),
             {
@@ -376,7 +375,7 @@ class _Exchange:
     @property
     def _own(self) -> str:
         """Header lines of this door, and of a prompt that was used."""
-        own = f"request-id: {self.request_id}\r\n" if self.path.startswith("/v1/messages") else ""
+        own = f"request-id: {self.request_id}\r\n" if self.anthropic else ""
         return own if self.prompt is None else own + lines_of({"x-gateway-prompt": self.prompt.header})
 
     async def _comment(self, data: bytes) -> None:

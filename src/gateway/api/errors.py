@@ -99,9 +99,9 @@ def dialect_of(path: str) -> str:
     return "openai" if path.startswith("/v1/") or path == "/v1" else "gateway"
 
 
-def body_of(error: GatewayError, path: str, request_id: str) -> tuple[bytes, str]:
-    """(body, media type) of the error in the dialect of the path."""
-    dialect = dialect_of(path)
+def body_of(error: GatewayError, path: str, request_id: str, *, anthropic: bool = False) -> tuple[bytes, str]:
+    """(body, media type) of the error in the dialect of the path, or Anthropic's where its caller speaks that."""
+    dialect = "anthropic" if anthropic else dialect_of(path)
     if dialect == "openai":
         return _ENCODER.encode(openai_error(error, request_id)), "application/json"
     if dialect == "anthropic":

@@ -26,12 +26,10 @@ from gateway.models.llm_models import (
     UsageDetail,
 )
 from gateway.providers.cache_marks import marked
-from gateway.providers.carrying import arguments_of, turns_of, unmapped
+from gateway.providers.carrying import ANSWER_TOOL, answer_schema, arguments_of, turns_of, unmapped
 from gateway.providers.usage_counts import count_of, part_of, told
 
 VERSION = "2023-06-01"
-#: The tool that stands for a response_format: forced on the way there, text on the way back.
-ANSWER_TOOL = "json_answer"
 #: What a count of tokens depends on.
 _COUNTED = frozenset(
     {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "mcp_servers"}
@@ -96,8 +94,8 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
         body |= chat.extra
     if chat.reasoning_effort:
         dropped += _think(chat, body)
-    if chat.response_format is not None and chat.response_format.kind == "json_schema":
-        schema = chat.response_format.schema or {"type": "object"}
+    schema = answer_schema(chat)
+    if schema is not None:
         body["tools"] = [{"name": ANSWER_TOOL, "description": "Gives the answer.", "input_schema": schema}]
         body["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
     if stream:
@@ -200,7 +198,8 @@ class StreamDecoder:
         self._id = ""
         self._model = ""
         self._tools: dict[int, int] = {}
-        self._answer: set[int] = set()
+        #: Blocks that are the answer in the form of a tool call, and whether anything of each was said.
+        self._answer: dict[int, bool] = {}
 
     def decode(self, raw: dict[str, Any]) -> list[Delta]:
         """The pieces in one event."""
@@ -213,7 +212,7 @@ class StreamDecoder:
         if kind == "content_block_start":
             block = raw.get("content_block") or {}
             if block.get("type") == "tool_use" and block.get("name") == ANSWER_TOOL:
-                self._answer.add(int(raw.get("index") or 0))
+                self._answer[int(raw.get("index") or 0)] = False
                 return []
             if block.get("type") == "tool_use":
                 index = self._tools.setdefault(int(raw.get("index") or 0), len(self._tools))
@@ -222,6 +221,8 @@ class StreamDecoder:
             return [self._delta(text=text)] if text else []
         if kind == "content_block_delta":
             return self._block_delta(raw)
+        if kind == "content_block_stop" and self._answer.get(int(raw.get("index") or 0)) is False:
+            return [self._delta(text="{}")]  # an empty input comes without a piece
         if kind == "message_delta":
             self._usage = decode_usage(raw.get("usage"), self._usage)
             delta = raw.get("delta") or {}
@@ -246,7 +247,9 @@ class StreamDecoder:
         if kind == "text_delta":
             return [self._delta(text=delta.get("text") or "")]
         if kind == "input_json_delta" and int(raw.get("index") or 0) in self._answer:
-            return [self._delta(text=delta.get("partial_json") or "")]
+            piece = delta.get("partial_json") or ""
+            self._answer[int(raw.get("index") or 0)] |= bool(piece)
+            return [self._delta(text=piece)] if piece else []
         if kind == "input_json_delta":
             index = self._tools.get(int(raw.get("index") or 0), 0)
             return [self._delta(tool_index=index, arguments=delta.get("partial_json") or "")]
@@ -265,18 +268,6 @@ def _refuse(chat: Chat) -> None:
         raise NotSupported("this model gives one answer a call", mend="leave n out, or send several calls", param="n")
     if chat.temperature is not None and chat.temperature > 1:
         raise NotSupported("this model takes a temperature from 0 to 1", mend="lower it", param="temperature")
-    if chat.response_format is not None and chat.response_format.kind != "text":
-        _refuse_format(chat)
-
-
-def _refuse_format(chat: Chat) -> None:
-    """A schema is held to by a forced tool, exactly where nothing else uses tools."""
-    if chat.response_format is not None and chat.response_format.kind == "json_object":
-        mend = "give a schema: response_format of type json_schema"
-        raise NotSupported("this model has no JSON mode without a schema", mend=mend, param="response_format")
-    if chat.tools or any(isinstance(part, ToolUsePart) for turn in chat.messages for part in turn.parts):
-        mend = "leave one of the two out"
-        raise NotSupported("this model takes a response_format or tools, not both", mend=mend, param="response_format")
 
 
 def _think(chat: Chat, body: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import arguments_of, turns_of, unmapped
+from gateway.providers.carrying import ANSWER_TOOL, answer_schema, arguments_of, turns_of, unmapped
 from gateway.providers.usage_counts import count_of, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -41,10 +41,12 @@ _BROKEN = frozenset({"malformed_model_output", "malformed_tool_use"})
 _FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
 
 
-def encode(chat: Chat) -> tuple[bytes, tuple[str, ...]]:
+def encode(chat: Chat, *, native_schema: bool = False) -> tuple[bytes, tuple[str, ...]]:
     """The request body, streamed or not, and the names of what could not be carried.
 
-    Raises ``NotSupported`` for what would change the answer's meaning.
+    A schema for the answer goes as Converse's own ``outputConfig`` where the model has that
+    (``native_schema``), elsewhere as a forced tool. Raises ``NotSupported`` for what would change the
+    answer's meaning.
     """
     _refuse(chat)
     dropped = [name for name in unmapped(chat, "bedrock") if name != "top_k"]
@@ -68,6 +70,7 @@ def encode(chat: Chat) -> tuple[bytes, tuple[str, ...]]:
     if config:
         body["inferenceConfig"] = config
     _tools(chat, body)
+    _answer_form(chat, body, native_schema)
     if chat.dialect == "anthropic" and chat.extra.get("top_k") is not None:
         body["additionalModelRequestFields"] = {"top_k": chat.extra["top_k"]}
     return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
@@ -79,6 +82,9 @@ def decode_reply(content: bytes) -> Reply:
         raw = msgspec.json.decode(content)
         parts = tuple(part for block in raw["output"]["message"]["content"] for part in _part(block))
         stop = _stop(raw.get("stopReason"))
+        if any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):
+            parts = tuple(TextPart(part.arguments) if isinstance(part, ToolUsePart) else part for part in parts)
+            stop = _answered(stop)
         return Reply("", "", (Choice(parts, _FINISH.get(stop, "stop"), stop),), decode_usage(raw.get("usage")))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
@@ -105,6 +111,8 @@ class StreamDecoder:
 
     def __init__(self) -> None:
         self._tools: dict[int, int] = {}
+        #: Blocks that are the answer in the form of a tool call, and whether anything of each was said.
+        self._answer: dict[int, bool] = {}
 
     def decode(self, event: str, raw: dict[str, Any]) -> list[Delta]:
         """The pieces in one event."""
@@ -113,12 +121,18 @@ class StreamDecoder:
             use = (raw.get("start") or {}).get("toolUse")
             if not isinstance(use, dict):
                 return []
+            if use.get("name") == ANSWER_TOOL:
+                self._answer[block] = False
+                return []
             index = self._tools.setdefault(block, len(self._tools))
             return [Delta(tool_index=index, tool_id=use.get("toolUseId") or "", tool_name=use.get("name") or "")]
         if event == "contentBlockDelta":
             return self._block_delta(block, raw.get("delta") or {})
+        if event == "contentBlockStop" and self._answer.get(block) is False:
+            return [Delta(text="{}")]  # an empty input comes without a piece
         if event == "messageStop":
             stop = _stop(raw.get("stopReason"))
+            stop = _answered(stop) if self._answer else stop
             return [Delta(finish=_FINISH.get(stop, "stop"), raw_finish=stop)]
         if event == "metadata":
             return [Delta(usage=decode_usage(raw.get("usage")))]
@@ -127,6 +141,10 @@ class StreamDecoder:
     def _block_delta(self, block: int, delta: dict[str, Any]) -> list[Delta]:
         if delta.get("text"):
             return [Delta(text=delta["text"])]
+        if isinstance(delta.get("toolUse"), dict) and block in self._answer:
+            text = delta["toolUse"].get("input") or ""
+            self._answer[block] |= bool(text)
+            return [Delta(text=text)] if text else []
         if isinstance(delta.get("toolUse"), dict):
             return [Delta(tool_index=self._tools.get(block, 0), arguments=delta["toolUse"].get("input") or "")]
         thought = delta.get("reasoningContent")
@@ -138,9 +156,6 @@ class StreamDecoder:
 def _refuse(chat: Chat) -> None:
     if chat.n != 1:
         raise NotSupported("this model gives one answer a call", mend="leave n out, or send several calls", param="n")
-    if chat.response_format is not None and chat.response_format.kind != "text":
-        mend = "ask for JSON by a tool's schema instead"
-        raise NotSupported("this provider has no response_format", mend=mend, param="response_format")
     choice = chat.tool_choice
     if choice is not None and choice.parallel is False and chat.tools:
         mend = "leave parallel_tool_calls out"
@@ -180,6 +195,23 @@ def _tools(chat: Chat, body: dict[str, Any]) -> None:
             "none": {},
         }[choice.mode]
     body["toolConfig"] = config
+
+
+def _answer_form(chat: Chat, body: dict[str, Any], native: bool) -> None:
+    """Puts the schema that the answer is held to into the body.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
+    """
+    asked = chat.response_format
+    if native and asked is not None and asked.kind == "json_schema":
+        schema = {"schema": msgspec.json.encode(asked.schema).decode(), **({"name": asked.name} if asked.name else {})}
+        body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}
+        return
+    forced = answer_schema(chat)
+    if forced is not None:
+        tool = {"name": ANSWER_TOOL, "description": "Gives the answer.", "inputSchema": {"json": forced}}
+        # any of one tool is that tool, and more models know this choice than one by name
+        body["toolConfig"] = {"tools": [{"toolSpec": tool}], "toolChoice": {"any": {}}}
 
 
 def _blocks(message: Message) -> list[dict[str, Any]]:
@@ -227,6 +259,11 @@ def _part(block: dict[str, Any]) -> list[Part]:
     if "citationsContent" in block:
         return [TextPart("".join(item.get("text") or "" for item in block["citationsContent"].get("content") or ()))]
     return []
+
+
+def _answered(stop: str) -> str:
+    """Why an answer ended that came as a tool call: for its caller there was no call."""
+    return "end_turn" if stop == "tool_use" else stop
 
 
 def _stop(raw: Any) -> str:

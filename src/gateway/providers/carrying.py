@@ -10,6 +10,9 @@ import msgspec
 from gateway.errors import NotSupported
 from gateway.models.llm_models import Chat, Message, ToolUsePart
 
+#: The tool that stands for a response_format: forced on the way there, text on the way back.
+ANSWER_TOOL = "json_answer"
+
 
 def unmapped(chat: Chat, dialect: str) -> list[str]:
     """The names of the caller's fields that ``dialect`` has no words for.
@@ -27,6 +30,27 @@ def unmapped(chat: Chat, dialect: str) -> list[str]:
     if chat.dialect != dialect:
         named += [*sorted(chat.extra), *chat.headers]
     return named
+
+
+def answer_schema(chat: Chat) -> dict[str, Any] | None:
+    """The schema that a forced tool holds the answer to; ``None`` where none is asked for.
+
+    Raises ``NotSupported`` where the tool would not be exactly that: beside other tools, for a schema of
+    anything but objects (a tool's input is one), and for JSON without a schema.
+    """
+    asked = chat.response_format
+    if asked is None or asked.kind == "text":
+        return None
+    if asked.kind == "json_object":
+        mend = "give a schema: response_format of type json_schema"
+        raise NotSupported("this model has no JSON mode without a schema", mend=mend, param="response_format")
+    if chat.tools or any(isinstance(part, ToolUsePart) for turn in chat.messages for part in turn.parts):
+        mend = "leave one of the two out"
+        raise NotSupported("this model takes a response_format or tools, not both", mend=mend, param="response_format")
+    if asked.schema.get("type", "object") != "object":
+        mend = "give a schema of type object, with what is asked as one of its properties"
+        raise NotSupported("this model answers in JSON objects only", mend=mend, param="response_format")
+    return {"type": "object", **asked.schema}
 
 
 def turns_of(messages: tuple[Message, ...], blocks: Callable[[Message], list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -34,7 +34,14 @@ from gateway.providers.local_llm import CONTEXT, LocalServerNote
 from gateway.providers.moderations import HttpModerations
 from gateway.providers.openai_batches import OpenAIBatches
 from gateway.providers.sigv4 import Credentials
-from gateway.providers.token_counters import Counter, anthropic_counter, google_counter
+from gateway.providers.token_counters import (
+    Counter,
+    anthropic_counter,
+    bedrock_counted,
+    bedrock_counter,
+    google_counter,
+    openai_counter,
+)
 from gateway.providers.transport import Transport
 from gateway.registry.catalogue import ModelSpec, ProviderSpec
 
@@ -141,6 +148,12 @@ class ProviderDirectory:
         if provider.type in ("gemini", "vertex"):
             endpoint = self._gemini_endpoint(provider, upstream, "countTokens")
             return google_counter(endpoint, upstream if provider.type == "gemini" else "")
+        if provider.type == "bedrock":
+            counting = self._bedrock_endpoint(provider, bedrock_counted(upstream), "count-tokens")
+            return bedrock_counter(counting, native_schema=_has_schemas(model))
+        if provider.type == "openai":
+            url = f"{provider.base_url}/responses/input_tokens"
+            return openai_counter(FixedEndpoint(url, _bearer(provider)), upstream)
         return None
 
     def _openai(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
@@ -177,19 +190,23 @@ class ProviderDirectory:
         return GeminiEndpoint(provider.base_url, name, provider.headers, tokens, method=method)
 
     def _bedrock(self, provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
+        wire = BedrockWire(native_schema=_has_schemas(model))
+        return wire, self._bedrock_endpoint(provider, model.upstream_model or model.name)
+
+    def _bedrock_endpoint(self, provider: ProviderSpec, model: str, operation: str = "") -> BedrockEndpoint:
         options = provider.options
         key = str(options.get("access_key_id") or "")
         session = str(options.get("session_token") or "")
-        endpoint = BedrockEndpoint(
+        return BedrockEndpoint(
             provider.base_url,
-            model.upstream_model or model.name,
+            model,
             str(options["region"]),
             self._clock,
             credentials=Credentials(key, provider.api_key, session) if key else None,
             bearer="" if key else provider.api_key,
             headers=provider.headers,
+            operation=operation,
         )
-        return BedrockWire(), endpoint
 
     def _embedded(self, _provider: ProviderSpec, model: ModelSpec) -> tuple[Wire, Endpoint]:
         most = model.max_output_tokens or CONTEXT // 2
@@ -204,6 +221,11 @@ def _check_configured(provider: ProviderSpec, model: ModelSpec) -> None:
             provider=provider.name,
             missing=list(provider.missing),
         )
+
+
+def _has_schemas(model: ModelSpec) -> bool:
+    """Whether a model of Bedrock's holds answers to a schema by itself."""
+    return model.options.get("structured_output") == "native"
 
 
 def _is_signed(model: str) -> bool:

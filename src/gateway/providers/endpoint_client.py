@@ -45,7 +45,7 @@ class EndpointClient:
         try:
             if response.status != 200:
                 raise error_of(self._provider, response.status, response.headers, await response.read())
-            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            kind = response.header(b"content-type").partition(";")[0].strip().lower()
             if kind in _NO_STREAMS:
                 raise no_stream(self._provider, kind, await response.read())
         except BaseException:

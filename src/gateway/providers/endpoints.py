@@ -81,7 +81,7 @@ class GeminiEndpoint:
 
 
 class BedrockEndpoint:
-    """Bedrock's Converse: signed for each body (SigV4), or opened by a bearer key."""
+    """Bedrock's Converse, or another ``operation``: signed for each body (SigV4), or opened by a bearer key."""
 
     def __init__(
         self,
@@ -93,7 +93,9 @@ class BedrockEndpoint:
         credentials: Credentials | None = None,
         bearer: str = "",
         headers: Mapping[str, str] | None = None,
+        operation: str = "",
     ) -> None:
+        self._operation = operation
         self._url = f"{base_url}/model/{quote(model, safe='')}"
         self._region = region
         self._clock = clock
@@ -101,7 +103,8 @@ class BedrockEndpoint:
         self._headers = {**(headers or {}), **({"authorization": f"Bearer {bearer}"} if bearer else {})}
 
     async def address(self, body: bytes, *, stream: bool) -> Address:
-        url = f"{self._url}/converse-stream" if stream else f"{self._url}/converse"
+        operation = self._operation or ("converse-stream" if stream else "converse")
+        url = f"{self._url}/{operation}"
         if self._credentials is None:
             return Address(url, self._headers)
         at = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.errors import UpstreamError
+from gateway.errors import UpstreamAccountRefused, UpstreamError, UpstreamRejected
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Chat, Delta, Reply
@@ -116,8 +116,11 @@ class BedrockWire:
     dialect = "bedrock"
     takes_all = False
 
+    def __init__(self, *, native_schema: bool = False) -> None:
+        self._native_schema = native_schema
+
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
-        return bedrock_wire.encode(chat)
+        return bedrock_wire.encode(chat, native_schema=self._native_schema)
 
     def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return bedrock_wire.decode_reply(content)
@@ -171,7 +174,14 @@ class HttpModel:
         if self._counter is None:
             return None
         body = self._counter.encode(chat)
-        return self._counter.decode(await self._counting.post(body, self._beside(chat)))
+        if body is None:
+            return None
+        try:
+            return self._counter.decode(await self._counting.post(body, self._beside(chat)))
+        except (UpstreamRejected, UpstreamAccountRefused):
+            if self._counter.optional:
+                return None
+            raise
 
     def stream(self, chat: Chat) -> HttpStream:
         """The pieces, with the events themselves where the caller speaks this dialect."""

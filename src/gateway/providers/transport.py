@@ -58,6 +58,14 @@ class StreamedResponse:
         """By their names in lower case."""
         return _named(self._headers)
 
+    def header(self, wanted: bytes) -> str:
+        """The one of this name (in lower case), the last where there are several; empty where there is none."""
+        size = len(wanted)
+        for name, value in reversed(self._headers):
+            if len(name) == size and name.lower() == wanted:
+                return value.decode("latin-1")
+        return ""
+
     async def chunk(self) -> bytes:
         """What has come of the body, waiting for some; empty at its end.
 

@@ -217,7 +217,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             batch=read_batch(document, path, raw, providers[provider]),
             on_disconnect=cast(Any, _word(document, path, raw, "on_disconnect", ("cancel", "drain"))),
             description=_text(document, (*path, "description"), raw.get("description", "")),
-            options=_object(document, (*path, "options"), raw.get("options", {}), None),
+            options=_model_options(document, (*path, "options"), raw.get("options", {}), providers[provider].type),
         )
     for name, spec in models.items():
         for fallback in (*spec.fallbacks, *(item for names in spec.fallbacks_on.values() for item in names)):
@@ -235,6 +235,14 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
         if model not in models:
             raise document.wrong(("defaults", task), "no such model", f"models.yaml has: {', '.join(models)}")
     return with_reach(models), {str(task): str(model) for task, model in defaults.items()}
+
+
+def _model_options(document: Document, path: Path_, raw: Any, kind: str) -> dict[str, Any]:
+    """``options`` of a row: of Bedrock's how answers are held to a schema, else what the model's factory takes."""
+    given = _object(document, path, raw, {"structured_output"} if kind == "bedrock" else None)
+    if kind == "bedrock":
+        _word(document, path, given, "structured_output", ("tool", "native"))
+    return given
 
 
 def _guards(

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.errors import GatewayError, NotSupported, ValidationFailed
+from gateway.errors import GatewayError, NotSupported, ProviderNotConfigured, UpstreamError, ValidationFailed
 from gateway.governance.policy import check_chat, input_tokens_bound
 from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
@@ -230,7 +230,8 @@ class ChatService:
         )
 
     async def count_tokens(self, caller: Caller, chat: Chat) -> TokenCount:
-        """Tokens of the input, by the model's own table or the provider's counter. Costs nothing."""
+        """Tokens of the input: exactly by the model's own table, else by the provider's counter, else about how
+        many. Costs nothing."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, None)
         self._limits.take(caller, model=spec.name, tokens=0)
@@ -239,10 +240,17 @@ class ChatService:
         chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
         provider = catalogue.provider(chosen.provider)
         own = await asyncio.to_thread(self._tokens.count, provider.type, chosen, chat)
-        if own is not None:
+        if own is not None and own.basis == "counted":
             return own
-        counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
-        return TokenCount(estimate(chat), "estimated") if counted is None else TokenCount(counted, "provider")
+        try:
+            counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
+        except (UpstreamError, NotSupported, ProviderNotConfigured):
+            if own is None:
+                raise
+            return own  # by the table, which needs nobody
+        if counted is not None:
+            return TokenCount(counted, "provider")
+        return own or TokenCount(estimate(chat), "estimated")
 
     async def count_text(self, caller: Caller, name: str, text: str) -> TokenCount:
         """Tokens of a bare text by the model's own table, else about how many."""

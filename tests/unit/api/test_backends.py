@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from fixtures.aws import converse_events, exception
+from fixtures.aws import converse_events, event, exception
 from fixtures.house import Answer, House
 from fixtures.upstream import Play, answer, anthropic_answer, events, openai_answer, openai_chunks
 
-OPENAI, ANTHROPIC = "/v1/chat/completions", "/v1/messages"
+OPENAI, ANTHROPIC, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+#: How a whole answer says at each door that it came to its end.
+_ENDS = {OPENAI: "stop", ANTHROPIC: "end_turn", RESPONSES: "completed"}
 GEMINI: dict[str, Any] = {
     "candidates": [{"content": {"role": "model", "parts": [{"text": "Hello."}]}, "finishReason": "STOP", "index": 0}],
     "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10},
@@ -44,18 +46,26 @@ def ask(house: House, door: str, model: str, **fields: Any) -> Answer:
 
 
 def text(found: Answer) -> str:
-    """The text of an answer of either door."""
+    """The text of an answer of any door."""
     if "choices" in found.body:
         return str(found.body["choices"][0]["message"]["content"])
+    if "output" in found.body:
+        return "".join(block["text"] for item in found.body["output"] for block in item["content"])
     return "".join(block["text"] for block in found.body["content"])
 
 
 def streamed(found: Answer) -> str:
-    """The text of a stream of either door."""
+    """The text of a stream of any door."""
     told = [json.loads(line[6:]) for line in found.raw.decode().splitlines() if line.startswith("data: {")]
     assert not any("error" in item for item in told), told
     pieces = [choice["delta"].get("content") or "" for item in told for choice in item.get("choices", ())]
-    return "".join([*pieces, *(item["delta"].get("text", "") for item in told if item.get("type") == _PIECE)])
+    pieces += [item["delta"].get("text", "") for item in told if item.get("type") == _PIECE]
+    return "".join([*pieces, *(item["delta"] for item in told if item.get("type") == "response.output_text.delta")])
+
+
+def ended(body: dict[str, Any]) -> str:
+    """How an answer of any door says that it ended."""
+    return str(body["choices"][0]["finish_reason"] if "choices" in body else body.get("stop_reason") or body["status"])
 
 
 _PIECE = "content_block_delta"
@@ -118,6 +128,61 @@ def test_bedrock_is_called_as_its_reference_says(house: House) -> None:
         "messages": [{"role": "user", "content": [{"text": "Hello"}]}],
         "inferenceConfig": {"maxTokens": 20},
     }
+
+
+RISK = {"type": "object", "properties": {"risk": {"type": "string"}}, "required": ["risk"]}
+#: The same wish in the words of each door.
+FORMS: dict[str, dict[str, Any]] = {
+    OPENAI: {"response_format": {"type": "json_schema", "json_schema": {"name": "risk", "schema": RISK}}},
+    ANTHROPIC: {"output_config": {"format": {"type": "json_schema", "schema": RISK}}},
+    RESPONSES: {"text": {"format": {"type": "json_schema", "name": "risk", "schema": RISK}}},
+}
+
+
+@pytest.mark.parametrize("door", FORMS)
+def test_bedrock_holds_answers_to_a_schema_by_a_forced_tool(house: House, door: str) -> None:
+    use = {"toolUseId": "t1", "name": "json_answer"}
+    whole = {"output": {"message": {"content": [{"toolUse": {**use, "input": {"risk": "low"}}}]}}}
+    pieces = [
+        event("messageStart", {"role": "assistant"}),
+        event("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": use}}),
+        *(
+            event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": piece}}})
+            for piece in ('{"risk":', '"low"}')
+        ),
+        event("contentBlockStop", {"contentBlockIndex": 0}),
+        event("messageStop", {"stopReason": "tool_use"}),
+        event("metadata", {"usage": CONVERSE["usage"]}),
+    ]
+    house.upstream.play(
+        answer({**whole, "stopReason": "tool_use", "usage": CONVERSE["usage"]}), bedrock_stream(*pieces)
+    )
+    body = {"model": "t-bedrock", "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}], **FORMS[door]}
+    if door == RESPONSES:
+        del body["max_tokens"]
+        body["input"] = body.pop("messages")
+    found = house.ask("POST", door, body)
+    assert found.status == 200, found.body
+    assert (text(found), ended(found.body)) == ('{"risk":"low"}', _ENDS[door])
+    assert house.upstream.sent[0].body["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"] == {"json": RISK}
+    told = house.ask("POST", door, {**body, "stream": True})
+    assert streamed(told) == '{"risk":"low"}'
+    assert f'"{_ENDS[door]}"' in told.raw.decode()
+    assert "json_answer" not in told.raw.decode()
+
+
+@pytest.mark.parametrize("door", FORMS)
+def test_bedrocks_own_structured_output_where_the_row_says_so(house: House, door: str) -> None:
+    house.upstream.play(answer({**CONVERSE, "output": {"message": {"content": [{"text": '{"risk":"low"}'}]}}}))
+    body = {"model": "t-bedrock-native", "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
+    if door == RESPONSES:
+        body = {"model": "t-bedrock-native", "input": "Hello"}
+    found = house.ask("POST", door, {**body, **FORMS[door]})
+    assert text(found) == '{"risk":"low"}'
+    (sent,) = house.upstream.sent
+    form = sent.body["outputConfig"]["textFormat"]
+    assert json.loads(form["structure"]["jsonSchema"]["schema"]) == RISK
+    assert "toolConfig" not in sent.body
 
 
 def test_an_error_in_the_middle_of_bedrocks_stream_is_told(house: House) -> None:

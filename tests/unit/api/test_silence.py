@@ -30,18 +30,19 @@ def lines(*chunks: Any) -> bytes:
 
 
 class Held:
-    """A provider that says ``first``, and the rest, or its refusal, when it is ``let`` go on."""
+    """A provider that says ``first``, and the rest, or its refusal (where ``refused`` names a model, of that one),
+    when it is ``let`` go on."""
 
-    def __init__(self, first: bytes = b"", rest: bytes = b"", refusal: int = 0) -> None:
-        self.first, self.rest, self.refusal = first, rest, refusal
+    def __init__(self, first: bytes = b"", rest: bytes = b"", refusal: int = 0, refused: str = "") -> None:
+        self.first, self.rest, self.refusal, self.refused = first, rest, refusal, refused
         self.let, self.left, self.asked = threading.Event(), threading.Event(), threading.Event()
 
-    async def __call__(self, request: web.Request, _raw: bytes) -> web.StreamResponse:
+    async def __call__(self, request: web.Request, raw: bytes) -> web.StreamResponse:
         self.asked.set()
         try:
             if not self.first:
                 await asyncio.to_thread(self.let.wait, 10)
-            if self.refusal:
+            if self.refusal and self.refused in ("", json.loads(raw)["model"]):
                 return web.json_response({"error": {"message": "no", "type": "x"}}, status=self.refusal)
             response = web.StreamResponse(headers={"content-type": "text/event-stream"})
             await response.prepare(request)
@@ -72,7 +73,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asks(**held: Any) -> pytest.MarkDecorator:
     given = Held(**held)
-    return pytest.mark.parametrize("held", [(given.first, given.rest, given.refusal)], indirect=True)
+    return pytest.mark.parametrize("held", [(given.first, given.rest, given.refusal, given.refused)], indirect=True)
 
 
 class Stream:
@@ -148,6 +149,23 @@ def test_a_refusal_after_the_silence_is_told_within_the_stream(house: House, hel
     held.let.set()
     last = json.loads(stream.end().rpartition(b"data: ")[2])
     assert (last if path == "/v1/responses" else last["error"])["code"] == "upstream_rejected"
+
+
+@DOOR
+@asks(rest=lines(FIRST, *REST), refusal=401, refused="small")
+def test_who_answered_after_the_silence_stands_in_the_ledger(house: House, held: Held, path: str) -> None:
+    """The first planned deployment would have been the wrong name for the head."""
+    principal = f"rerouted-{path.rpartition('/')[2]}"
+    stream = Stream(house, path, "t-route", principal)
+    stream.until(b": ping\n\n")
+    head = {name.lower(): value for name, value in stream.head().headers.items()}
+    assert {"x-gateway-model", "x-gateway-provider", "x-gateway-route"}.isdisjoint(head)
+    held.let.set()
+    told = stream.end()
+    assert b'"model":"t-route"' in told
+    assert b"t-large" not in told
+    found = entry(house, principal)
+    assert (found["request_id"], found["model"], found["provider"]) == (head["x-request-id"], "t-large", "openai")
 
 
 @DOOR

@@ -145,11 +145,78 @@ def test_an_image_that_cannot_be_sent_is_refused(image: ImagePart) -> None:
 
 def test_what_cannot_be_asked_is_refused_by_name() -> None:
     assert refused(chat(n=2)) == "n"
-    assert refused(chat(response_format=ResponseFormat("json_schema", "x"))) == "response_format"
+    assert refused(chat(response_format=ResponseFormat("json_object"))) == "response_format"
     assert refused(chat(tools=(WEATHER,), tool_choice=ToolChoice("auto", parallel=False))) == "parallel_tool_calls"
     broken = Message("assistant", (ToolUsePart("t1", "weather", "{"),))
     refused(chat(messages=(*HELLO, broken), tools=(WEATHER,)))
     assert sent(chat(response_format=ResponseFormat("text"))) == sent(chat())
+
+
+CITY = ResponseFormat("json_schema", "city", WEATHER.schema, strict=True)
+
+
+def test_an_answer_of_a_schema_is_asked_as_the_input_of_the_only_tool() -> None:
+    assert sent(chat(response_format=CITY))["toolConfig"] == {
+        "tools": [
+            {
+                "toolSpec": {
+                    "name": "json_answer",
+                    "description": "Gives the answer.",
+                    "inputSchema": {"json": WEATHER.schema},
+                }
+            }
+        ],
+        "toolChoice": {"any": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": (WEATHER,)},
+        {"tools": (WEATHER,), "messages": USED},
+        {"tools": (WEATHER,), "tool_choice": ToolChoice("none")},
+        {"response_format": ResponseFormat("json_schema", "list", {"type": "array"})},
+        {"response_format": ResponseFormat("json_schema", "maybe", {"type": ["object", "null"]})},
+    ],
+)
+def test_what_a_forced_tool_is_not_exactly_is_refused(fields: dict[str, Any]) -> None:
+    assert refused(chat(**{"response_format": CITY, **fields})) == "response_format"
+
+
+def test_a_model_of_structured_outputs_is_asked_by_its_own_field_also_beside_tools() -> None:
+    body = json.loads(bedrock_wire.encode(chat(response_format=CITY, tools=(WEATHER,)), native_schema=True)[0])
+    form = body["outputConfig"]["textFormat"]
+    assert form["type"] == "json_schema"
+    assert form["structure"]["jsonSchema"].keys() == {"schema", "name"}
+    assert form["structure"]["jsonSchema"]["name"] == "city"
+    assert json.loads(form["structure"]["jsonSchema"]["schema"]) == WEATHER.schema
+    assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["weather"]
+    assert "toolChoice" not in body["toolConfig"]
+    with pytest.raises(NotSupported):
+        bedrock_wire.encode(chat(response_format=ResponseFormat("json_object")), native_schema=True)
+
+
+@pytest.mark.parametrize("pieces", [['{"ci', 'ty":"Rome"}'], ["{}"], ["", ""], []])
+@pytest.mark.parametrize(("stop", "finish"), [("tool_use", "stop"), ("max_tokens", "length")])
+def test_the_answers_tool_is_text_whole_and_in_pieces(pieces: list[str], stop: str, finish: str) -> None:
+    said = "".join(pieces) or "{}"
+    use = {"toolUseId": "t1", "name": "json_answer"}
+    block = {"toolUse": {**use, "input": json.loads(said)}}
+    raw = {"output": {"message": {"role": "assistant", "content": [block]}}, "stopReason": stop}
+    choice = bedrock_wire.decode_reply(json.dumps(raw).encode()).choices[0]
+    decoder = bedrock_wire.StreamDecoder()
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": use}}),
+        *(("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": piece}}}) for piece in pieces),
+        ("contentBlockStop", {"contentBlockIndex": 0}),
+        ("messageStop", {"stopReason": stop}),
+    ]
+    deltas = [delta for kind, payload in events for delta in decoder.decode(kind, payload)]
+    assert choice.parts == (TextPart(said),)
+    assert [delta.text for delta in deltas if delta.text] == [piece for piece in pieces if piece] or ["{}"]
+    assert all(delta.tool_index is None for delta in deltas)
+    assert choice.finish == deltas[-1].finish == finish
 
 
 def test_hints_that_have_no_place_are_named() -> None:

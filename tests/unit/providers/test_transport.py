@@ -45,6 +45,21 @@ def test_a_request_is_one_head_and_its_body(faulty: FaultServer, loops: Loops) -
     }
 
 
+def test_one_header_of_a_stream_is_the_one_among_all(faulty: FaultServer, loops: Loops) -> None:
+    faulty.play([b"HTTP/1.1 200 OK\r\nContent-TYPE: a\r\nX-Request: 7\r\ncontent-type: b\r\n\r\n", CLOSE])
+
+    async def asked(transport: Transport) -> tuple[list[str], dict[str, str]]:
+        response = await transport.open(target_of(faulty.url, {}), b"", PATIENT)
+        try:
+            return [response.header(name) for name in (b"content-type", b"x-request", b"x-other")], response.headers
+        finally:
+            response.close()
+
+    one, every = run(asked, loops)
+    assert one == ["b", "7", ""]
+    assert every == {"content-type": "b", "x-request": "7"}
+
+
 @pytest.mark.parametrize(
     "script",
     [

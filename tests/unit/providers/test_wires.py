@@ -232,6 +232,21 @@ def test_a_stream_of_openai_ends_with_reason_and_usage() -> None:
     assert [delta.usage for delta in deltas if delta.usage] == [Usage(11, 3, 0, 0, 0, "provider")]
 
 
+def test_an_empty_answer_of_the_forced_tool_is_an_empty_object() -> None:
+    decoder = anthropic_wire.StreamDecoder()
+    block = {"type": "tool_use", "id": "t", "name": "json_answer", "input": {}}
+    told = [
+        piece
+        for raw in (
+            {"type": "content_block_start", "index": 0, "content_block": block},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ""}},
+            {"type": "content_block_stop", "index": 0},
+        )
+        for piece in decoder.decode(raw)
+    ]
+    assert [piece.text for piece in told] == ["{}"]
+
+
 def test_a_stream_of_anthropic_counts_cumulatively() -> None:
     decoder = anthropic_wire.StreamDecoder()
     deltas = [delta for event in anthropic_events("Hel", "lo") for delta in decoder.decode(event)]

@@ -94,3 +94,15 @@ def test_a_catalogue_that_fails_its_check_does_not_come_into_force(tmp_path: Pat
     write(tmp_path)
     assert holder.refresh()
     assert holder.last_error is None
+
+
+def test_how_bedrock_holds_answers_to_a_schema_is_one_of_two_words(tmp_path: Path) -> None:
+    row = "  bed: {type: llm, provider: bedrock, options: {structured_output: %s}}\n"
+    bedrock = "  bedrock: {type: bedrock, base_url: 'https://b.example', api_key: k, options: {region: eu-west-1}}\n"
+    folder = write(tmp_path, MODELS + row % "native")
+    (folder / "providers.yaml").write_text(PROVIDERS + bedrock)
+    assert load_catalogue(folder, {}).model("bed").options == {"structured_output": "native"}
+    for wrong in (row % "maybe", row.replace("structured_output", "structured") % "native"):
+        (folder / "models.yaml").write_text(MODELS + wrong)
+        with pytest.raises(ConfigurationInvalid, match="bed"):
+            load_catalogue(folder, {})
