@@ -97,7 +97,6 @@ def make_services(core: Core, executor: Executor) -> Services:
         await serving.transport.close()
         await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.prompts.results.flush)
-        await asyncio.to_thread(core.limits.close)
         await asyncio.to_thread(core.metrics.fold)
         await asyncio.to_thread(core.database.close)
 

@@ -62,7 +62,6 @@ def run_worker(settings: Settings) -> None:
         celery.work(app, concurrency=_WORKER_THREADS)
     finally:
         core.calls.close()  # the last calls may set off alerts
-        core.limits.close()
         core.metrics.fold()
 
 

@@ -127,9 +127,6 @@ class Limits:
                 log.tokens += actual - int(taken[1])
                 taken[1] = actual
 
-    def close(self) -> None:
-        """For when no more calls come."""
-
     def state(self, caller: Caller) -> LimitState:
         """What the caller has left, taking nothing."""
         most_requests, most_tokens = self._limits(caller)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,8 +31,6 @@ _LARGEST_PART = 16
 #: did not answer.
 _REFUSED_SECONDS, _AWAY_SECONDS = 0.2, 2.0
 _TICK_SECONDS = 0.5
-#: Of so many keys it is remembered how large their grants were.
-_MANY_SIZES = 10_000
 
 
 class Back(Struct, frozen=True):
@@ -132,9 +131,6 @@ class SharedLimits(Limits):
         self._sharing = threading.RLock()
         self._away_until = 0.0
         self._ticker: threading.Thread | None = None
-        self._closed = threading.Event()
-        #: How large the last grant of a key was whose grant has lapsed: what it uses in a second.
-        self._sizes: dict[str, int] = {}
 
     def take(self, caller: Caller, *, model: str, tokens: int) -> LimitState:
         most = _Most(caller.requests_per_minute, caller.tokens_per_minute)
@@ -188,36 +184,19 @@ class SharedLimits(Limits):
         with self._sharing:
             now = self._clock.monotonic()
             for name, hold in list(self._holds.items()):
-                if now >= max(hold.until, hold.refused_until) or self._closed.is_set():
+                if now >= max(hold.until, hold.refused_until):
                     self._note(name, hold)
-                    self._remember(name, hold.size)
                     del self._holds[name]
             back, self._back = self._back, {}
         for name, items in back.items():
             self._store.exchange(name, items, None)
-
-    def close(self) -> None:
-        """Gives back what is not used; for when no more calls come."""
-        self._closed.set()
-        with contextlib.suppress(Unavailable):
-            self.give_back()
-        if self._ticker is not None:
-            self._ticker.join(_TICK_SECONDS)
-
-    def _remember(self, name: str, size: int) -> None:
-        if len(self._sizes) >= _MANY_SIZES:
-            self._sizes.clear()
-        self._sizes[name] = size
 
     def _more(self, name: str, hold: _Hold, most: _Most, tokens: int, now: float) -> None:
         """A new grant in the place of the one that is used up, or the refusal of one."""
         if self._ticker is None:
             self._ticker = threading.Thread(target=self._tick, name="limits", daemon=True)
             self._ticker.start()
-        if hold.grant_id and now < hold.until:  # used up before its time
-            hold.size *= 2
-        else:  # it begins with half of what it came to before, and not with one again each second
-            hold.size = max(self._sizes.pop(name, hold.size) // 2, 1)
+        hold.size = hold.size * 2 if hold.grant_id and now < hold.until else 1
         self._note(name, hold)
         if most.requests is not None:
             hold.size = max(min(hold.size, most.requests // _LARGEST_PART), 1)
@@ -253,7 +232,8 @@ class SharedLimits(Limits):
         hold.grant_id, hold.requests, hold.tokens = "", 0, 0
 
     def _tick(self) -> None:
-        while not self._closed.wait(_TICK_SECONDS):
+        while True:
+            time.sleep(_TICK_SECONDS)
             with contextlib.suppress(Unavailable):  # told where a call asks; see ``give_back``
                 self.give_back()
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 class InlineExecutor:
     """Rings by handing the step to a thread of its own pool."""
 
-    def __init__(self, runner: StepRunner, *, threads: int = 8) -> None:
+    def __init__(self, runner: StepRunner, *, threads: int = 4) -> None:
         self._runner = runner
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="step")
 

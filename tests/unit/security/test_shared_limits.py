@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,36 +79,6 @@ def test_a_busy_key_seldom_asks_the_store() -> None:
     for _ in range(20_000):
         limits.take(me, model="m", tokens=1)
     assert store.asked < 20
-
-
-def test_a_steadily_busy_key_asks_about_once_a_second() -> None:
-    clock = ManualClock()
-    store = Grants(clock)
-    limits = SharedLimits(clock, store)
-    me = caller_for("p", "developer", key_id="k", requests_per_minute=100_000)
-    for second in range(20):
-        before = store.asked
-        for _ in range(500):
-            limits.take(me, model="m", tokens=1)
-        clock.pass_seconds(LAPSE_SECONDS)
-        limits.give_back()
-        assert second == 0 or store.asked - before <= 3
-    limits.close()
-
-
-def test_what_a_process_did_not_use_is_free_once_it_has_ended() -> None:
-    clock = ManualClock()
-    store = Grants(clock)
-    me = caller_for("p", "developer", key_id="k", requests_per_minute=64)
-    first, second = SharedLimits(clock, store), SharedLimits(clock, store)
-    for _ in range(10):
-        first.take(me, model="m", tokens=1)
-    first.close()
-    for _ in range(54):
-        second.take(me, model="m", tokens=1)
-    with pytest.raises(RateLimited):
-        second.take(me, model="m", tokens=1)
-    second.close()
 
 
 def test_without_limits_nobody_is_asked() -> None:
