@@ -95,6 +95,7 @@ def make_services(core: Core, executor: Executor) -> Services:
 
     async def close() -> None:
         await serving.transport.close()
+        await asyncio.to_thread(core.limits.close)
         await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.prompts.results.flush)
         await asyncio.to_thread(core.metrics.fold)

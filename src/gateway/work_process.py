@@ -59,6 +59,7 @@ def run_worker(settings: Settings) -> None:
     try:
         celery.work(app, concurrency=_WORKER_THREADS)
     finally:
+        core.limits.close()
         core.calls.close()
 
 

@@ -136,6 +136,9 @@ class Limits:
             now = self._clock.monotonic()
             return _state(self._log(caller, now), most_requests, most_tokens, now)
 
+    def close(self) -> None:
+        """What this process holds is given back, and its thread ends; at the end of the process."""
+
     @contextmanager
     def running(self, caller: Caller) -> Iterator[None]:
         """Holds one of the caller's ``max_concurrent`` places; ``RateLimited`` if none is free."""

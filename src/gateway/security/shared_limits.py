@@ -8,9 +8,9 @@ processes answer it. What was not used is given back. While the store is away ea
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,7 +25,7 @@ from gateway.security.limits import WINDOW_SECONDS, Limits, LimitState, name_of,
 
 _log = logging.getLogger(__name__)
 LAPSE_SECONDS = 1.0
-#: A grant is at most this part of a limit.
+#: A grant is at most this part of a limit; the store keeps it within what is left for each process.
 _LARGEST_PART = 16
 #: How long a refusal stands before the store is asked again, and for how long a store is left alone that
 #: did not answer.
@@ -42,8 +42,9 @@ class Back(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """A grant of at most ``want_*``, and of no less than one request and ``tokens``, under the limits
-    ``most_*`` (``None``: there is none)."""
+    """A grant of at most ``want_*`` and of the process's share of what is left, and of no less than one request
+    and ``tokens``, under the limits ``most_*`` (``None``: there is none). ``grant_id`` is the process's name,
+    a colon, and what tells its grants apart."""
 
     grant_id: str
     most_requests: int | None
@@ -87,8 +88,12 @@ class _Hold:
     until: float = 0.0
     requests: int = 0
     tokens: int = 0
-    #: How many requests the next grant is to have.
+    #: What the last grant was to have, since when the running second is counted, and what it used so far.
     size: int = 1
+    token_size: int = 0
+    began: float = 0.0
+    spent: int = 0
+    spent_tokens: int = 0
     used_requests: int = 0
     used_tokens: int = 0
     #: No requests before then, as the store said.
@@ -103,6 +108,26 @@ class _Hold:
             and (most.requests is None or self.requests >= 1)
             and (most.tokens is None or self.tokens >= tokens)
         )
+
+    def resize(self, most: _Most, tokens: int, now: float) -> None:
+        """What the next grant is to have: at the beginning of a second what the last second used, within it twice
+        as much as the grant that is used up."""
+        elapsed = now - self.began
+        if elapsed >= LAPSE_SECONDS:
+            part = LAPSE_SECONDS / elapsed
+            self.size, self.token_size = int(self.spent * part), int(self.spent_tokens * part)
+            self.began, self.spent, self.spent_tokens = now, 0, 0
+        elif self.grant_id:
+            self.size, self.token_size = self.size * 2, self.token_size * 2
+        self.size = max(min(self.size, (most.requests or 0) // _LARGEST_PART), 1)
+        self.token_size = max(min(self.token_size, (most.tokens or 0) // _LARGEST_PART), tokens)
+
+    def spend(self, tokens: int) -> None:
+        """One call."""
+        self.requests -= 1
+        self.tokens -= tokens
+        self.spent += 1
+        self.spent_tokens += tokens
 
     def state(self, most: _Most, now: float, taken: list[float | int] | None) -> LimitState:
         """What the key has left of its minute, over all processes as the store knew it."""
@@ -131,6 +156,8 @@ class SharedLimits(Limits):
         self._sharing = threading.RLock()
         self._away_until = 0.0
         self._ticker: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._process, self._grants = new_id("limits"), itertools.count(1)
 
     def take(self, caller: Caller, *, model: str, tokens: int) -> LimitState:
         most = _Most(caller.requests_per_minute, caller.tokens_per_minute)
@@ -141,7 +168,9 @@ class SharedLimits(Limits):
             now = self._clock.monotonic()
             if now < self._away_until:
                 return super().take(caller, model=model, tokens=tokens)
-            hold = self._holds.setdefault(name, _Hold())
+            hold = self._holds.get(name)
+            if hold is None:
+                hold = self._holds[name] = _Hold(began=now)
             if most.tokens is not None and tokens > most.tokens:
                 raise refusal("tokens", most.tokens, hold.used_tokens, tokens, model, None)
             if not hold.covers(most, tokens, now):
@@ -154,8 +183,7 @@ class SharedLimits(Limits):
                         return super().take(caller, model=model, tokens=tokens)
                 if hold.refused is not None:
                     raise _refused(hold.refused, most, tokens, model)
-            hold.requests -= 1
-            hold.tokens -= tokens
+            hold.spend(tokens)
             return hold.state(most, now, [now, tokens])
 
     def settle(self, caller: Caller, state: LimitState, actual_tokens: int) -> None:
@@ -178,37 +206,43 @@ class SharedLimits(Limits):
         hold = self._holds.get(name_of(caller))
         return super().state(caller) if hold is None else hold.state(most, self._clock.monotonic(), None)
 
-    def give_back(self) -> None:
-        """What has lapsed unused, and what calls did not use of their tokens. ``Unavailable`` as the store says;
-        then the store forgets it by itself after a minute."""
+    def give_back(self, *, everything: bool = False) -> None:
+        """What has lapsed unused (or ``everything``), and what calls did not use of their tokens. ``Unavailable``
+        as the store says; then the store forgets it by itself after a minute."""
         with self._sharing:
             now = self._clock.monotonic()
             for name, hold in list(self._holds.items()):
-                if now >= max(hold.until, hold.refused_until):
+                if everything or now >= hold.until:
                     self._note(name, hold)
+                # What it used is remembered for the beginning of its next second.
+                if everything or now >= max(hold.until + LAPSE_SECONDS, hold.refused_until):
                     del self._holds[name]
             back, self._back = self._back, {}
         for name, items in back.items():
             self._store.exchange(name, items, None)
 
+    def close(self) -> None:
+        self._closed.set()
+        with self._sharing:
+            ticker, self._ticker = self._ticker, None
+        if ticker is not None:
+            ticker.join()
+            with contextlib.suppress(Unavailable):  # it forgets by itself; see ``give_back``
+                self.give_back(everything=True)
+
     def _more(self, name: str, hold: _Hold, most: _Most, tokens: int, now: float) -> None:
         """A new grant in the place of the one that is used up, or the refusal of one."""
-        if self._ticker is None:
+        if self._ticker is None and not self._closed.is_set():
             self._ticker = threading.Thread(target=self._tick, name="limits", daemon=True)
             self._ticker.start()
-        hold.size = hold.size * 2 if hold.grant_id and now < hold.until else 1
+        hold.resize(most, tokens, now)
         self._note(name, hold)
-        if most.requests is not None:
-            hold.size = max(min(hold.size, most.requests // _LARGEST_PART), 1)
-        if most.tokens is not None:
-            most_of = max(most.tokens // _LARGEST_PART, 1)
-            hold.size = max(min(hold.size, most_of // max(tokens, 1)), 1)
         ask = Ask(
-            new_id("grant"),
+            f"{self._process}:{next(self._grants)}",
             most.requests,
             most.tokens,
             want_requests=0 if most.requests is None else hold.size,
-            want_tokens=0 if most.tokens is None else hold.size * tokens,
+            want_tokens=0 if most.tokens is None else hold.token_size,
             tokens=0 if most.tokens is None else tokens,
         )
         granted = self._store.exchange(name, self._back.pop(name, []), ask)
@@ -232,8 +266,7 @@ class SharedLimits(Limits):
         hold.grant_id, hold.requests, hold.tokens = "", 0, 0
 
     def _tick(self) -> None:
-        while True:
-            time.sleep(_TICK_SECONDS)
+        while not self._closed.wait(_TICK_SECONDS):
             with contextlib.suppress(Unavailable):  # told where a call asks; see ``give_back``
                 self.give_back()
 

@@ -13,7 +13,7 @@ from gateway.security.shared_limits import LAPSE_SECONDS, Ask, Back, Granted
 
 #: Longer than this no call waits for a grant.
 _SECONDS = 0.25
-#: Fields are grants, values "when it ends, by this server's clock in ms | requests | tokens".
+#: Fields are grants ("process:number"), values "when it ends, by this server's clock in ms | requests | tokens".
 #: ARGV: how many are given back, those (grant, requests, tokens), then what is asked, or nothing.
 _SCRIPT = """
 local function read(value)
@@ -45,6 +45,8 @@ local most_requests, most_tokens = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]
 local want_requests, want_tokens = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
 local need_tokens = tonumber(ARGV[at + 6])
 local used_requests, used_tokens, held = 0, 0, {}
+local own = string.match(grant, '^[^:]*')
+local processes, seen = 1, {[own] = true}
 local all = redis.call('HGETALL', KEYS[1])
 for field = 1, #all, 2 do
   local ends, requests, tokens = read(all[field + 1])
@@ -53,6 +55,10 @@ for field = 1, #all, 2 do
   else
     used_requests, used_tokens = used_requests + requests, used_tokens + tokens
     held[#held + 1] = {ends, requests, tokens}
+    local process = string.match(all[field], '^[^:]*')
+    if not seen[process] then
+      processes, seen[process] = processes + 1, true
+    end
   end
 end
 local function fits(requests, tokens)
@@ -71,8 +77,11 @@ if not fits(used_requests, used_tokens) then
   end
   return {0, 0, used_requests, used_tokens, wait}
 end
-local requests = most_requests < 0 and 0 or math.min(want_requests, most_requests - used_requests)
-local tokens = most_tokens < 0 and 0 or math.min(want_tokens, most_tokens - used_tokens)
+local function share(most, used, want, need)
+  return most < 0 and 0 or math.min(want, math.max(math.floor((most - used) / processes), need))
+end
+local requests = share(most_requests, used_requests, want_requests, 1)
+local tokens = share(most_tokens, used_tokens, want_tokens, need_tokens)
 write(grant, now + lasts, requests, tokens)
 redis.call('PEXPIRE', KEYS[1], lasts)
 return {requests, tokens, used_requests + requests, used_tokens + tokens, -1}

@@ -108,6 +108,15 @@ def test_what_a_dead_process_held_ends_by_itself(url: str) -> None:
     )
 
 
+def test_a_process_gets_no_more_than_its_share_of_what_is_left(url: str) -> None:
+    store, key = RedisGrants(url), new_id("key")
+    for process, requests, tokens in (("a", 100, 1000), ("b", 50, 500), ("a", 25, 250)):
+        ask = Ask(new_id(process).replace("_", ":"), 200, 2000, 100, 1000, 10)
+        found = store.exchange(key, (), ask)
+        assert found is not None
+        assert (found.requests, found.tokens) == (requests, tokens)
+
+
 def test_giving_back_twice_or_what_is_gone_changes_nothing(url: str) -> None:
     store, key = RedisGrants(url), new_id("key")
     store.exchange(key, (), Ask("a", 2, None, 2, 0, 0))
