@@ -162,7 +162,7 @@ class ChatService:
             outcome="completed" if refusal is None else refusal.code,
             upstream_model=reply.model or None,
         )
-        self._limits.settle(order.caller, order.limits, usage.total_tokens)
+        self._limits.settle(order.limits, usage.total_tokens)
         if refusal is not None:
             raise refusal
         meta = answer_meta(
@@ -214,7 +214,7 @@ class ChatService:
             self._health.left(attempt.spec.name)
             if outcome in BROKEN:
                 self._health.failed(attempt.spec.name)
-            self._limits.settle(order.caller, order.limits, usage.total_tokens)
+            self._limits.settle(order.limits, usage.total_tokens)
 
         return ChatStream(
             found.sent.pieces,
@@ -233,7 +233,7 @@ class ChatService:
         """Tokens of the input, by the model's own table or the provider's counter. Costs nothing."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, None)
-        self._limits.take(caller, model=spec.name, tokens=0)
+        self._limits.take(caller, model=spec.name, tokens=0, of_model=spec.limits)
         if spec.guards:
             chat, _ = await self._rails.guard(spec, chat, {})
         chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
@@ -248,7 +248,8 @@ class ChatService:
         """Tokens of a bare text by the model's own table, else about how many."""
         catalogue = self._catalogue()
         asked = Chat(name, (Message("user", (TextPart(text),)),))
-        self._limits.take(caller, model=self._admit(catalogue, caller, asked, None).name, tokens=0)
+        spec = self._admit(catalogue, caller, asked, None)
+        self._limits.take(caller, model=spec.name, tokens=0, of_model=spec.limits)
         chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
         provider = catalogue.provider(chosen.provider)
         own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
@@ -276,7 +277,8 @@ class ChatService:
         if spec.optimise is not None or call.optimise:
             chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         bound = input_tokens_bound(chat)
-        state = self._limits.take(caller, model=spec.name, tokens=max(1, bound // 4) + (chat.max_tokens or 0))
+        tokens = max(1, bound // 4) + (chat.max_tokens or 0)
+        state = self._limits.take(caller, model=spec.name, tokens=tokens, of_model=spec.limits)
         order = Order(catalogue, spec, caller, chat, call, state, notes, None, bound)
         return await self._guarded(order) if spec.guards else order
 
@@ -285,7 +287,7 @@ class ChatService:
         try:
             ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
         except GatewayError as error:
-            self._limits.settle(order.caller, order.limits, 0)
+            self._limits.settle(order.limits, 0)
             refused = (order.caller, order.call, "llm", order.spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
@@ -329,7 +331,7 @@ class ChatService:
         meta = await replayed(
             self._accounts, order.caller, order.call, order.catalogue, order.spec, kept, order.notes, order.limits
         )
-        self._limits.settle(order.caller, order.limits, 0)
+        self._limits.settle(order.limits, 0)
         guards = guards_line(order.notes) if order.guard is not None else ""
         return replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 

@@ -60,7 +60,7 @@ class ModerateService:
         spec = _admit(catalogue, caller, request)
         provider = catalogue.provider(spec.provider)
         bound = _bound(request)
-        state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
+        state = self._limits.take(caller, model=spec.name, tokens=bound // 4, of_model=spec.limits)
         card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
         tries = Tries()
 
@@ -95,7 +95,7 @@ class ModerateService:
             usage=usage,
             upstream_model=moderation.model or None,
         )
-        self._limits.settle(caller, state, usage.total_tokens)
+        self._limits.settle(state, usage.total_tokens)
         meta = AnswerMeta(
             request_id=call.request_id,
             model=spec.name,

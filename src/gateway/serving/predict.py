@@ -82,7 +82,7 @@ class PredictService:
         _check_kind(spec, provider)
         if call.selection is not None:
             refuse_selection(call.selection, spec.name)
-        state = self._limits.take(caller, model=request.model, tokens=0)
+        state = self._limits.take(caller, model=spec.name, tokens=0, of_model=spec.limits)
         return await asyncio.shield(self._answer(catalogue, spec, caller, request, call, state))
 
     async def _answer(
