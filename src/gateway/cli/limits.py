@@ -1,4 +1,4 @@
-"""``limits``: what users and teams may do in a minute."""
+"""``limits``: what users and teams may do in a minute, and at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def put(
     subject: Subject,
     rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
     tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
+    concurrent: Annotated[int | None, typer.Option(help="Calls that run at once.")] = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Set limits for all keys of a user or a team together; what is not named is not limited."""
     body: dict[str, Any] = {"scope": scope, "subject": subject}
-    asked = {"requests_per_minute": rpm, "tokens_per_minute": tpm}
+    asked = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "max_concurrent": concurrent}
     body |= {name: value for name, value in asked.items() if value is not None}
     made = connect(url, key).send("PUT", "/limits", body)
     if as_json:
@@ -56,6 +57,7 @@ def end(scope: Scope, subject: Subject, url: Url = None, key: Key = None, as_jso
 
 def _told(item: dict[str, Any]) -> str:
     words = {"requests_per_minute": "requests a minute", "tokens_per_minute": "tokens a minute"}
+    words["max_concurrent"] = "calls at once"
     return ", ".join(f"{item[name]} {word}" for name, word in words.items() if item[name] is not None)
 
 

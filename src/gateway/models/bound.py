@@ -1,4 +1,4 @@
-"""What one key, user, team or model may do: in a minute."""
+"""What one key, user, team or model may do: in a minute, and at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 #: The fields by which limits are declared, everywhere.
-LIMIT_FIELDS = ("requests_per_minute", "tokens_per_minute")
+LIMIT_FIELDS = ("requests_per_minute", "tokens_per_minute", "max_concurrent")
 MOST = 10**9
 
 
@@ -17,6 +17,12 @@ class Bound(Struct, frozen=True):
     name: str
     requests: int | None = None
     tokens: int | None = None
+    concurrent: int | None = None
+
+    @property
+    def in_a_minute(self) -> bool:
+        """Whether it limits requests or tokens a minute."""
+        return self.requests is not None or self.tokens is not None
 
 
 def bound_of(name: str, limits: dict[str, Any]) -> Bound | None:

@@ -77,12 +77,22 @@ class Caller(Struct, frozen=True, dict=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     project: str | None = None
+    max_concurrent: int | None = None
     shared: tuple[Bound, ...] = ()
 
     @cached_property
     def bounds(self) -> tuple[Bound, ...]:
-        """All limits that its calls count against, but for the model's; put together once for a key that is
-        remembered."""
+        """All limits by the minute that its calls count against, but for the model's; put together once for a key
+        that is remembered."""
+        return tuple(bound for bound in self._limits if bound.in_a_minute)
+
+    @cached_property
+    def places(self) -> tuple[Bound, ...]:
+        """The same of limits on calls at once."""
+        return tuple(bound for bound in self._limits if bound.concurrent is not None)
+
+    @property
+    def _limits(self) -> tuple[Bound, ...]:
         own = bound_of(f"key:{self.key_id or self.principal}", {name: getattr(self, name) for name in LIMIT_FIELDS})
         return self.shared if own is None else (own, *self.shared)
 

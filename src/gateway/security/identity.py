@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from gateway.clock import SECOND, Clock
 from gateway.errors import NotAuthenticated, NotFound, ValidationFailed
 from gateway.ids import new_id
-from gateway.models.bound import Bound, misfit
+from gateway.models.bound import LIMIT_FIELDS, Bound, misfit
 from gateway.security.access import ROLES, Caller, caller_for
 from gateway.security.jwt_tokens import JwksFetcher, JwtSettings, JwtVerifier, refused
 from gateway.security.key_bounds import check_within, exceeds, stricter
@@ -56,6 +56,7 @@ class KeyRecord(Struct, frozen=True):
     expires_at: int | None = None
     revoked_at: int | None = None
     project: str | None = None
+    max_concurrent: int | None = None
     #: The limits of its user and team, where it was looked up for a call.
     shared: tuple[Bound, ...] = ()
 
@@ -183,6 +184,7 @@ class Identity:
         models: tuple[str, ...] = ("*",),
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
+        max_concurrent: int | None = None,
         expires_at: int | None = None,
         before_insert: Callable[[str], object] | None = None,
     ) -> tuple[KeyRecord, str]:
@@ -204,8 +206,9 @@ class Identity:
                 raise ValidationFailed(f"{field} is a name of letters, digits and ._:/@+|=-", param=field)
         if not models or not all(isinstance(item, str) and _PATTERN.fullmatch(item) for item in models):
             raise ValidationFailed("models is a list of model names, where * stands for anything", param="models")
-        for rate, field in ((requests_per_minute, "requests_per_minute"), (tokens_per_minute, "tokens_per_minute")):
-            if misfit(rate):
+        limits = dict(zip(LIMIT_FIELDS, (requests_per_minute, tokens_per_minute, max_concurrent), strict=True))
+        for field, limit in limits.items():
+            if misfit(limit):
                 raise ValidationFailed(f"{field} is a whole number above 0", param=field)
         if expires_at is not None and expires_at <= now:
             raise ValidationFailed("expires_at is in the past", param="expires_at")
@@ -214,7 +217,8 @@ class Identity:
             if expires_at is not None and expires_at > maker.expires_at:
                 raise exceeds("expires_at", "lives no longer than your own key")
             expires_at = maker.expires_at if expires_at is None else expires_at
-        check_within(caller, role, principal, team, project, models, requests_per_minute, tokens_per_minute)
+        check_within(caller, role, principal, team, project, models, limits)
+        limits = stricter(limits, caller)
         secret = "gw-" + secrets.token_urlsafe(32)
         record = KeyRecord(
             key_id=key_id,
@@ -224,8 +228,9 @@ class Identity:
             principal=principal or key_id,
             team=team if team is not None else caller.team,
             models=tuple(models),
-            requests_per_minute=stricter(requests_per_minute, caller.requests_per_minute),
-            tokens_per_minute=stricter(tokens_per_minute, caller.tokens_per_minute),
+            requests_per_minute=limits["requests_per_minute"],
+            tokens_per_minute=limits["tokens_per_minute"],
+            max_concurrent=limits["max_concurrent"],
             created_by=caller.principal,
             created_at=now,
             expires_at=expires_at,
@@ -361,6 +366,7 @@ def _caller_of_key(record: KeyRecord) -> Caller:
         requests_per_minute=record.requests_per_minute,
         tokens_per_minute=record.tokens_per_minute,
         project=record.project,
+        max_concurrent=record.max_concurrent,
         shared=record.shared,
     )
 

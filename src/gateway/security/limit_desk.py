@@ -25,12 +25,13 @@ class SetLimit(Struct, frozen=True):
     name: str
     requests_per_minute: int | None
     tokens_per_minute: int | None
+    max_concurrent: int | None
     set_by: str
     set_at: int
 
     @property
     def bound(self) -> Bound:
-        return Bound(self.name, self.requests_per_minute, self.tokens_per_minute)
+        return Bound(self.name, self.requests_per_minute, self.tokens_per_minute, self.max_concurrent)
 
 
 class LimitStore(Protocol):
@@ -55,8 +56,8 @@ class LimitDesk:
         self._changed = changed
 
     def set(self, caller: Caller, raw: Mapping[str, Any]) -> SetLimit:
-        """From ``{scope, subject, requests_per_minute?, tokens_per_minute?}``; what is not named
-        is not limited. ``ValidationFailed`` names the wrong field."""
+        """From ``{scope, subject, requests_per_minute?, tokens_per_minute?, max_concurrent?}``; what is not
+        named is not limited. ``ValidationFailed`` names the wrong field."""
         caller.require("keys:write")
         for field in raw:
             if field not in ("scope", "subject", *LIMIT_FIELDS):

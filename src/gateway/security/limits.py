@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from gateway.clock import Clock
 from gateway.errors import RateLimited
 from gateway.models.bound import Bound
 from gateway.security.access import Caller
+from gateway.security.places import Places
 
 WINDOW_SECONDS = 60.0
 #: Idle names are forgotten once so many are remembered.
@@ -36,7 +38,8 @@ class Taken(Struct):
 class LimitState(Struct, frozen=True):
     """What is left of the tightest of a call's limits, for the headers; ``None`` where there is no limit.
 
-    ``reset_*`` is in seconds: when the whole limit is free again if nothing more comes. ``taken`` is for ``settle``.
+    ``reset_*`` is in seconds: when the whole limit is free again if nothing more comes. ``taken`` is for ``settle``,
+    ``places`` names what ``release`` gives back.
     """
 
     limit_requests: int | None = None
@@ -46,6 +49,7 @@ class LimitState(Struct, frozen=True):
     remaining_tokens: int | None = None
     reset_tokens: float | None = None
     taken: tuple[Taken, ...] = ()
+    places: list[str] | None = None
 
 
 _UNLIMITED = LimitState()
@@ -94,22 +98,42 @@ class _Log:
 
 
 class Limits:
-    """Takes from and gives back to the minutes that bind a call; safe from any thread."""
+    """Takes from and gives back to the minutes and the places that bind a call; safe from any thread."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, places: Places | None = None) -> None:
         self._clock = clock
+        self._places = Places() if places is None else places
         self._logs: dict[str, _Log] = {}
         self._lock = threading.Lock()
 
     def take(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None = None) -> LimitState:
         """One request with ``tokens`` (its worst case) of every limit that binds it: the caller's, and the model's
-        own.
+        own. It holds places until ``release``.
 
-        Raises ``RateLimited`` naming whose limit, the window (requests or tokens) and when to come again; then
-        nothing is taken of any. ``model`` is named in the refusal.
+        Raises ``RateLimited`` naming whose limit, the window (requests, tokens or calls at once) and when to come
+        again; then nothing is taken of any. ``model`` is named in the refusal.
         """
-        bounds = caller.bounds if of_model is None else (*caller.bounds, of_model)
-        return self._take(bounds, model, max(tokens, 0)) if bounds else _UNLIMITED
+        bounds, places = caller.bounds, caller.places
+        if of_model is not None:
+            bounds = (*bounds, of_model) if of_model.in_a_minute else bounds
+            places = places if of_model.concurrent is None else (*places, of_model)
+        return self._take(bounds, places, model, max(tokens, 0)) if bounds or places else _UNLIMITED
+
+    @contextmanager
+    def passing(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None) -> Iterator[LimitState]:
+        """``take``, and ``release`` at the end of the block."""
+        state = self.take(caller, model=model, tokens=tokens, of_model=of_model)
+        try:
+            yield state
+        finally:
+            self.release(state)
+
+    def release(self, state: LimitState) -> None:
+        """The call has ended, in whatever way: what it holds is given back. A second time changes nothing."""
+        if state.places:
+            names = tuple(state.places)
+            state.places.clear()
+            self._places.leave(names)
 
     def settle(self, state: LimitState, actual_tokens: int) -> None:
         """Puts what was truly used in the place of what was taken (``state`` is what ``take`` gave), if its
@@ -127,19 +151,27 @@ class Limits:
     def close(self) -> None:
         """What this process holds is given back, and its thread ends; at the end of the process."""
 
-    def _take(self, bounds: Sequence[Bound], model: str, tokens: int) -> LimitState:
+    def _take(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState:
         with self._lock:
             now = self._clock.monotonic()
             logs = [self._log(bound.name, now) for bound in bounds]
             for bound, log in zip(bounds, logs, strict=True):
                 log.check(bound, tokens, now, model)
+            held = self._enter(places, model)
             taken = []
             for bound, log in zip(bounds, logs, strict=True):
                 entry: list[float | int] = [now, tokens]
                 log.takes.append(entry)
                 log.tokens += tokens
                 taken.append(Taken(bound.name, entry))
-            return tightest([log.left(bound) for bound, log in zip(bounds, logs, strict=True)], tuple(taken))
+            return tightest([log.left(bound) for bound, log in zip(bounds, logs, strict=True)], tuple(taken), held)
+
+    def _enter(self, places: Sequence[Bound], model: str) -> list[str] | None:
+        """Takes the call's places, the last thing that may refuse it."""
+        if not places:
+            return None
+        self._places.enter(places, model)
+        return [bound.name for bound in places]
 
     def _log(self, name: str, now: float) -> _Log:
         """That log with the last minute only; the lock is held."""
@@ -158,11 +190,11 @@ class Limits:
                 del self._logs[name]
 
 
-def tightest(lefts: Sequence[Left], taken: tuple[Taken, ...]) -> LimitState:
+def tightest(lefts: Sequence[Left], taken: tuple[Taken, ...], places: list[str] | None) -> LimitState:
     """What a caller is told: of requests and of tokens the limit of which the least is left."""
     requests = min((left[0] for left in lefts if left[0] is not None), default=(None, None, None))
     tokens = min((left[1] for left in lefts if left[1] is not None), default=(None, None, None))
-    return LimitState(requests[1], requests[0], requests[2], tokens[1], tokens[0], tokens[2], taken)
+    return LimitState(requests[1], requests[0], requests[2], tokens[1], tokens[0], tokens[2], taken, places)
 
 
 def refusal(bound: Bound, window: str, used: int, asked: int, model: str, wait: float | None) -> RateLimited:

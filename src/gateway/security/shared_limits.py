@@ -22,6 +22,7 @@ from gateway.errors import RateLimited, Unavailable
 from gateway.ids import new_id
 from gateway.models.bound import Bound
 from gateway.security.limits import WINDOW_SECONDS, Left, Limits, LimitState, Taken, refusal, tightest
+from gateway.security.places import PlaceStore, SharedPlaces
 
 _log = logging.getLogger(__name__)
 LAPSE_SECONDS = 1.0
@@ -135,8 +136,9 @@ class _Hold:
 class SharedLimits(Limits):
     """See ``limits.Limits``. Waits for the store where a grant is used up: a round trip on the local network."""
 
-    def __init__(self, clock: Clock, store: GrantStore) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: Clock, store: GrantStore, places: PlaceStore | None = None) -> None:
+        self._process, self._grants = new_id("limits"), itertools.count(1)
+        super().__init__(clock, None if places is None else SharedPlaces(clock, places, self._process))
         self._store = store
         self._holds: dict[str, _Hold] = {}
         self._back: dict[str, list[Back]] = {}
@@ -144,7 +146,6 @@ class SharedLimits(Limits):
         self._away_until = 0.0
         self._ticker: threading.Thread | None = None
         self._closed = threading.Event()
-        self._process, self._grants = new_id("limits"), itertools.count(1)
 
     def settle(self, state: LimitState, actual_tokens: int) -> None:
         if not state.taken or not state.taken[0].grant:
@@ -161,18 +162,22 @@ class SharedLimits(Limits):
                 elif left:
                     self._back.setdefault(taken.name, []).append(Back(taken.grant, 0, left))
 
-    def _take(self, bounds: Sequence[Bound], model: str, tokens: int) -> LimitState:
+    def _take(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState:
         """Sees to it that every bound has room before anything is taken of one."""
         with self._sharing:
             now = self._clock.monotonic()
+            if self._ticker is None and not self._closed.is_set():
+                self._ticker = threading.Thread(target=self._tick, name="limits", daemon=True)
+                self._ticker.start()
             if now < self._away_until:
-                return super()._take(bounds, model, tokens)
+                return super()._take(bounds, places, model, tokens)
             try:
                 holds = [self._covering(bound, tokens, now, model) for bound in bounds]
             except Unavailable as error:
                 self._away_until = now + _AWAY_SECONDS
                 _log.warning("rate limits are counted by each process for itself: %s", error.message)
-                return super()._take(bounds, model, tokens)
+                return super()._take(bounds, places, model, tokens)
+            held = self._enter(places, model)
             for hold in holds:
                 hold.spend(tokens)
             taken = [
@@ -180,7 +185,9 @@ class SharedLimits(Limits):
                 for bound, hold in zip(bounds, holds, strict=True)
                 if bound.tokens is not None  # of the others nothing is to be settled
             ]
-            return tightest([hold.left(bound, now) for bound, hold in zip(bounds, holds, strict=True)], tuple(taken))
+            return tightest(
+                [hold.left(bound, now) for bound, hold in zip(bounds, holds, strict=True)], tuple(taken), held
+            )
 
     def _covering(self, bound: Bound, tokens: int, now: float, model: str) -> _Hold:
         """The bound's grant, with room for one more call."""
@@ -217,14 +224,12 @@ class SharedLimits(Limits):
             ticker, self._ticker = self._ticker, None
         if ticker is not None:
             ticker.join()
+            self._places.close()
             with contextlib.suppress(Unavailable):  # it forgets by itself; see ``give_back``
                 self.give_back(everything=True)
 
     def _more(self, hold: _Hold, bound: Bound, tokens: int, now: float) -> None:
         """A new grant in the place of the one that is used up, or the refusal of one."""
-        if self._ticker is None and not self._closed.is_set():
-            self._ticker = threading.Thread(target=self._tick, name="limits", daemon=True)
-            self._ticker.start()
         hold.resize(bound, tokens, now)
         self._note(bound.name, hold)
         ask = Ask(
@@ -257,6 +262,7 @@ class SharedLimits(Limits):
 
     def _tick(self) -> None:
         while not self._closed.wait(_TICK_SECONDS):
+            self._places.renew()
             with contextlib.suppress(Unavailable):  # told where a call asks; see ``give_back``
                 self.give_back()
 

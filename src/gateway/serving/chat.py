@@ -82,10 +82,13 @@ class ChatService:
     ) -> ChatAnswer:
         """The whole answer. Raises what the plan's last error was."""
         order = await self._admitted(caller, chat, call, provider)
-        if order.guard is None and not self._may_be_kept(order):
-            return await self._once(order)
-        answer = await self._answer(order)
-        return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
+        try:
+            if order.guard is None and not self._may_be_kept(order):
+                return await self._once(order)
+            answer = await self._answer(order)
+            return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
+        finally:
+            self._limits.release(order.limits)
 
     async def _answer(self, order: Order) -> ChatAnswer:
         """The answer from the cache or from a provider, still with placeholders."""
@@ -108,7 +111,13 @@ class ChatService:
         """Returns with the first piece that says something in hand: what fails before it raises here,
         what fails after it raises from the stream."""
         order = await self._admitted(caller, chat, call, provider)
-        stream = await self._pieces(order)
+        try:
+            stream = await self._pieces(order)
+        except BaseException:
+            self._limits.release(order.limits)
+            raise
+        if isinstance(stream, KeptStream):  # all of it is in hand
+            self._limits.release(order.limits)
         if order.guard is not None:
             stream.restore = order.guard.restore
         return stream
@@ -226,6 +235,7 @@ class ChatService:
             started=attempt.started,
             used=lambda said, told: self._path.used(attempt, said, told),
             settled=settled,
+            over=lambda: self._limits.release(order.limits),
             keep=None if ticket is None else _keeper(ticket, meta),
         )
 
@@ -233,26 +243,26 @@ class ChatService:
         """Tokens of the input, by the model's own table or the provider's counter. Costs nothing."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, None)
-        self._limits.take(caller, model=spec.name, tokens=0, of_model=spec.limits)
-        if spec.guards:
-            chat, _ = await self._rails.guard(spec, chat, {})
-        chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
-        provider = catalogue.provider(chosen.provider)
-        own = await asyncio.to_thread(self._tokens.count, provider.type, chosen, chat)
-        if own is not None:
-            return own
-        counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
-        return TokenCount(estimate(chat), "estimated") if counted is None else TokenCount(counted, "provider")
+        with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
+            if spec.guards:
+                chat, _ = await self._rails.guard(spec, chat, {})
+            chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
+            provider = catalogue.provider(chosen.provider)
+            own = await asyncio.to_thread(self._tokens.count, provider.type, chosen, chat)
+            if own is not None:
+                return own
+            counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
+            return TokenCount(estimate(chat), "estimated") if counted is None else TokenCount(counted, "provider")
 
     async def count_text(self, caller: Caller, name: str, text: str) -> TokenCount:
         """Tokens of a bare text by the model's own table, else about how many."""
         catalogue = self._catalogue()
         asked = Chat(name, (Message("user", (TextPart(text),)),))
         spec = self._admit(catalogue, caller, asked, None)
-        self._limits.take(caller, model=spec.name, tokens=0, of_model=spec.limits)
-        chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
-        provider = catalogue.provider(chosen.provider)
-        own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
+        with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
+            chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
+            provider = catalogue.provider(chosen.provider)
+            own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
         return own or TokenCount(len(text.encode()) // 4 + 1, "estimated")
 
     async def preview(self, caller: Caller, chat: Chat, call: CallContext, asked: str) -> dict[str, Any]:
@@ -280,7 +290,13 @@ class ChatService:
         tokens = max(1, bound // 4) + (chat.max_tokens or 0)
         state = self._limits.take(caller, model=spec.name, tokens=tokens, of_model=spec.limits)
         order = Order(catalogue, spec, caller, chat, call, state, notes, None, bound)
-        return await self._guarded(order) if spec.guards else order
+        if not spec.guards:
+            return order
+        try:
+            return await self._guarded(order)
+        except BaseException:
+            self._limits.release(state)
+            raise
 
     async def _guarded(self, order: Order) -> Order:
         """The order with its chat as the guards of its model let it pass; a refusal is on record."""

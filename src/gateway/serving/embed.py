@@ -80,8 +80,20 @@ class EmbedService:
         spec = _admit(catalogue, caller, request)
         if call.selection is not None:
             refuse_selection(call.selection, spec.name)
-        bound = _bound(request)
-        state = self._limits.take(caller, model=spec.name, tokens=bound // 4, of_model=spec.limits)
+        tokens = _bound(request) // 4
+        with self._limits.passing(caller, model=spec.name, tokens=tokens, of_model=spec.limits) as state:
+            return await self._passed(catalogue, spec, caller, request, call, state)
+
+    async def _passed(
+        self,
+        catalogue: Catalogue,
+        spec: ModelSpec,
+        caller: Caller,
+        request: EmbedRequest,
+        call: CallContext,
+        state: LimitState,
+    ) -> EmbedAnswer:
+        """The answer from the cache or from the deployment."""
         notes: dict[str, Any] = {"config": catalogue.epoch}
         if spec.guards:
             request = await self._guarded(caller, spec, request, call, notes, state)

@@ -79,7 +79,6 @@ class SqlKeyStore:
 def _record_of(row: Row[Any], shared: tuple[Bound, ...] = ()) -> KeyRecord:
     values = dict(row._mapping)
     del values["hash"]
-    del values["max_concurrent"]
     values["shared"] = shared
     values["models"] = msgspec.json.decode(values["models"], type=tuple[str, ...])
     return KeyRecord(**values)

@@ -1,4 +1,4 @@
-"""``/limits``: what users, teams and models may do in a minute."""
+"""``/limits``: what users, teams and models may do in a minute, and at once."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def _view(bound: Bound) -> dict[str, Any]:
         "subject": subject,
         "requests_per_minute": bound.requests,
         "tokens_per_minute": bound.tokens,
+        "max_concurrent": bound.concurrent,
         "set_by": "config/models.yaml",
         "set_at": None,
     }
