@@ -28,6 +28,7 @@ from gateway.dashboard.pages import pages
 from gateway.engine.ports import Executor
 from gateway.ledger.budgets import BudgetService
 from gateway.ledger.usage import UsageService
+from gateway.security.limit_desk import LimitDesk
 from gateway.serving.feedback import FeedbackService
 from gateway.serving.price_desk import PriceDesk
 from gateway.serving.rerating import Rerating
@@ -36,6 +37,7 @@ from gateway.serving.saving_report import SavingService
 from gateway.serving.tokens import TokenService
 from gateway.store.budget_store import SqlBudgetStore
 from gateway.store.learning_store import SqlLearningStore
+from gateway.store.rate_limit_store import SqlRateLimitStore
 from gateway.store.rating_store import SqlRatingStore
 from gateway.store.rerate_store import SqlRerateStore
 from gateway.store.run_costs import SqlRunCosts
@@ -91,10 +93,12 @@ def make_services(core: Core, executor: Executor) -> Services:
     )
     control = RunControl(desk.maker, reader, core.audit)
 
+    identity = make_identity(core.settings, core.database, core.clock)
     usage = UsageService(SqlUsageStore(core.database), core.clock, core.calls.flush, core.ledger.record_usage)
 
     async def close() -> None:
         await serving.transport.close()
+        await asyncio.to_thread(core.limits.close)
         await asyncio.to_thread(core.calls.close)
         await asyncio.to_thread(core.prompts.results.flush)
         await asyncio.to_thread(core.metrics.fold)
@@ -103,7 +107,7 @@ def make_services(core: Core, executor: Executor) -> Services:
     return Services(
         settings=core.settings,
         clock=core.clock,
-        identity=make_identity(core.settings, core.database, core.clock),
+        identity=identity,
         audit=core.audit,
         ledger=core.ledger,
         usage=usage,
@@ -117,6 +121,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         savings=SavingService(usage, SqlRatingStore(core.database), lambda: core.catalogue.current, core.clock),
         calls=core.calls,
         budgets=BudgetService(SqlBudgetStore(core.database), core.clock, core.calls),
+        limits=LimitDesk(SqlRateLimitStore(core.database), core.clock, identity.forget),
         catalogue=core.catalogue,
         chat=serving.chat,
         embed=serving.embed,

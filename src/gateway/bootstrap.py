@@ -66,6 +66,7 @@ from gateway.store.key_store import SqlKeyStore
 from gateway.store.learning_store import SqlLearningStore
 from gateway.store.ledger_store import SqlLedgerStore
 from gateway.store.limit_grants import RedisGrants
+from gateway.store.limit_places import RedisPlaces
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.provider_batch_money import SqlBatchMoney
@@ -198,7 +199,7 @@ def make_core(settings: Settings) -> Core:
         engine=SqlEngineStore(database, default_webhook_url=settings.webhook_url),
         webhooks=SqlWebhookStore(database),
         kept=KeptStores.over(database, clock, catch_up),
-        limits=SharedLimits(clock, RedisGrants(settings.limits_url)) if settings.limits_url else Limits(clock),
+        limits=_limits(settings.limits_url, clock),
         health=health,
         learner=Learner(SqlLearningStore(database), health, clock),
         metrics=metrics,
@@ -240,6 +241,11 @@ def make_identity(settings: Settings, database: Database, clock: Clock) -> Ident
         audience=settings.jwt_audience, issuer=settings.jwt_issuer, secret=secret, jwks_url=settings.jwks_url
     )
     return Identity(SqlKeyStore(database), clock, jwt=jwt, jwks=fetch_jwks if settings.jwks_url else None)
+
+
+def _limits(url: str, clock: Clock) -> Limits:
+    """Counted over all processes that share the store at ``url``, else for this one."""
+    return SharedLimits(clock, RedisGrants(url), RedisPlaces(url)) if url else Limits(clock)
 
 
 def make_audit(

@@ -152,7 +152,7 @@ class PriceUnknown(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """Too many requests in this window."""
+    """A limit of your key, user or team, or of the model, is used up; `details` name which, and whose."""
 
     status, code, retryable = 429, "rate_limited", True
 

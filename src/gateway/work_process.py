@@ -61,6 +61,7 @@ def run_worker(settings: Settings) -> None:
     try:
         celery.work(app, concurrency=_WORKER_THREADS)
     finally:
+        core.limits.close()
         core.calls.close()  # the last calls may set off alerts
         core.metrics.fold()
 

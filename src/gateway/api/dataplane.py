@@ -33,7 +33,7 @@ from gateway.api.ready import before_waiting
 from gateway.api.responses_door import ResponseStream
 from gateway.api.services import Services
 from gateway.api.wire import anthropic, embeddings, openai, prompted
-from gateway.api.wire.answer_head import AnswerHeads, Head, lines_of
+from gateway.api.wire.answer_head import AnswerHeads, Head, limit_lines, lines_of
 from gateway.api.wire.asked_headers import asked_by
 from gateway.api.wire.model_rows import MODELS, models_told
 from gateway.api.wire.openai_plain import read_plain
@@ -264,7 +264,8 @@ class _Exchange:
         """A model's whole answer."""
         content = body if type(body) is bytes else _ENCODER.encode(body)
         self.status = 200
-        head = self._heads.of(self.request_id, meta, f"{self._own}content-type: application/json\r\n", len(content))
+        own = self._own + limit_lines(self.path, meta)
+        head = self._heads.of(self.request_id, meta, f"{own}content-type: application/json\r\n", len(content))
         if self._lean is not None and self._lean.answer(200, head, content):
             return
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
@@ -284,7 +285,7 @@ class _Exchange:
         await self._start(
             status_of(error, self.path),
             {
-                **headers_of(error),
+                **headers_of(error, self.path),
                 "x-gateway-config": self._services.catalogue.current.epoch,
                 "content-type": media_type,
             },
@@ -354,7 +355,8 @@ class _Exchange:
         try:
             if not self.status:
                 self.status = 200
-                head = self._heads.of(self.request_id, stream.meta, self._own + _SSE, final=False)
+                own = self._own + limit_lines(self.path, stream.meta)
+                head = self._heads.of(self.request_id, stream.meta, own + _SSE, final=False)
                 await self._send({"type": "http.response.start", "status": 200, "headers": head})
             try:
                 if isinstance(stream, ChatStream) and stream.pours:

@@ -192,7 +192,7 @@ def error_response(error: GatewayError, path: str, request_id: str) -> Response:
     body, media_type = body_of(error, path, request_id)
     if error.status >= 500 and not isinstance(error, (NotAuthenticated, PermissionDenied)):
         _log.warning("answered %s %s: %s", error.status, error.code, error.message)
-    headers = {**headers_of(error), "x-request-id": request_id}
+    headers = {**headers_of(error, path), "x-request-id": request_id}
     return Response(body, status_of(error, path), headers, media_type)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, GuardBlocked, IdempotencyMismatch, UpstreamError
+from gateway.api.wire.headers import anthropic_limit_headers, refused_headers
+from gateway.errors import GatewayError, GuardBlocked, IdempotencyMismatch, RateLimited, UpstreamError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _TYPES_AT = "https://gnanam.example/errors/"
@@ -116,14 +117,21 @@ def status_of(error: GatewayError, path: str) -> int:
     return 400 if bad and dialect_of(path) != "gateway" else error.status
 
 
-def headers_of(error: GatewayError) -> dict[str, str]:
-    """``Retry-After`` where there is one to tell, and whether an SDK should try again by itself."""
+def headers_of(error: GatewayError, path: str) -> dict[str, str]:
+    """``Retry-After`` where there is one to tell, whether an SDK should try again by itself, and what the limit is
+    that refused a call, as the door's SDK reads it."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
         headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after * 1000)))
-    elif error.status in (429, 503) and error.retryable:
+    elif error.status in (429, 503) and error.retryable and not isinstance(error, RateLimited):
         headers["retry-after"] = "1"
+    if isinstance(error, RateLimited):
+        headers |= refused_headers(error)
+        if dialect_of(path) == "anthropic":
+            headers |= anthropic_limit_headers(error)
+        if error.retry_after is None:  # this call never fits
+            return {**headers, "x-should-retry": "false"}
     worked = isinstance(error, UpstreamError) and bool(error.details.get("reached"))
     headers["x-should-retry"] = "true" if error.retryable and not worked else "false"
     if isinstance(error, GuardBlocked):

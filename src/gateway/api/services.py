@@ -19,6 +19,7 @@ from gateway.registry.prompts import PromptService
 from gateway.routing.health import Health
 from gateway.security.audit import AuditLog
 from gateway.security.identity import Identity
+from gateway.security.limit_desk import LimitDesk
 from gateway.serving.chat import ChatService
 from gateway.serving.embed import EmbedService
 from gateway.serving.feedback import FeedbackService
@@ -56,6 +57,7 @@ class Services:
     estimates: RunEstimates
     calls: CallLedger
     budgets: BudgetService
+    limits: LimitDesk
     catalogue: CatalogueHolder
     chat: ChatService
     embed: EmbedService

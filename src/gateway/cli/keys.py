@@ -11,6 +11,7 @@ from gateway.cli.client import Json, Key, Url, connect, console, listing_table, 
 
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
+    *,
     role: Annotated[str, typer.Option(help="admin, operator, analyst, developer or viewer.")] = "developer",
     budget: Annotated[str | None, typer.Option(help="A cap in USD, such as 5 or 0.05.")] = None,
     window: Annotated[str, typer.Option(help="day, week, month, lifetime, rolling:24h …")] = "month",
@@ -19,6 +20,7 @@ def create(
     model: Annotated[list[str] | None, typer.Option(help="Models it may use (patterns); repeatable.")] = None,
     rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
     tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
+    concurrent: Annotated[int | None, typer.Option(help="Calls that run at once.")] = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,
@@ -29,11 +31,9 @@ def create(
         body["budget"] = {"limit_usd": budget, "window": window}
     if model:
         body["models"] = model
-    body |= {name: value for name, value in (("team", team), ("project", project)) if value is not None}
-    if rpm is not None:
-        body["requests_per_minute"] = rpm
-    if tpm is not None:
-        body["tokens_per_minute"] = tpm
+    more = {"team": team, "project": project, "requests_per_minute": rpm, "tokens_per_minute": tpm}
+    more["max_concurrent"] = concurrent
+    body |= {name: value for name, value in more.items() if value is not None}
     made = connect(url, key).post("/keys", body)
     if as_json:
         show(made)

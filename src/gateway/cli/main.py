@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "tokens": ("tokens", "make_app", "Count tokens, and see what could be saved."),
     "prompts": ("prompts", "make_app", "Prompt templates."),
     "keys": ("keys", "make_app", "API keys."),
+    "limits": ("limits", "make_app", "Rate limits of users and teams."),
     "prices": ("prices", "make_app", "What models ask."),
     "budgets": ("budgets", "make_app", "Spending limits."),
     "usage": ("usage", "make_app", "What was used and what it cost."),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from gateway.errors import ConfigurationInvalid, ModelNotFound
+from gateway.models.bound import Bound
 from gateway.models.guard import GuardSpec
 from gateway.models.optimise import Optimise
 from gateway.models.route import Route
@@ -126,6 +127,8 @@ class ModelSpec(Struct, frozen=True):
     batch: BatchWay = "auto"
     #: What becomes of a streamed answer whose client leaves: ended at once, or read to its end.
     on_disconnect: Literal["cancel", "drain"] = "cancel"
+    #: What all callers together may ask of it by this name; ``None``: as much as they like.
+    limits: Bound | None = None
     description: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 

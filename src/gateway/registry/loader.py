@@ -25,6 +25,7 @@ from gateway.registry.catalogue import (
     Timeouts,
 )
 from gateway.registry.guard_rows import guards_of, with_reach
+from gateway.registry.limit_rows import read_limits
 from gateway.registry.optimise_rows import read_optimise
 from gateway.registry.price_rows import read_price
 from gateway.registry.selection_rows import check_fallbacks, read_capabilities, read_quality, read_weights, with_auto
@@ -36,7 +37,7 @@ _PROVIDER_FIELDS = {"type", "base_url", "api_key", "headers", "timeouts", "max_a
 _MODEL_FIELDS = {
     "type", "provider", "upstream_model", "parameters", "alias", "price", "context_window", "max_output_tokens",
     "fallbacks", "route", "cache_seconds", "description", "options", "optimise", "count", "guards",
-    "quality", "capabilities", "semantic_cache", "batch", "on_disconnect",
+    "quality", "capabilities", "semantic_cache", "batch", "on_disconnect", "limits",
 }  # fmt: skip
 _ROUTE_FIELDS = {"deployments", "strategy", "sticky", "stream", "hedge_after", "weights"}
 #: Which providers serve a type of model; our own serve every other type.
@@ -216,6 +217,7 @@ def _models(document: Document, providers: Mapping[str, ProviderSpec]) -> tuple[
             capabilities=read_capabilities(document, path, raw),
             batch=read_batch(document, path, raw, providers[provider]),
             on_disconnect=cast(Any, _word(document, path, raw, "on_disconnect", ("cancel", "drain"))),
+            limits=read_limits(document, path, raw),
             description=_text(document, (*path, "description"), raw.get("description", "")),
             options=_model_options(document, (*path, "options"), raw.get("options", {}), providers[provider].type),
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
 
 from gateway.errors import ModelNotFound, PermissionDenied
+from gateway.models.bound import LIMIT_FIELDS, Bound, bound_of
 
 Role = Literal["admin", "operator", "analyst", "developer", "viewer"]
 
@@ -31,8 +33,8 @@ PERMISSIONS: dict[str, str] = {
     "ledger:correct": "book corrections of what was charged",
     "budgets:read": "see budgets",
     "budgets:write": "set budgets",
-    "keys:read": "see API keys (never their secrets)",
-    "keys:write": "make and revoke API keys",
+    "keys:read": "see API keys (never their secrets) and limits",
+    "keys:write": "make and revoke API keys, set limits of users and teams",
     "audit:read": "read the audit trail",
     "webhooks:write": "subscribe to events by webhook, see and replay deliveries",
     "metrics:read": "read metrics and statistics",
@@ -61,8 +63,9 @@ ROLES: dict[str, frozenset[str]] = {
 }
 
 
-class Caller(Struct, frozen=True):
-    """Whoever is calling, as the credential says. ``models`` are name patterns such as ``gpt-*``."""
+class Caller(Struct, frozen=True, dict=True):
+    """Whoever is calling, as the credential says. ``models`` are name patterns such as ``gpt-*``; ``shared`` are
+    the limits of its user and team."""
 
     principal: str
     role: str
@@ -74,6 +77,24 @@ class Caller(Struct, frozen=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     project: str | None = None
+    max_concurrent: int | None = None
+    shared: tuple[Bound, ...] = ()
+
+    @cached_property
+    def bounds(self) -> tuple[Bound, ...]:
+        """All limits by the minute that its calls count against, but for the model's; put together once for a key
+        that is remembered."""
+        return tuple(bound for bound in self._limits if bound.in_a_minute)
+
+    @cached_property
+    def places(self) -> tuple[Bound, ...]:
+        """The same of limits on calls at once."""
+        return tuple(bound for bound in self._limits if bound.concurrent is not None)
+
+    @property
+    def _limits(self) -> tuple[Bound, ...]:
+        own = bound_of(f"key:{self.key_id or self.principal}", {name: getattr(self, name) for name in LIMIT_FIELDS})
+        return self.shared if own is None else (own, *self.shared)
 
     @property
     def tenant(self) -> str:

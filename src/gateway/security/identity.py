@@ -16,10 +16,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.clock import SECOND, Clock
 from gateway.errors import NotAuthenticated, NotFound, ValidationFailed
 from gateway.ids import new_id
+from gateway.models.bound import LIMIT_FIELDS, Bound, misfit
 from gateway.security.access import ROLES, Caller, caller_for
 from gateway.security.jwt_tokens import JwksFetcher, JwtSettings, JwtVerifier, refused
 from gateway.security.key_bounds import check_within, exceeds, stricter
@@ -34,6 +36,7 @@ _CACHE_SIZE = 10_000
 _PATTERN = re.compile(r"[A-Za-z0-9._:/@+*-]{1,200}")
 _PRINCIPAL = re.compile(r"[A-Za-z0-9._:/@+|=-]{1,200}")
 _KEY_CLAIM = "gateway_key"
+_NOBODY = caller_for("", "viewer")
 
 
 class KeyRecord(Struct, frozen=True):
@@ -53,6 +56,9 @@ class KeyRecord(Struct, frozen=True):
     expires_at: int | None = None
     revoked_at: int | None = None
     project: str | None = None
+    max_concurrent: int | None = None
+    #: The limits of its user and team, where it was looked up for a call.
+    shared: tuple[Bound, ...] = ()
 
     def usable(self, now: int) -> bool:
         """Neither revoked nor expired."""
@@ -70,6 +76,10 @@ class KeyStore(Protocol):
 
     def get(self, key_id: str) -> KeyRecord | None: ...
 
+    def shared(self, principal: str, team: str | None) -> tuple[Bound, ...]:
+        """The limits that are set for that user and that team."""
+        ...
+
     def list(self, after: str | None, limit: int) -> list[KeyRecord]:
         """By key id, newest first, starting after ``after``."""
         ...
@@ -81,6 +91,15 @@ class KeyStore(Protocol):
     def any_admin(self, now: int) -> bool:
         """Whether a usable admin key exists."""
         ...
+
+
+class _Shared(Struct, frozen=True):
+    """The limits of the user and the team that a token names."""
+
+    bounds: tuple[Bound, ...]
+
+    def usable(self, _now: int) -> bool:
+        return True
 
 
 class MintedToken(Struct, frozen=True):
@@ -112,6 +131,7 @@ class Identity:
         self._cache_seconds = cache_seconds
         self._remembered = KeyMemory(clock, cache_seconds, _caller_of_key)
         self._verified = TokenMemory(clock)
+        self._shared = KeyMemory(clock, cache_seconds, lambda _: _NOBODY)
 
     # -- who calls --------------------------------------------------------------------------------
 
@@ -164,6 +184,7 @@ class Identity:
         models: tuple[str, ...] = ("*",),
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
+        max_concurrent: int | None = None,
         expires_at: int | None = None,
         before_insert: Callable[[str], object] | None = None,
     ) -> tuple[KeyRecord, str]:
@@ -185,8 +206,9 @@ class Identity:
                 raise ValidationFailed(f"{field} is a name of letters, digits and ._:/@+|=-", param=field)
         if not models or not all(isinstance(item, str) and _PATTERN.fullmatch(item) for item in models):
             raise ValidationFailed("models is a list of model names, where * stands for anything", param="models")
-        for rate, field in ((requests_per_minute, "requests_per_minute"), (tokens_per_minute, "tokens_per_minute")):
-            if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate <= 10**9):
+        limits = dict(zip(LIMIT_FIELDS, (requests_per_minute, tokens_per_minute, max_concurrent), strict=True))
+        for field, limit in limits.items():
+            if misfit(limit):
                 raise ValidationFailed(f"{field} is a whole number above 0", param=field)
         if expires_at is not None and expires_at <= now:
             raise ValidationFailed("expires_at is in the past", param="expires_at")
@@ -195,7 +217,8 @@ class Identity:
             if expires_at is not None and expires_at > maker.expires_at:
                 raise exceeds("expires_at", "lives no longer than your own key")
             expires_at = maker.expires_at if expires_at is None else expires_at
-        check_within(caller, role, principal, team, project, models, requests_per_minute, tokens_per_minute)
+        check_within(caller, role, principal, team, project, models, limits)
+        limits = stricter(limits, caller)
         secret = "gw-" + secrets.token_urlsafe(32)
         record = KeyRecord(
             key_id=key_id,
@@ -205,8 +228,9 @@ class Identity:
             principal=principal or key_id,
             team=team if team is not None else caller.team,
             models=tuple(models),
-            requests_per_minute=stricter(requests_per_minute, caller.requests_per_minute),
-            tokens_per_minute=stricter(tokens_per_minute, caller.tokens_per_minute),
+            requests_per_minute=limits["requests_per_minute"],
+            tokens_per_minute=limits["tokens_per_minute"],
+            max_concurrent=limits["max_concurrent"],
             created_by=caller.principal,
             created_at=now,
             expires_at=expires_at,
@@ -247,8 +271,7 @@ class Identity:
         if "keys:write" in granted and not granted <= caller.permissions:
             raise exceeds("key_id", "of a role beyond your own is revoked by an admin only")
         self._keys.revoke(key_id, self._clock.now())
-        self._remembered.clear()
-        self._verified.clear()
+        self.forget()
         return self._keys.get(key_id) or record
 
     def ensure_admin(self, secret: str | None) -> str | None:
@@ -281,6 +304,12 @@ class Identity:
         self._remembered.clear()
         return value if stored and secret is None else None
 
+    def forget(self) -> None:
+        """Every key and every limit is looked up anew."""
+        self._remembered.clear()
+        self._verified.clear()
+        self._shared.clear()
+
     # -- inside -----------------------------------------------------------------------------------
 
     def _caller_of_token(self, token: str, after: Callable[[], object]) -> Caller:
@@ -290,6 +319,10 @@ class Identity:
         key_id, until, expires_at = claims.get(_KEY_CLAIM), self._clock.monotonic() + self._cache_seconds, math.inf
         if key_id is None:
             caller = _caller_of_claims(claims)
+            principal, team = caller.principal, caller.team
+            limited = f"{principal}\n{team or ''}"
+            fresh, told = self._shared.look_up(limited, lambda _: _Shared(self._keys.shared(principal, team)), after)
+            caller, until = replace(caller, shared=() if told is None else told.bounds), min(until, fresh)
         else:
             fresh, record = self._remembered.look_up(f"id:{key_id}", lambda _: self._keys.get(str(key_id)), after)
             if record is None or not record.usable(self._clock.now()):
@@ -333,6 +366,8 @@ def _caller_of_key(record: KeyRecord) -> Caller:
         requests_per_minute=record.requests_per_minute,
         tokens_per_minute=record.tokens_per_minute,
         project=record.project,
+        max_concurrent=record.max_concurrent,
+        shared=record.shared,
     )
 
 

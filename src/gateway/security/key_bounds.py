@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.errors import PermissionDenied
 from gateway.security.access import ROLES, Caller
 
@@ -13,8 +15,7 @@ def check_within(
     team: str | None,
     project: str | None,
     models: tuple[str, ...],
-    requests_per_minute: int | None,
-    tokens_per_minute: int | None,
+    limits: Mapping[str, int | None],
 ) -> None:
     """Raises ``PermissionDenied`` where the new key would exceed its maker."""
     beyond = sorted(ROLES[role] - caller.permissions)
@@ -28,12 +29,10 @@ def check_within(
         raise exceeds("project", "belongs to your own project")
     if not all(any(_covers(wide, narrow) for wide in caller.models) for narrow in models):
         raise exceeds("models", "opens no model that is closed to you")
-    for asked, own, field in (
-        (requests_per_minute, caller.requests_per_minute, "requests_per_minute"),
-        (tokens_per_minute, caller.tokens_per_minute, "tokens_per_minute"),
-    ):
+    for field, asked in limits.items():
+        own = getattr(caller, field)
         if own is not None and asked is not None and asked > own:
-            raise exceeds(field, "has no higher rate than your own")
+            raise exceeds(field, "has no higher limit than your own")
 
 
 def _covers(wide: str, narrow: str) -> bool:
@@ -46,9 +45,9 @@ def _covers(wide: str, narrow: str) -> bool:
     return narrow.partition("*")[0].startswith(head)
 
 
-def stricter(asked: int | None, own: int | None) -> int | None:
-    """The rate of a new key: its maker's where none is asked."""
-    return own if asked is None else asked
+def stricter(limits: Mapping[str, int | None], caller: Caller) -> dict[str, int | None]:
+    """The limits of a new key: its maker's where none is asked."""
+    return {field: getattr(caller, field) if asked is None else asked for field, asked in limits.items()}
 
 
 def exceeds(field: str, rule: str) -> PermissionDenied:

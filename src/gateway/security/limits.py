@@ -1,7 +1,7 @@
-"""Requests and tokens a minute, exact: in any sixty seconds no key gets more than its limit.
+"""Requests and tokens a minute, exact: in any sixty seconds no key, user, team or model gets more than its limit.
 
 A sliding log, not buckets: each take is remembered for a minute of the monotonic clock, so that
-neither the edge of a window nor a jump of the wall clock lets more through. The log of a key is as
+neither the edge of a window nor a jump of the wall clock lets more through. The log of a limit is as
 long as its requests of the last minute. Counted for each process; ``shared_limits`` for all of them.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,17 +17,29 @@ from msgspec import Struct
 
 from gateway.clock import Clock
 from gateway.errors import RateLimited
+from gateway.models.bound import Bound
 from gateway.security.access import Caller
+from gateway.security.places import Places
 
 WINDOW_SECONDS = 60.0
-#: Idle keys are forgotten once so many are remembered.
-_MANY_KEYS = 10_000
+#: Idle names are forgotten once so many are remembered.
+_MANY_NAMES = 10_000
+
+
+class Taken(Struct):
+    """What a call took of one bound's minute: when, and how many tokens; and the grant that it was taken from,
+    where processes share their limits."""
+
+    name: str
+    entry: list[float | int]
+    grant: str = ""
 
 
 class LimitState(Struct, frozen=True):
-    """What a key has left, for the ``x-ratelimit-*`` headers; ``None`` where there is no limit.
+    """What is left of the tightest of a call's limits, for the headers; ``None`` where there is no limit.
 
-    ``reset_*`` is in seconds: when the whole limit is free again if nothing more comes.
+    ``reset_*`` is in seconds: when the whole limit is free again if nothing more comes. ``taken`` is for ``settle``,
+    ``places`` names what ``release`` gives back.
     """
 
     limit_requests: int | None = None
@@ -36,135 +48,136 @@ class LimitState(Struct, frozen=True):
     limit_tokens: int | None = None
     remaining_tokens: int | None = None
     reset_tokens: float | None = None
-    #: Time and tokens of the take that this is the state after; for ``settle``.
-    taken: list[float | int] | None = None
-    #: The grant that it was taken from, where processes share their limits.
-    grant: str = ""
+    taken: tuple[Taken, ...] = ()
+    places: list[str] | None = None
+
+
+_UNLIMITED = LimitState()
+#: What is left of one bound: of its requests and of its tokens (remaining, limit, seconds until it is whole again).
+Left = tuple[tuple[int, int, float] | None, tuple[int, int, float] | None]
 
 
 @dataclass(slots=True)
 class _Log:
-    """One key's last minute: [time, tokens] of each request, oldest first, and the tokens' sum."""
+    """One bound's last minute: [time, tokens] of each request, oldest first, and the tokens' sum."""
 
     takes: deque[list[float | int]] = field(default_factory=deque)
     tokens: int = 0
-    running: int = 0
 
     def forget(self, before: float) -> None:
         takes = self.takes
         while takes and takes[0][0] <= before:
             self.tokens -= int(takes.popleft()[1])
 
+    def check(self, bound: Bound, tokens: int, now: float, model: str) -> None:
+        """``RateLimited`` where one more call with ``tokens`` is too much."""
+        most, count = bound.requests, len(self.takes)
+        if most is not None and count >= most:
+            wait = float(self.takes[count - most][0]) + WINDOW_SECONDS - now if most else None
+            raise refusal(bound, "requests", count, 1, model, wait)
+        most = bound.tokens
+        if most is not None and self.tokens + tokens > most:
+            wait = self._until_free(self.tokens + tokens - most, now) if tokens <= most else None
+            raise refusal(bound, "tokens", self.tokens, tokens, model, wait)
+
+    def left(self, bound: Bound) -> Left:
+        """What is left after a take: the newest of the minute is that one, so all is free when its minute is over."""
+        requests, tokens = bound.requests, bound.tokens
+        return (
+            None if requests is None else (max(requests - len(self.takes), 0), requests, WINDOW_SECONDS),
+            None if tokens is None else (max(tokens - self.tokens, 0), tokens, WINDOW_SECONDS),
+        )
+
+    def _until_free(self, needed: int, now: float) -> float:
+        freed = 0
+        for time, tokens in self.takes:
+            freed += int(tokens)
+            if freed >= needed:
+                return float(time) + WINDOW_SECONDS - now
+        return WINDOW_SECONDS
+
 
 class Limits:
-    """Takes from and gives back to each caller's minute; safe from any thread.
+    """Takes from and gives back to the minutes and the places that bind a call; safe from any thread."""
 
-    The defaults bind callers whose key names no limit of its own; ``None`` means unlimited.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        default_requests_per_minute: int | None = None,
-        default_tokens_per_minute: int | None = None,
-        max_concurrent: int | None = None,
-    ) -> None:
+    def __init__(self, clock: Clock, places: Places | None = None) -> None:
         self._clock = clock
-        self._default_requests = default_requests_per_minute
-        self._default_tokens = default_tokens_per_minute
-        self._max_concurrent = max_concurrent
+        self._places = Places() if places is None else places
         self._logs: dict[str, _Log] = {}
         self._lock = threading.Lock()
 
-    def take(self, caller: Caller, *, model: str, tokens: int) -> LimitState:
-        """One request with ``tokens`` (its worst case) of the caller's minute.
+    def take(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None = None) -> LimitState:
+        """One request with ``tokens`` (its worst case) of every limit that binds it: the caller's, and the model's
+        own. It holds places until ``release``.
 
-        Raises ``RateLimited`` naming the window (requests or tokens) and when to come again; then
-        nothing is taken. ``model`` is named in the refusal.
+        Raises ``RateLimited`` naming whose limit, the window (requests, tokens or calls at once) and when to come
+        again; then nothing is taken of any. ``model`` is named in the refusal.
         """
-        most_requests, most_tokens = self._limits(caller)
-        if most_requests is None and most_tokens is None:
-            return LimitState()
-        tokens = max(tokens, 0)
-        with self._lock:
-            now = self._clock.monotonic()
-            log = self._log(caller, now)
-            if most_requests is not None and len(log.takes) >= most_requests:
-                wait = (
-                    float(log.takes[len(log.takes) - most_requests][0]) + WINDOW_SECONDS - now
-                    if most_requests
-                    else None
-                )
-                raise refusal("requests", most_requests, len(log.takes), 1, model, wait)
-            if most_tokens is not None and log.tokens + tokens > most_tokens:
-                wait = _until_free(log, log.tokens + tokens - most_tokens, now) if tokens <= most_tokens else None
-                raise refusal("tokens", most_tokens, log.tokens, tokens, model, wait)
-            taken: list[float | int] = [now, tokens]
-            log.takes.append(taken)
-            log.tokens += tokens
-            # The newest of the minute is this one: the whole limit is free again when its minute is over.
-            return LimitState(
-                most_requests,
-                None if most_requests is None else max(most_requests - len(log.takes), 0),
-                None if most_requests is None else WINDOW_SECONDS,
-                most_tokens,
-                None if most_tokens is None else max(most_tokens - log.tokens, 0),
-                None if most_tokens is None else WINDOW_SECONDS,
-                taken,
-            )
-
-    def settle(self, caller: Caller, state: LimitState, actual_tokens: int) -> None:
-        """Puts what was truly used in the place of what was taken (``state`` is what ``take`` gave), if its
-        minute still runs."""
-        taken = state.taken
-        if taken is None:
-            return
-        with self._lock:
-            log = self._log(caller, now := self._clock.monotonic())
-            if taken[0] > now - WINDOW_SECONDS:
-                actual = actual_tokens if actual_tokens > 0 else 0
-                log.tokens += actual - int(taken[1])
-                taken[1] = actual
-
-    def state(self, caller: Caller) -> LimitState:
-        """What the caller has left, taking nothing."""
-        most_requests, most_tokens = self._limits(caller)
-        if most_requests is None and most_tokens is None:
-            return LimitState()
-        with self._lock:
-            now = self._clock.monotonic()
-            return _state(self._log(caller, now), most_requests, most_tokens, now)
+        bounds, places = caller.bounds, caller.places
+        if of_model is not None:
+            bounds = (*bounds, of_model) if of_model.in_a_minute else bounds
+            places = places if of_model.concurrent is None else (*places, of_model)
+        return self._take(bounds, places, model, max(tokens, 0)) if bounds or places else _UNLIMITED
 
     @contextmanager
-    def running(self, caller: Caller) -> Iterator[None]:
-        """Holds one of the caller's ``max_concurrent`` places; ``RateLimited`` if none is free."""
-        if self._max_concurrent is None:
-            yield
-            return
-        with self._lock:
-            log = self._log(caller, self._clock.monotonic())
-            if log.running >= self._max_concurrent:
-                raise refusal("concurrent", self._max_concurrent, log.running, 1, "", 1.0)
-            log.running += 1
+    def passing(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None) -> Iterator[LimitState]:
+        """``take``, and ``release`` at the end of the block."""
+        state = self.take(caller, model=model, tokens=tokens, of_model=of_model)
         try:
-            yield
+            yield state
         finally:
-            with self._lock:
-                log.running -= 1
+            self.release(state)
 
-    def _limits(self, caller: Caller) -> tuple[int | None, int | None]:
-        return (
-            self._default_requests if caller.requests_per_minute is None else caller.requests_per_minute,
-            self._default_tokens if caller.tokens_per_minute is None else caller.tokens_per_minute,
-        )
+    def release(self, state: LimitState) -> None:
+        """The call has ended, in whatever way: what it holds is given back. A second time changes nothing."""
+        if state.places:
+            names = tuple(state.places)
+            state.places.clear()
+            self._places.leave(names)
 
-    def _log(self, caller: Caller, now: float) -> _Log:
-        """The caller's log with the last minute only; the lock is held."""
-        name = name_of(caller)
+    def settle(self, state: LimitState, actual_tokens: int) -> None:
+        """Puts what was truly used in the place of what was taken (``state`` is what ``take`` gave), if its
+        minute still runs."""
+        if not state.taken:
+            return
+        actual = max(actual_tokens, 0)
+        with self._lock:
+            now = self._clock.monotonic()
+            for taken in state.taken:
+                if taken.entry[0] > now - WINDOW_SECONDS:
+                    self._log(taken.name, now).tokens += actual - int(taken.entry[1])
+                    taken.entry[1] = actual
+
+    def close(self) -> None:
+        """What this process holds is given back, and its thread ends; at the end of the process."""
+
+    def _take(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState:
+        with self._lock:
+            now = self._clock.monotonic()
+            logs = [self._log(bound.name, now) for bound in bounds]
+            for bound, log in zip(bounds, logs, strict=True):
+                log.check(bound, tokens, now, model)
+            held = self._enter(places, model)
+            taken = []
+            for bound, log in zip(bounds, logs, strict=True):
+                entry: list[float | int] = [now, tokens]
+                log.takes.append(entry)
+                log.tokens += tokens
+                taken.append(Taken(bound.name, entry))
+            return tightest([log.left(bound) for bound, log in zip(bounds, logs, strict=True)], tuple(taken), held)
+
+    def _enter(self, places: Sequence[Bound], model: str) -> list[str] | None:
+        """Takes the call's places, the last thing that may refuse it."""
+        if not places:
+            return None
+        self._places.enter(places, model)
+        return [bound.name for bound in places]
+
+    def _log(self, name: str, now: float) -> _Log:
+        """That log with the last minute only; the lock is held."""
         log = self._logs.get(name)
         if log is None:
-            if len(self._logs) >= _MANY_KEYS:
+            if len(self._logs) >= _MANY_NAMES:
                 self._forget_idle(now)
             log = self._logs[name] = _Log()
         log.forget(now - WINDOW_SECONDS)
@@ -173,58 +186,34 @@ class Limits:
     def _forget_idle(self, now: float) -> None:
         for name, log in list(self._logs.items()):
             log.forget(now - WINDOW_SECONDS)
-            if not log.takes and not log.running:
+            if not log.takes:
                 del self._logs[name]
 
 
-def name_of(caller: Caller) -> str:
-    """Whose minute it is."""
-    return f"key:{caller.key_id}" if caller.key_id else f"user:{caller.principal}"
+def tightest(lefts: Sequence[Left], taken: tuple[Taken, ...], places: list[str] | None) -> LimitState:
+    """What a caller is told: of requests and of tokens the limit of which the least is left."""
+    requests = min((left[0] for left in lefts if left[0] is not None), default=(None, None, None))
+    tokens = min((left[1] for left in lefts if left[1] is not None), default=(None, None, None))
+    return LimitState(requests[1], requests[0], requests[2], tokens[1], tokens[0], tokens[2], taken, places)
 
 
-def _state(
-    log: _Log,
-    most_requests: int | None,
-    most_tokens: int | None,
-    now: float,
-    taken: list[float | int] | None = None,
-) -> LimitState:
-    reset = round(max(float(log.takes[-1][0]) + WINDOW_SECONDS - now, 0.0), 3) if log.takes else 0.0
-    return LimitState(
-        limit_requests=most_requests,
-        remaining_requests=None if most_requests is None else max(most_requests - len(log.takes), 0),
-        reset_requests=None if most_requests is None else reset,
-        limit_tokens=most_tokens,
-        remaining_tokens=None if most_tokens is None else max(most_tokens - log.tokens, 0),
-        reset_tokens=None if most_tokens is None else reset,
-        taken=taken,
-    )
-
-
-def _until_free(log: _Log, needed: int, now: float) -> float:
-    freed = 0
-    for time, tokens in log.takes:
-        freed += int(tokens)
-        if freed >= needed:
-            return float(time) + WINDOW_SECONDS - now
-    return WINDOW_SECONDS
-
-
-def refusal(window: str, limit: int, used: int, asked: int, model: str, wait: float | None) -> RateLimited:
+def refusal(bound: Bound, window: str, used: int, asked: int, model: str, wait: float | None) -> RateLimited:
     """What a caller is told; ``wait`` in seconds, ``None`` where waiting does not help."""
-    if window == "concurrent":
-        message, mend = f"{limit} requests of this key are running already", "wait for one to end"
-    elif wait is None:
-        message = f"this request asks for {asked} {window}, the key's limit is {limit} a minute"
+    scope, _, subject = bound.name.partition(":")
+    limit = (bound.requests if window == "requests" else bound.tokens) or 0
+    whose = "the key's limit" if scope == "key" else f"the limit of the {scope} {subject!r}"
+    if wait is None:
+        message = f"this request asks for {asked} {window}, {whose} is {limit} a minute"
         mend = "ask for fewer tokens, or have the limit raised"
     else:
-        message = f"the key's limit of {limit} {window} a minute is used up"
-        mend = f"come again in {wait:.1f} s"
+        message, mend = f"{whose} of {limit} {window} a minute is used up", f"come again in {wait:.1f} s"
     return RateLimited(
         message,
         mend=mend,
         retry_after=wait,
-        window=f"{window}_per_minute" if window != "concurrent" else window,
+        scope=scope,
+        subject=subject,
+        window=f"{window}_per_minute",
         limit=limit,
         used=used,
         requested=asked,

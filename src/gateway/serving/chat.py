@@ -82,10 +82,13 @@ class ChatService:
     ) -> ChatAnswer:
         """The whole answer. Raises what the plan's last error was."""
         order = await self._admitted(caller, chat, call, provider)
-        if order.guard is None and not self._may_be_kept(order):
-            return await self._once(order)
-        answer = await self._answer(order)
-        return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
+        try:
+            if order.guard is None and not self._may_be_kept(order):
+                return await self._once(order)
+            answer = await self._answer(order)
+            return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
+        finally:
+            self._limits.release(order.limits)
 
     async def _answer(self, order: Order) -> ChatAnswer:
         """The answer from the cache or from a provider, still with placeholders."""
@@ -108,7 +111,13 @@ class ChatService:
         """Returns with the first piece that says something in hand: what fails before it raises here,
         what fails after it raises from the stream."""
         order = await self._admitted(caller, chat, call, provider)
-        stream = await self._pieces(order)
+        try:
+            stream = await self._pieces(order)
+        except BaseException:
+            self._limits.release(order.limits)
+            raise
+        if isinstance(stream, KeptStream):  # all of it is in hand
+            self._limits.release(order.limits)
         if order.guard is not None:
             stream.restore = order.guard.restore
         return stream
@@ -162,7 +171,7 @@ class ChatService:
             outcome="completed" if refusal is None else refusal.code,
             upstream_model=reply.model or None,
         )
-        self._limits.settle(order.caller, order.limits, usage.total_tokens)
+        self._limits.settle(order.limits, usage.total_tokens)
         if refusal is not None:
             raise refusal
         meta = answer_meta(
@@ -214,7 +223,7 @@ class ChatService:
             self._health.left(attempt.spec.name)
             if outcome in BROKEN:
                 self._health.failed(attempt.spec.name)
-            self._limits.settle(order.caller, order.limits, usage.total_tokens)
+            self._limits.settle(order.limits, usage.total_tokens)
 
         return ChatStream(
             found.sent.pieces,
@@ -226,6 +235,7 @@ class ChatService:
             started=attempt.started,
             used=lambda said, told: self._path.used(attempt, said, told),
             settled=settled,
+            over=lambda: self._limits.release(order.limits),
             keep=None if ticket is None else _keeper(ticket, meta),
         )
 
@@ -234,32 +244,33 @@ class ChatService:
         many. Costs nothing."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, None)
-        self._limits.take(caller, model=spec.name, tokens=0)
-        if spec.guards:
-            chat, _ = await self._rails.guard(spec, chat, {})
-        chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
-        provider = catalogue.provider(chosen.provider)
-        own = await asyncio.to_thread(self._tokens.count, provider.type, chosen, chat)
-        if own is not None and own.basis == "counted":
-            return own
-        try:
-            counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
-        except (UpstreamError, NotSupported, ProviderNotConfigured):
-            if own is None:
-                raise
-            return own  # by the table, which needs nobody
-        if counted is not None:
-            return TokenCount(counted, "provider")
-        return own or TokenCount(estimate(chat), "estimated")
+        with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
+            if spec.guards:
+                chat, _ = await self._rails.guard(spec, chat, {})
+            chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
+            provider = catalogue.provider(chosen.provider)
+            own = await asyncio.to_thread(self._tokens.count, provider.type, chosen, chat)
+            if own is not None and own.basis == "counted":
+                return own
+            try:
+                counted = await self._path.deployments.language_model(provider, chosen).count_tokens(chat)
+            except (UpstreamError, NotSupported, ProviderNotConfigured):
+                if own is None:
+                    raise
+                return own  # by the table, which needs nobody
+            if counted is not None:
+                return TokenCount(counted, "provider")
+            return own or TokenCount(estimate(chat), "estimated")
 
     async def count_text(self, caller: Caller, name: str, text: str) -> TokenCount:
         """Tokens of a bare text by the model's own table, else about how many."""
         catalogue = self._catalogue()
         asked = Chat(name, (Message("user", (TextPart(text),)),))
-        self._limits.take(caller, model=self._admit(catalogue, caller, asked, None).name, tokens=0)
-        chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
-        provider = catalogue.provider(chosen.provider)
-        own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
+        spec = self._admit(catalogue, caller, asked, None)
+        with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
+            chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
+            provider = catalogue.provider(chosen.provider)
+            own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
         return own or TokenCount(len(text.encode()) // 4 + 1, "estimated")
 
     async def preview(self, caller: Caller, chat: Chat, call: CallContext, asked: str) -> dict[str, Any]:
@@ -284,16 +295,23 @@ class ChatService:
         if spec.optimise is not None or call.optimise:
             chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         bound = input_tokens_bound(chat)
-        state = self._limits.take(caller, model=spec.name, tokens=max(1, bound // 4) + (chat.max_tokens or 0))
+        tokens = max(1, bound // 4) + (chat.max_tokens or 0)
+        state = self._limits.take(caller, model=spec.name, tokens=tokens, of_model=spec.limits)
         order = Order(catalogue, spec, caller, chat, call, state, notes, None, bound)
-        return await self._guarded(order) if spec.guards else order
+        if not spec.guards:
+            return order
+        try:
+            return await self._guarded(order)
+        except BaseException:
+            self._limits.release(state)
+            raise
 
     async def _guarded(self, order: Order) -> Order:
         """The order with its chat as the guards of its model let it pass; a refusal is on record."""
         try:
             ready, guard = await self._rails.guard(order.spec, order.chat, order.notes)
         except GatewayError as error:
-            self._limits.settle(order.caller, order.limits, 0)
+            self._limits.settle(order.limits, 0)
             refused = (order.caller, order.call, "llm", order.spec.name, error.code, order.notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
@@ -337,7 +355,7 @@ class ChatService:
         meta = await replayed(
             self._accounts, order.caller, order.call, order.catalogue, order.spec, kept, order.notes, order.limits
         )
-        self._limits.settle(order.caller, order.limits, 0)
+        self._limits.settle(order.limits, 0)
         guards = guards_line(order.notes) if order.guard is not None else ""
         return replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 

@@ -35,6 +35,7 @@ class ChatStream:
         started: int,
         used: Callable[[Said, Usage], Usage],
         settled: Callable[[Usage, str], object],
+        over: Callable[[], object],
         keep: Callable[[tuple[Delta, ...] | None], None] | None = None,
     ) -> None:
         #: Puts the caller's own values back where guards took them out; what is kept has placeholders.
@@ -51,6 +52,7 @@ class ChatStream:
         self._started = started
         self._used = used
         self._settled = settled
+        self._over = over
         self._said: list[str] = []
         self._plain = True
         self._finished = False
@@ -135,6 +137,12 @@ class ChatStream:
         if self._account.closed:
             return
         self._account.closed = True
+        try:
+            await self._end(outcome)
+        finally:
+            self._over()
+
+    async def _end(self, outcome: str) -> None:
         if self._keep is not None:
             self._keep(tuple(self._seen_pieces) if outcome == "completed" else None)
         if outcome == "completed" and not untold(self.usage):

@@ -80,8 +80,20 @@ class EmbedService:
         spec = _admit(catalogue, caller, request)
         if call.selection is not None:
             refuse_selection(call.selection, spec.name)
-        bound = _bound(request)
-        state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
+        tokens = _bound(request) // 4
+        with self._limits.passing(caller, model=spec.name, tokens=tokens, of_model=spec.limits) as state:
+            return await self._passed(catalogue, spec, caller, request, call, state)
+
+    async def _passed(
+        self,
+        catalogue: Catalogue,
+        spec: ModelSpec,
+        caller: Caller,
+        request: EmbedRequest,
+        call: CallContext,
+        state: LimitState,
+    ) -> EmbedAnswer:
+        """The answer from the cache or from the deployment."""
         notes: dict[str, Any] = {"config": catalogue.epoch}
         if spec.guards:
             request = await self._guarded(caller, spec, request, call, notes, state)
@@ -90,7 +102,7 @@ class EmbedService:
             return await self._sent(catalogue, spec, caller, request, call, notes, state)
         ticket = await self._cache.join(vectors_key(caller, request, catalogue.epoch), min(ttl, LONGEST))
         if isinstance(ticket, Kept) and isinstance(ticket.value, Embeddings):
-            self._limits.settle(caller, state, 0)
+            self._limits.settle(state, 0)
             meta = await replayed(self._accounts, caller, call, catalogue, spec, ticket, notes, state)
             guards = guards_line(notes) if spec.guards else ""
             return EmbedAnswer(ticket.value, msgspec.structs.replace(meta, guards=guards))
@@ -166,7 +178,7 @@ class EmbedService:
             upstream_model=embeddings.model or None,
         )
         if state is not None:
-            self._limits.settle(caller, state, usage.total_tokens)
+            self._limits.settle(state, usage.total_tokens)
         meta = AnswerMeta(
             request_id=call.request_id,
             model=spec.name,
@@ -197,7 +209,7 @@ class EmbedService:
         try:
             return await self._rails.guard_inputs(spec, request, notes)
         except GatewayError as error:
-            self._limits.settle(caller, state, 0)
+            self._limits.settle(state, 0)
             refused = (caller, call, "llm", spec.name, error.code, notes)
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise

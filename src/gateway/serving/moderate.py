@@ -18,7 +18,7 @@ from gateway.models.moderation_models import Moderation, ModerationModel, Modera
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.health import Health
 from gateway.security.access import Caller
-from gateway.security.limits import Limits
+from gateway.security.limits import Limits, LimitState
 from gateway.serving.accounts import Account, Accounts
 from gateway.serving.answer import AnswerMeta
 from gateway.serving.failover import Tries, follow
@@ -58,9 +58,21 @@ class ModerateService:
         """The judgements. Raises what the last attempt's error was."""
         catalogue = self._catalogue()
         spec = _admit(catalogue, caller, request)
-        provider = catalogue.provider(spec.provider)
-        bound = _bound(request)
-        state = self._limits.take(caller, model=spec.name, tokens=bound // 4)
+        tokens = _bound(request) // 4
+        with self._limits.passing(caller, model=spec.name, tokens=tokens, of_model=spec.limits) as state:
+            return await self._passed(catalogue, spec, caller, request, call, state)
+
+    async def _passed(
+        self,
+        catalogue: Catalogue,
+        spec: ModelSpec,
+        caller: Caller,
+        request: ModerationRequest,
+        call: CallContext,
+        state: LimitState,
+    ) -> ModerationAnswer:
+        """The answer of the deployment."""
+        provider, bound = catalogue.provider(spec.provider), _bound(request)
         card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, self._accounts.now())
         tries = Tries()
 
@@ -96,7 +108,7 @@ class ModerateService:
             usage=usage,
             upstream_model=moderation.model or None,
         )
-        self._limits.settle(caller, state, usage.total_tokens)
+        self._limits.settle(state, usage.total_tokens)
         meta = AnswerMeta(
             request_id=call.request_id,
             model=spec.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct, field
@@ -82,8 +82,15 @@ class PredictService:
         _check_kind(spec, provider)
         if call.selection is not None:
             refuse_selection(call.selection, spec.name)
-        state = self._limits.take(caller, model=request.model, tokens=0)
-        return await asyncio.shield(self._answer(catalogue, spec, caller, request, call, state))
+        state = self._limits.take(caller, model=spec.name, tokens=0, of_model=spec.limits)
+        return await asyncio.shield(self._released(state, self._answer(catalogue, spec, caller, request, call, state)))
+
+    async def _released(self, state: LimitState, answer: Awaitable[PredictAnswer]) -> PredictAnswer:
+        """The answer; then what the call held is free."""
+        try:
+            return await answer
+        finally:
+            self._limits.release(state)
 
     async def _answer(
         self,

@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, or_, select, update
 
+from gateway.models.bound import Bound
 from gateway.security.identity import KeyRecord
 from gateway.store.dialect import insert_into
 from gateway.store.engine import Database
+from gateway.store.rate_limit_store import bounds_of
 from gateway.store.tables import api_key
 
 
@@ -22,10 +24,11 @@ class SqlKeyStore:
     def by_hash(self, key_hash: str) -> KeyRecord | None:
         with self._database.read() as connection:
             row = connection.execute(select(api_key).where(api_key.c.hash == key_hash)).one_or_none()
-        return None if row is None else _record_of(row)
+            return None if row is None else _record_of(row, bounds_of(connection, row.principal, row.team))
 
     def insert(self, record: KeyRecord, key_hash: str) -> bool:
         values = msgspec.structs.asdict(record)
+        del values["shared"]
         values["models"] = msgspec.json.encode(record.models).decode()
         with self._database.begin() as connection:
             added = connection.execute(
@@ -39,7 +42,11 @@ class SqlKeyStore:
     def get(self, key_id: str) -> KeyRecord | None:
         with self._database.read() as connection:
             row = connection.execute(select(api_key).where(api_key.c.key_id == key_id)).one_or_none()
-        return None if row is None else _record_of(row)
+            return None if row is None else _record_of(row, bounds_of(connection, row.principal, row.team))
+
+    def shared(self, principal: str, team: str | None) -> tuple[Bound, ...]:
+        with self._database.read() as connection:
+            return bounds_of(connection, principal, team)
 
     def list(self, after: str | None, limit: int) -> list[KeyRecord]:
         query = select(api_key).order_by(api_key.c.key_id.desc()).limit(limit)
@@ -69,8 +76,9 @@ class SqlKeyStore:
             return connection.execute(query).first() is not None
 
 
-def _record_of(row: Row[Any]) -> KeyRecord:
+def _record_of(row: Row[Any], shared: tuple[Bound, ...] = ()) -> KeyRecord:
     values = dict(row._mapping)
     del values["hash"]
+    values["shared"] = shared
     values["models"] = msgspec.json.decode(values["models"], type=tuple[str, ...])
     return KeyRecord(**values)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Any
+from collections.abc import Sequence
 
-from gateway.errors import Unavailable
 from gateway.security.limits import WINDOW_SECONDS
 from gateway.security.shared_limits import LAPSE_SECONDS, Ask, Back, Granted
+from gateway.store.limit_script import LimitScript
 
-#: Longer than this no call waits for a grant.
-_SECONDS = 0.25
-#: Fields are grants, values "when it ends, by this server's clock in ms | requests | tokens".
+#: Fields are grants ("process:number"), values "when it ends, by this server's clock in ms | requests | tokens".
 #: ARGV: how many are given back, those (grant, requests, tokens), then what is asked, or nothing.
 _SCRIPT = """
 local function read(value)
@@ -45,6 +40,8 @@ local most_requests, most_tokens = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]
 local want_requests, want_tokens = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
 local need_tokens = tonumber(ARGV[at + 6])
 local used_requests, used_tokens, held = 0, 0, {}
+local own = string.match(grant, '^[^:]*')
+local processes, seen = 1, {[own] = true}
 local all = redis.call('HGETALL', KEYS[1])
 for field = 1, #all, 2 do
   local ends, requests, tokens = read(all[field + 1])
@@ -53,6 +50,10 @@ for field = 1, #all, 2 do
   else
     used_requests, used_tokens = used_requests + requests, used_tokens + tokens
     held[#held + 1] = {ends, requests, tokens}
+    local process = string.match(all[field], '^[^:]*')
+    if not seen[process] then
+      processes, seen[process] = processes + 1, true
+    end
   end
 end
 local function fits(requests, tokens)
@@ -71,8 +72,11 @@ if not fits(used_requests, used_tokens) then
   end
   return {0, 0, used_requests, used_tokens, wait}
 end
-local requests = most_requests < 0 and 0 or math.min(want_requests, most_requests - used_requests)
-local tokens = most_tokens < 0 and 0 or math.min(want_tokens, most_tokens - used_tokens)
+local function share(most, used, want, need)
+  return most < 0 and 0 or math.min(want, math.max(math.floor((most - used) / processes), need))
+end
+local requests = share(most_requests, used_requests, want_requests, 1)
+local tokens = share(most_tokens, used_tokens, want_tokens, need_tokens)
 write(grant, now + lasts, requests, tokens)
 redis.call('PEXPIRE', KEYS[1], lasts)
 return {requests, tokens, used_requests + requests, used_tokens + tokens, -1}
@@ -80,15 +84,12 @@ return {requests, tokens, used_requests + requests, used_tokens + tokens, -1}
 
 
 class RedisGrants:
-    """See ``shared_limits.GrantStore``. The client is loaded with the first key that has a limit."""
+    """See ``shared_limits.GrantStore``."""
 
     def __init__(self, url: str, *, seconds: float = WINDOW_SECONDS + LAPSE_SECONDS) -> None:
         """``seconds`` is how long a grant counts."""
-        self._url = url
+        self._script = LimitScript(url, _SCRIPT)
         self._lasts = int(seconds * 1000)
-        self._script: Callable[..., Any] | None = None
-        self._error: type[Exception] = Exception
-        self._loading = threading.Lock()
 
     def exchange(self, key: str, back: Sequence[Back], ask: Ask | None) -> Granted | None:
         given: list[str | int] = [len(back)]
@@ -97,27 +98,8 @@ class RedisGrants:
         if ask is not None:
             most = [-1 if limit is None else limit for limit in (ask.most_requests, ask.most_tokens)]
             given += [ask.grant_id, self._lasts, *most, ask.want_requests, ask.want_tokens, ask.tokens]
-        script = self._script or self._load()
-        try:
-            told = script(keys=[f"gateway:limit:{key}"], args=given)
-        except self._error as error:
-            raise Unavailable(f"the store of limits does not answer ({type(error).__name__})") from error
+        told = self._script([f"gateway:limit:{key}"], given)
         if not told:
             return None
         requests, tokens, used_requests, used_tokens, wait = told
         return Granted(requests, tokens, used_requests, used_tokens, None if wait < 0 else max(wait, 1) / 1000)
-
-    def _load(self) -> Callable[..., Any]:
-        with self._loading:
-            if self._script is None:
-                redis = import_module("redis")
-                again = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 1)
-                client = redis.Redis.from_url(
-                    self._url,
-                    socket_timeout=_SECONDS,
-                    socket_connect_timeout=_SECONDS,
-                    retry=again,  # a connection that was closed while at rest
-                )
-                self._error = redis.RedisError
-                self._script = client.register_script(_SCRIPT)
-            return self._script

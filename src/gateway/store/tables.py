@@ -43,9 +43,9 @@ __all__ = [
     "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
     "budget_lease", "counter", "dead_letter", "definition", "edge", "entry", "event", "file", "file_part",
     "idempotency", "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt",
-    "prompt_label_move", "prompt_result", "response", "run", "saving", "schedule", "signal", "spend_anomaly",
-    "step", "step_call", "step_call_begun", "step_limit", "step_result", "usage_day", "usage_hour", "usage_saving",
-    "usage_series", "webhook_delivery", "webhook_subscription",
+    "prompt_label_move", "prompt_result", "rate_limit", "response", "run", "saving", "schedule", "signal",
+    "spend_anomaly", "step", "step_call", "step_call_begun", "step_limit", "step_result", "usage_day", "usage_hour",
+    "usage_saving", "usage_series", "webhook_delivery", "webhook_subscription",
 ]  # fmt: skip
 # -- engine ---------------------------------------------------------------------------------------
 
@@ -290,10 +290,23 @@ api_key = Table(
     Column("models", Text, nullable=False, default='["*"]'),  # JSON list of name patterns
     Column("requests_per_minute", Integer),
     Column("tokens_per_minute", Integer),
+    Column("max_concurrent", Integer),
     Column("created_by", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+)
+
+#: Limits of users and teams; those of keys stand in ``api_key``.
+rate_limit = Table(
+    "rate_limit",
+    metadata,
+    Column("name", Text, primary_key=True),  # user:PRINCIPAL or team:NAME
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", Integer),
+    Column("max_concurrent", Integer),
+    Column("set_by", Text, nullable=False),
+    Column("set_at", BigInteger, nullable=False),
 )
 
 audit = Table(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fixtures.ledger_house import together
 from fixtures.money_kit import ManualClock
 from gateway.errors import RateLimited
+from gateway.models.bound import Bound
 from gateway.security.access import Caller, caller_for
 from gateway.security.limits import Limits, LimitState
 
@@ -44,29 +45,42 @@ def test_tokens_a_minute_are_settled_by_what_was_used() -> None:
     taken = limits.take(me, model="m", tokens=80)
     with pytest.raises(RateLimited):
         limits.take(me, model="m", tokens=30)
-    limits.settle(me, taken, 20)
-    assert limits.state(me).remaining_tokens == 80
-    limits.take(me, model="m", tokens=30)
+    limits.settle(taken, 20)
+    assert limits.take(me, model="m", tokens=30).remaining_tokens == 50
     with pytest.raises(RateLimited) as caught:
         limits.take(me, model="m", tokens=101)
     assert caught.value.retry_after is None, "waiting does not help"
 
 
-def test_the_default_binds_keys_without_a_limit_of_their_own() -> None:
-    limits = Limits(ManualClock(), default_requests_per_minute=1)
-    limits.take(caller(), model="m", tokens=1)
-    with pytest.raises(RateLimited):
-        limits.take(caller(), model="m", tokens=1)
-    limits.take(caller(key_id="other"), model="m", tokens=1)
-    assert limits.take(caller(key_id="more", requests_per_minute=5), model="m", tokens=1).limit_requests == 5
+def test_the_model_has_a_limit_for_all_callers_together() -> None:
+    limits, model = Limits(ManualClock()), Bound("model:m", requests=2)
+    for name in ("one", "other"):
+        told = limits.take(caller(key_id=name, requests_per_minute=9), model="m", tokens=1, of_model=model)
+    assert (told.limit_requests, told.remaining_requests) == (2, 0), "the tightest limit is told"
+    with pytest.raises(RateLimited, match="limit of the model 'm' of 2 requests") as caught:
+        limits.take(caller(key_id="third"), model="m", tokens=1, of_model=model)
+    assert (caught.value.details["scope"], caught.value.details["subject"]) == ("model", "m")
 
 
-def test_a_place_is_given_back() -> None:
-    limits = Limits(ManualClock(), max_concurrent=1)
-    with limits.running(caller()), pytest.raises(RateLimited, match="running"), limits.running(caller()):
-        pass
-    with limits.running(caller()):
-        pass
+@pytest.mark.parametrize("kind", ["key", "user", "team", "model"])
+def test_where_one_limit_refuses_nothing_is_taken_of_the_others(kind: str) -> None:
+    limits = Limits(ManualClock())
+    bounds = {
+        name: Bound(f"{name}:x", *((1, None) if name == kind else (5, 100))) for name in ("user", "team", "model")
+    }
+    me = caller(
+        key_id="x", requests_per_minute=1 if kind == "key" else 5, shared=(bounds["user"], bounds["team"])
+    )  # fmt: skip
+    limits.take(me, model="x", tokens=10, of_model=bounds["model"])
+    for _ in range(9):
+        with pytest.raises(RateLimited) as caught:
+            limits.take(me, model="x", tokens=10, of_model=bounds["model"])
+        assert caught.value.details["scope"] == kind
+    for name in {"key", "user", "team", "model"} - {kind}:
+        alone = (
+            caller(key_id="x", requests_per_minute=5) if name == "key" else caller(key_id="y", shared=(bounds[name],))
+        )
+        assert limits.take(alone, model="x", tokens=0).remaining_requests == 3, name
 
 
 def test_threads_get_no_more_than_the_limit() -> None:

@@ -15,6 +15,7 @@ from gateway.cli.embedded_broker import broker_program, start_broker
 from gateway.clock import SystemClock
 from gateway.errors import RateLimited, Unavailable
 from gateway.ids import new_id
+from gateway.models.bound import Bound
 from gateway.security.access import Caller, caller_for
 from gateway.security.shared_limits import Ask, Back, SharedLimits
 from gateway.store.limit_grants import RedisGrants
@@ -63,12 +64,37 @@ def test_tokens_that_a_call_did_not_use_are_there_for_another_process(url: str) 
     assert caught.value.details["window"] == "tokens_per_minute"
     assert 55 < (caught.value.retry_after or 0) <= 61
     clock.pass_seconds(2)  # the grant has lapsed
-    one.settle(me, taken, 20)
+    one.settle(taken, 20)
     one.give_back()
     assert passes(other, me, 30)
     with pytest.raises(RateLimited) as caught:
         other.take(me, model="m", tokens=101)
     assert caught.value.retry_after is None, "waiting does not help"
+
+
+def test_where_the_team_refuses_the_key_has_lost_nothing_in_any_process(url: str) -> None:
+    clock = ManualClock()
+    one, other = (SharedLimits(clock, RedisGrants(url)) for _ in range(2))
+    team = Bound(f"team:{new_id('team')}", requests=2)
+    me = caller(requests_per_minute=9, shared=(team,))
+    assert [passes(one, me) for _ in range(5)] == [True, True, False, False, False]
+    with pytest.raises(RateLimited) as caught:
+        other.take(me, model="m", tokens=1)
+    assert caught.value.details["scope"] == "team"
+    assert 0 < (caught.value.retry_after or 0) <= 61
+    clock.pass_seconds(2)
+    one.give_back()
+    other.give_back()
+    alone = caller(key_id=me.key_id, requests_per_minute=9)
+    assert sum(passes(other, alone) for _ in range(20)) == 7
+
+
+def test_of_many_keys_of_a_team_exactly_the_teams_limit_passes(url: str) -> None:
+    processes = [SharedLimits(SystemClock(), RedisGrants(url)) for _ in range(4)]
+    team = Bound(f"team:{new_id('team')}", requests=40)
+    keys = [caller(requests_per_minute=1_000, shared=(team,)) for _ in range(3)]
+    found = together(lambda number: sum(passes(processes[number % 4], keys[turn % 3]) for turn in range(30)), 8)
+    assert sum(item for item in found if isinstance(item, int)) == 40
 
 
 def test_what_a_call_used_beyond_its_worst_case_counts_too(url: str) -> None:
@@ -77,7 +103,7 @@ def test_what_a_call_used_beyond_its_worst_case_counts_too(url: str) -> None:
     me = caller(tokens_per_minute=100)
     taken = one.take(me, model="m", tokens=10)
     clock.pass_seconds(2)
-    one.settle(me, taken, 80)
+    one.settle(taken, 80)
     one.give_back()
     assert not passes(other, me, 30)
     assert passes(other, me, 20)
@@ -106,6 +132,15 @@ def test_what_a_dead_process_held_ends_by_itself(url: str) -> None:
     assert House.until(
         lambda: store.exchange(key, (), Ask("c", 1, None, 1, 0, 0)), lambda found: found is not None and not found.wait
     )
+
+
+def test_a_process_gets_no_more_than_its_share_of_what_is_left(url: str) -> None:
+    store, key = RedisGrants(url), new_id("key")
+    for process, requests, tokens in (("a", 100, 1000), ("b", 50, 500), ("a", 25, 250)):
+        ask = Ask(new_id(process).replace("_", ":"), 200, 2000, 100, 1000, 10)
+        found = store.exchange(key, (), ask)
+        assert found is not None
+        assert (found.requests, found.tokens) == (requests, tokens)
 
 
 def test_giving_back_twice_or_what_is_gone_changes_nothing(url: str) -> None:

@@ -18,7 +18,7 @@ from gateway.security.identity import KeyRecord
 
 _FIELDS = (
     "name", "role", "principal", "team", "project", "models", "requests_per_minute", "tokens_per_minute",
-    "expires_at", "budget",
+    "max_concurrent", "expires_at", "budget",
 )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ async def create(call: Call) -> Response:
             models=tuple(models),
             requests_per_minute=whole_field(body, "requests_per_minute", "", 1, 10**9),
             tokens_per_minute=whole_field(body, "tokens_per_minute", "", 1, 10**9),
+            max_concurrent=whole_field(body, "max_concurrent", "", 1, 10**9),
             expires_at=_time(body),
             before_insert=None
             if budget is None
@@ -115,6 +116,7 @@ def key_view(record: KeyRecord) -> dict[str, Any]:
         "models": list(record.models),
         "requests_per_minute": record.requests_per_minute,
         "tokens_per_minute": record.tokens_per_minute,
+        "max_concurrent": record.max_concurrent,
         "created_by": record.created_by,
         "created_at": rfc3339(record.created_at),
         "expires_at": None if record.expires_at is None else rfc3339(record.expires_at),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from gateway.api.wire.headers import answer_headers
+from gateway.api.wire.headers import answer_headers, anthropic_limit_headers
 from gateway.money import plain_usd
 from gateway.serving.answer import AnswerMeta
 
@@ -75,6 +75,13 @@ class AnswerHeads:
 
 
 _CHANGING = ("x-ratelimit-remaining-", "x-ratelimit-reset-")
+
+
+def limit_lines(path: str, meta: AnswerMeta) -> str:
+    """What is left of limits, in the words that the door of ``path`` has of its own for it."""
+    if meta.limits is None or not path.startswith("/v1/messages"):
+        return ""
+    return lines_of(anthropic_limit_headers(meta.limits))
 
 
 def lines_of(named: Mapping[str, str]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.errors import ValidationFailed
+import time
+
+from gateway.clock import SECOND, rfc3339
+from gateway.errors import RateLimited, ValidationFailed
 from gateway.money import plain_usd
 from gateway.security.limits import LimitState
 from gateway.serving.answer import AnswerMeta
@@ -44,6 +47,34 @@ def limit_headers(state: LimitState) -> dict[str, str]:
             headers[f"x-ratelimit-remaining-{kind}"] = str(getattr(state, f"remaining_{kind}"))
             headers[f"x-ratelimit-reset-{kind}"] = f"{getattr(state, f'reset_{kind}') or 0:g}s"
     return headers
+
+
+def refused_headers(error: RateLimited) -> dict[str, str]:
+    """The same of the limit that refused a call."""
+    return limit_headers(_refused(error))
+
+
+def anthropic_limit_headers(told: LimitState | RateLimited) -> dict[str, str]:
+    """What is left as Anthropic's SDKs read it: ``reset`` is a time."""
+    state = _refused(told) if isinstance(told, RateLimited) else told
+    headers: dict[str, str] = {}
+    for kind in ("requests", "tokens"):
+        limit = getattr(state, f"limit_{kind}")
+        if limit is not None:
+            reset = time.time_ns() // 1000 + int((getattr(state, f"reset_{kind}") or 0) * SECOND)
+            headers[f"anthropic-ratelimit-{kind}-limit"] = str(limit)
+            headers[f"anthropic-ratelimit-{kind}-remaining"] = str(getattr(state, f"remaining_{kind}"))
+            headers[f"anthropic-ratelimit-{kind}-reset"] = rfc3339(reset)
+    return headers
+
+
+def _refused(error: RateLimited) -> LimitState:
+    limit, used, wait = error.details.get("limit"), error.details.get("used", 0), error.retry_after
+    if error.details.get("window") == "requests_per_minute":
+        return LimitState(limit_requests=limit, remaining_requests=max(limit - used, 0), reset_requests=wait)
+    if error.details.get("window") == "tokens_per_minute":
+        return LimitState(limit_tokens=limit, remaining_tokens=max(limit - used, 0), reset_tokens=wait)
+    return LimitState()
 
 
 def cache_seconds(asked: str) -> int | None:
