@@ -152,7 +152,7 @@ class PriceUnknown(GatewayError):
 
 
 class RateLimited(GatewayError):
-    """A limit of your key, user or team, or of the model, is used up; `details` name which, and whose."""
+    """A limit of your key, user or team, or of the model, is reached; `details` name which, and whose."""
 
     status, code, retryable = 429, "rate_limited", True
 

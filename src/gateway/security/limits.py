@@ -48,11 +48,12 @@ class LimitState(Struct, frozen=True):
     limit_tokens: int | None = None
     remaining_tokens: int | None = None
     reset_tokens: float | None = None
-    taken: tuple[Taken, ...] = ()
+    taken: Sequence[Taken] = ()
     places: list[str] | None = None
 
 
 _UNLIMITED = LimitState()
+_NO_LIMIT = (None, None, None)
 #: What is left of one bound: of its requests and of its tokens (remaining, limit, seconds until it is whole again).
 Left = tuple[tuple[int, int, float] | None, tuple[int, int, float] | None]
 
@@ -154,22 +155,21 @@ class Limits:
     def _take(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState:
         with self._lock:
             now = self._clock.monotonic()
-            logs = [self._log(bound.name, now) for bound in bounds]
-            for bound, log in zip(bounds, logs, strict=True):
+            bound_logs = [(bound, self._log(bound.name, now)) for bound in bounds]
+            for bound, log in bound_logs:
                 log.check(bound, tokens, now, model)
-            held = self._enter(places, model)
-            taken = []
-            for bound, log in zip(bounds, logs, strict=True):
+            held = self._enter(places, model) if places else None
+            taken, lefts = [], []
+            for bound, log in bound_logs:
                 entry: list[float | int] = [now, tokens]
                 log.takes.append(entry)
                 log.tokens += tokens
                 taken.append(Taken(bound.name, entry))
-            return tightest([log.left(bound) for bound, log in zip(bounds, logs, strict=True)], tuple(taken), held)
+                lefts.append(log.left(bound))
+            return tightest(lefts, taken, held)
 
-    def _enter(self, places: Sequence[Bound], model: str) -> list[str] | None:
+    def _enter(self, places: Sequence[Bound], model: str) -> list[str]:
         """Takes the call's places, the last thing that may refuse it."""
-        if not places:
-            return None
         self._places.enter(places, model)
         return [bound.name for bound in places]
 
@@ -190,10 +190,13 @@ class Limits:
                 del self._logs[name]
 
 
-def tightest(lefts: Sequence[Left], taken: tuple[Taken, ...], places: list[str] | None) -> LimitState:
+def tightest(lefts: Sequence[Left], taken: Sequence[Taken], places: list[str] | None) -> LimitState:
     """What a caller is told: of requests and of tokens the limit of which the least is left."""
-    requests = min((left[0] for left in lefts if left[0] is not None), default=(None, None, None))
-    tokens = min((left[1] for left in lefts if left[1] is not None), default=(None, None, None))
+    if len(lefts) == 1:
+        requests, tokens = lefts[0][0] or _NO_LIMIT, lefts[0][1] or _NO_LIMIT
+    else:
+        requests = min([left[0] for left in lefts if left[0] is not None], default=_NO_LIMIT)
+        tokens = min([left[1] for left in lefts if left[1] is not None], default=_NO_LIMIT)
     return LimitState(requests[1], requests[0], requests[2], tokens[1], tokens[0], tokens[2], taken, places)
 
 

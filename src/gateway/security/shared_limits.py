@@ -177,7 +177,7 @@ class SharedLimits(Limits):
                 self._away_until = now + _AWAY_SECONDS
                 _log.warning("rate limits are counted by each process for itself: %s", error.message)
                 return super()._take(bounds, places, model, tokens)
-            held = self._enter(places, model)
+            held = self._enter(places, model) if places else None
             for hold in holds:
                 hold.spend(tokens)
             taken = [
@@ -185,9 +185,7 @@ class SharedLimits(Limits):
                 for bound, hold in zip(bounds, holds, strict=True)
                 if bound.tokens is not None  # of the others nothing is to be settled
             ]
-            return tightest(
-                [hold.left(bound, now) for bound, hold in zip(bounds, holds, strict=True)], tuple(taken), held
-            )
+            return tightest([hold.left(bound, now) for bound, hold in zip(bounds, holds, strict=True)], taken, held)
 
     def _covering(self, bound: Bound, tokens: int, now: float, model: str) -> _Hold:
         """The bound's grant, with room for one more call."""

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 from fixtures.house import ROOT_KEY, Answer, House, running_house
-from fixtures.upstream import Play, anthropic_answer, answer, events, openai_answer, openai_chunks
+from fixtures.upstream import Play, answer, anthropic_answer, events, openai_answer, openai_chunks
 from gateway.cli.embedded_broker import broker_program, start_broker
 from gateway.cli.main import main
 
@@ -34,8 +34,12 @@ MODELS = """
 """
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 HELLO: dict[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 20}
-GOOD = answer(openai_answer())
-VECTOR = {"object": "list", "data": [{"index": 0, "embedding": [0.5], "object": "embedding"}], "model": "e"}
+GOOD, PIECES, MESSAGE = answer(openai_answer()), events(*openai_chunks("Hi")), answer(anthropic_answer())
+VECTOR: dict[str, Any] = {
+    "object": "list",
+    "data": [{"index": 0, "embedding": [0.5], "object": "embedding"}],
+    "model": "e",
+}
 VECTOR |= {"usage": {"prompt_tokens": 1, "total_tokens": 1}}
 JUDGED = {"id": "m", "model": "omni", "results": [{"flagged": False, "categories": {}, "category_scores": {}}]}
 BAD = answer({"error": {"message": "no", "type": "invalid_request_error"}}, 400)
@@ -46,15 +50,15 @@ CUT = Play(
 
 @pytest.fixture(scope="module", params=["alone", "shared"])
 def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder, environ, stop = tmp_path_factory.mktemp("places"), {}, None
+    folder, url, stop = tmp_path_factory.mktemp("places"), "", None
     if request.param == "shared":
         if broker_program() is None:
             pytest.skip("no Valkey wheel fits this platform")
         broker = start_broker(folder, dict(os.environ), folder / "log")
         assert broker is not None
         assert broker.wait()
-        environ, stop = {"GATEWAY_LIMITS_URL": broker.url}, broker.child.stop
-    with running_house(folder, **environ) as running:
+        url, stop = broker.url, broker.child.stop
+    with running_house(folder, GATEWAY_LIMITS_URL=url) as running:
         models = folder / "config" / "models.yaml"
         head, defaults, rest = models.read_text().partition("# The model of a task type that names none.")
         models.write_text(head + MODELS + defaults + rest)
@@ -162,18 +166,18 @@ def budgeted(house: House) -> tuple[str, Callable[[], object]]:
 
 ENDINGS: dict[str, tuple[int, dict[str, Any]]] = {
     "an answer": (200, {}),
-    "an answer of Anthropic's": (200, {"path": MESSAGES, "model": "claude-3-sonnet", "play": answer(anthropic_answer())}),
+    "an answer of Anthropic's": (200, {"path": MESSAGES, "model": "claude-3-sonnet", "play": MESSAGE}),
     "the provider's refusal": (400, {"play": BAD}),
     "a broken connection": (502, {"play": Play(200, [b"{"], {"content-type": "application/json"}, 0.0, True)}),
     "a guard's refusal": (400, {"model": "t-barred", "messages": [{"role": "user", "content": "forbidden"}]}),
     "a stream": (200, {"stream": True, "play": events(*openai_chunks("He", "llo"))}),
-    "a stream of a guarded model": (200, {"stream": True, "model": "t-barred", "play": events(*openai_chunks("Hi"))}),
+    "a stream of a guarded model": (200, {"stream": True, "model": "t-barred", "play": PIECES}),
     "a stream that is refused": (400, {"stream": True, "play": BAD}),
     "a stream that breaks off": (200, {"stream": True, "play": Play(200, CUT.chunks, CUT.headers, 0.0, True)}),
     "a stream without an end": (200, {"stream": True, "play": CUT}),
     "an empty stream": (502, {"stream": True, "play": events()}),
     "an answer to keep": (200, {"headers": {"x-gateway-cache": "60"}, "seed": 1}),
-    "a stream to keep": (200, {"headers": {"x-gateway-cache": "60"}, "stream": True, "play": events(*openai_chunks("Hi"))}),
+    "a stream to keep": (200, {"headers": {"x-gateway-cache": "60"}, "stream": True, "play": PIECES}),
 }  # fmt: skip
 
 
@@ -202,7 +206,7 @@ def test_a_place_is_free_after_a_refusal_for_money(house: House) -> None:
         ("/v1/moderations", {"model": "t-mod", "input": "a"}, answer(JUDGED), 200),
         ("/v1/moderations", {"model": "t-mod", "input": "a"}, BAD, 400),
         ("/v1/responses", {"model": "gpt-4", "input": "a"}, answer(openai_answer()), 200),
-        ("/v1/responses", {"model": "gpt-4", "input": "a", "stream": True}, events(*openai_chunks("Hi")), 200),
+        ("/v1/responses", {"model": "gpt-4", "input": "a", "stream": True}, PIECES, 200),
         ("/v1/messages/count_tokens", {"model": "gpt-4", "messages": HELLO["messages"]}, GOOD, 200),
         ("/tokens/count", {"model": "gpt-4", "text": "a"}, GOOD, 200),
         ("/execute/llm", {"input_data": {"prompt": "a"}, "model_config": {"name": "gpt-4"}}, GOOD, 200),
