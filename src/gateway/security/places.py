@@ -93,10 +93,11 @@ class SharedPlaces(Places):
         self._clock = clock
         self._store = store
         self._holder = holder
+        #: Until when the store is left alone; 0 while it answers.
+        self._away_until = 0.0
         #: Names of which the store does not know what runs here.
         self._unsaid: set[str] = set()
         self._said_at = 0.0
-        self._away_until = 0.0
 
     def leave(self, names: Sequence[str]) -> None:
         with self._lock:
@@ -134,6 +135,7 @@ class SharedPlaces(Places):
             self._unsaid.update(bound.name for bound in bounds)  # it may have taken them all the same
             self._lost(error)
             return
+        self._away_until = 0.0
         if refused is not None:
             number, taken = refused
             raise full(bounds[number], taken, model)
@@ -146,11 +148,13 @@ class SharedPlaces(Places):
         except Unavailable as error:  # said by ``renew`` as soon as it is back
             self._lost(error)
             return
+        self._away_until = 0.0
         self._unsaid.difference_update(names)
 
     def _lost(self, error: Unavailable) -> None:
-        self._away_until = self._clock.monotonic() + _AWAY_SECONDS
-        _log.warning("calls at once are counted by each process for itself: %s", error.message)
+        told, self._away_until = bool(self._away_until), self._clock.monotonic() + _AWAY_SECONDS
+        if not told:
+            _log.warning("calls at once are counted by each process for itself: %s", error.message)
 
 
 def full(bound: Bound, taken: int, model: str) -> RateLimited:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -23,6 +23,7 @@ from gateway.security.shared_limits import SharedLimits
 from gateway.store.limit_grants import RedisGrants
 from gateway.store.limit_places import RedisPlaces
 
+Make = Callable[[str], SharedLimits]
 pytestmark = pytest.mark.skipif(broker_program() is None, reason="no Valkey wheel fits this platform")
 
 
@@ -36,8 +37,18 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     broker.child.stop()
 
 
-def process(url: str) -> SharedLimits:
-    return SharedLimits(SystemClock(), RedisGrants(url), RedisPlaces(url))
+@pytest.fixture
+def process() -> Iterator[Make]:
+    """Makes what a process counts by."""
+    made = []
+
+    def make(url: str) -> SharedLimits:
+        made.append(SharedLimits(SystemClock(), RedisGrants(url), RedisPlaces(url)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
 
 
 def caller(**fields: object) -> Caller:
@@ -52,7 +63,7 @@ def enter(limits: SharedLimits, me: Caller) -> LimitState | None:
 
 
 @pytest.mark.parametrize("most", [1, 7])
-def test_no_more_than_the_limit_run_at_once_in_all_processes(url: str, most: int) -> None:
+def test_no_more_than_the_limit_run_at_once_in_all_processes(process: Make, url: str, most: int) -> None:
     processes = [process(url) for _ in range(4)]
     me = caller(max_concurrent=most)
     for _ in range(3):
@@ -70,7 +81,7 @@ def test_no_more_than_the_limit_run_at_once_in_all_processes(url: str, most: int
             processes[number].release(state)  # a second time changes nothing
 
 
-def test_one_after_the_other_never_meet_whichever_process_answers(url: str) -> None:
+def test_one_after_the_other_never_meet_whichever_process_answers(process: Make, url: str) -> None:
     processes = [process(url) for _ in range(3)]
     me = caller(max_concurrent=1)
     for turn in range(60):
@@ -80,7 +91,7 @@ def test_one_after_the_other_never_meet_whichever_process_answers(url: str) -> N
         processes[turn % 3].release(state)
 
 
-def test_where_one_limit_is_full_no_place_of_the_others_is_taken(url: str) -> None:
+def test_where_one_limit_is_full_no_place_of_the_others_is_taken(process: Make, url: str) -> None:
     one, other = process(url), process(url)
     team = Bound(f"team:{new_id('team')}", concurrent=1)
     first, second = (caller(max_concurrent=1, shared=(team,), requests_per_minute=2) for _ in range(2))
@@ -120,7 +131,7 @@ def test_a_call_that_lasts_keeps_its_place(url: str) -> None:
     there.enter([bound], "m")
 
 
-def test_a_process_that_closes_gives_its_places_back(url: str) -> None:
+def test_a_process_that_closes_gives_its_places_back(process: Make, url: str) -> None:
     one, other, me = process(url), process(url), caller(max_concurrent=1)
     assert enter(one, me) is not None
     assert enter(other, me) is None
@@ -168,7 +179,7 @@ def test_while_the_store_is_away_each_counts_for_itself_and_then_says_what_runs(
     there.enter([bound], "m")
 
 
-def test_a_store_that_is_not_there_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_not_there_is_said_once(process: Make, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     limits = process(f"redis://127.0.0.1:{port}/0")

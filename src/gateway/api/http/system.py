@@ -35,7 +35,7 @@ async def home(request: Request, services: Services) -> Response:
                 "/execute/llm", "/execute/ml", "/tasks", "/task-types", "/workflows", "/runs", "/approvals",
                 "/schedules", "/dead-letters", "/ws", "/webhooks",
                 "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/savings", "/invoices", "/prices",
-                "/budgets", "/keys", "/tokens", "/me", "/audit", "/stats", "/metrics", "/healthz", "/readyz",
+                "/budgets", "/keys", "/limits", "/tokens", "/me", "/audit", "/stats", "/metrics", "/healthz", "/readyz",
             ],
         }
     )  # fmt: skip
