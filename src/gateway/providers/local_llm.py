@@ -44,8 +44,8 @@ class LocalServerNote:
                 self._seen = (stat.st_mtime_ns, stat.st_ino)
         except (OSError, ValueError, KeyError):
             raise ModelNotReady(
-                "the embedded language model is not running",
-                mend="it starts with `ai-gateway serve`; `ai-gateway doctor` says whether its parts are installed",
+                "the embedded language model is not running, or still starting",
+                mend="it starts within seconds of `ai-gateway serve`; `ai-gateway doctor` says whether its parts are installed",
                 retry_after=2.0,
             ) from None
         return self._address

@@ -44,26 +44,15 @@ def insert_deliveries(
     if not targets:
         return
     text = to_json(body)
-    connection.execute(
-        insert(webhook_delivery),
-        [
-            {
-                "delivery_id": new_id("msg"),
-                "url": url,
-                "owner": held.owner,
-                "event": event,
-                "task_id": task_id,
-                "run_id": held.run_id,
-                "body": text,
-                "state": "pending",
-                "attempts": 0,
-                "not_before": now,
-                "created_at": now,
-                "subscription_id": subscription_id,
-            }
-            for url, subscription_id in targets.items()
-        ],
-    )
+    rows = [
+        {
+            **_pending(url, held.owner, event, text, subscription_id, now),
+            "task_id": task_id,
+            "run_id": held.run_id,
+        }
+        for url, subscription_id in targets.items()
+    ]
+    connection.execute(insert(webhook_delivery), rows)
 
 
 def insert_notices(
@@ -80,18 +69,23 @@ def insert_notices(
         return
     text = to_json({"event": draft.type, "timestamp": rfc3339(now), **draft.payload})
     rows = [
-        {
-            "delivery_id": new_id("msg"),
-            "url": url,
-            "owner": owner,
-            "event": draft.type,
-            "body": text,
-            "state": "pending",
-            "attempts": 0,
-            "not_before": now,
-            "created_at": now,
-            "subscription_id": subscription_id,
-        }
+        _pending(url, owner, draft.type, text, subscription_id, now)
         for url, (owner, subscription_id) in targets.items()
     ]
     connection.execute(insert(webhook_delivery), rows)
+
+
+def _pending(url: str, owner: str, event: str, body: str, subscription_id: str | None, now: int) -> dict[str, Any]:
+    """A delivery that nobody has tried yet."""
+    return {
+        "delivery_id": new_id("msg"),
+        "url": url,
+        "owner": owner,
+        "event": event,
+        "body": body,
+        "state": "pending",
+        "attempts": 0,
+        "not_before": now,
+        "created_at": now,
+        "subscription_id": subscription_id,
+    }
