@@ -45,7 +45,7 @@ class LocalServerNote:
         except (OSError, ValueError, KeyError):
             raise ModelNotReady(
                 "the embedded language model is not running, or still starting",
-                mend="it starts soon after `ai-gateway serve`; `ai-gateway doctor` says whether its parts are installed",
+                mend="`ai-gateway serve` starts it; `ai-gateway doctor` says whether its parts are installed",
                 retry_after=2.0,
             ) from None
         return self._address
