@@ -234,12 +234,17 @@ def test_what_happens_once_the_handshake_is_answered_is_heard(house: House, monk
 def test_narrowing_loses_nothing_that_came_before_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the feed was not yet told of events as the narrower subscription began, they still come."""
 
+    waits = threading.Event()
+
     async def nothing_new(_self: EventFeed, _seen: int, _silence: float) -> bool:
+        waits.set()
         await asyncio.Event().wait()
         return False
 
     async def hear() -> list[str]:
         async with connected(house, house.key("developer", principal="dora")) as socket:
+            # Else the wider subscription might still tell what comes before the server has read the narrower.
+            assert await asyncio.to_thread(waits.wait, 10)
             await asyncio.to_thread(told, house, "dora", "one", "two")
             monkeypatch.undo()
             await socket.send_json({"type": "subscribe", "types": ["task_failed"]})
