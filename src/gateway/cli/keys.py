@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.client import Json, Key, Url, connect, console, listing_table, segment, show
+from gateway.cli.options import Concurrent, Rpm, Tpm
 
 
 def create(
@@ -18,9 +19,9 @@ def create(
     team: Annotated[str | None, typer.Option(help="The team it belongs to.")] = None,
     project: Annotated[str | None, typer.Option(help="The project it is for.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Models it may use (patterns); repeatable.")] = None,
-    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
-    tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
-    concurrent: Annotated[int | None, typer.Option(help="Calls that run at once.")] = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrent: Concurrent = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,

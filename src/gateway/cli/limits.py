@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import typer
 
 from gateway.cli.client import Json, Key, Url, connect, console, listing_table, show
+from gateway.cli.options import Concurrent, Rpm, Tpm
 
 Scope = Annotated[str, typer.Argument(help="user or team.")]
 Subject = Annotated[str, typer.Argument(help="Which: a principal or the team's name.")]
@@ -16,9 +17,9 @@ Subject = Annotated[str, typer.Argument(help="Which: a principal or the team's n
 def put(
     scope: Scope,
     subject: Subject,
-    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
-    tpm: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
-    concurrent: Annotated[int | None, typer.Option(help="Calls that run at once.")] = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrent: Concurrent = None,
     url: Url = None,
     key: Key = None,
     as_json: Json = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Iterator
 
@@ -11,7 +10,7 @@ import pytest
 from fixtures.house import House
 from fixtures.ledger_house import together
 from fixtures.money_kit import ManualClock
-from gateway.cli.embedded_broker import broker_program, start_broker
+from gateway.cli.embedded_broker import broker_program
 from gateway.clock import SystemClock
 from gateway.errors import RateLimited, Unavailable
 from gateway.ids import new_id
@@ -25,16 +24,6 @@ from gateway.store.limit_places import RedisPlaces
 
 Make = Callable[[str], SharedLimits]
 pytestmark = pytest.mark.skipif(broker_program() is None, reason="no Valkey wheel fits this platform")
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("valkey")
-    broker = start_broker(folder, dict(os.environ), folder / "log")
-    assert broker is not None
-    assert broker.wait()
-    yield broker.url
-    broker.child.stop()
 
 
 @pytest.fixture
@@ -63,8 +52,8 @@ def enter(limits: SharedLimits, me: Caller) -> LimitState | None:
 
 
 @pytest.mark.parametrize("most", [1, 7])
-def test_no_more_than_the_limit_run_at_once_in_all_processes(process: Make, url: str, most: int) -> None:
-    processes = [process(url) for _ in range(4)]
+def test_no_more_than_the_limit_run_at_once_in_all_processes(process: Make, valkey_url: str, most: int) -> None:
+    processes = [process(valkey_url) for _ in range(4)]
     me = caller(max_concurrent=most)
     for _ in range(3):
         found = together(lambda number: [enter(processes[number % 4], me) for _ in range(6)], 8)
@@ -81,8 +70,8 @@ def test_no_more_than_the_limit_run_at_once_in_all_processes(process: Make, url:
             processes[number].release(state)  # a second time changes nothing
 
 
-def test_one_after_the_other_never_meet_whichever_process_answers(process: Make, url: str) -> None:
-    processes = [process(url) for _ in range(3)]
+def test_one_after_the_other_never_meet_whichever_process_answers(process: Make, valkey_url: str) -> None:
+    processes = [process(valkey_url) for _ in range(3)]
     me = caller(max_concurrent=1)
     for turn in range(60):
         state = enter(processes[turn % 3], me)
@@ -91,8 +80,8 @@ def test_one_after_the_other_never_meet_whichever_process_answers(process: Make,
         processes[turn % 3].release(state)
 
 
-def test_where_one_limit_is_full_no_place_of_the_others_is_taken(process: Make, url: str) -> None:
-    one, other = process(url), process(url)
+def test_where_one_limit_is_full_no_place_of_the_others_is_taken(process: Make, valkey_url: str) -> None:
+    one, other = process(valkey_url), process(valkey_url)
     team = Bound(f"team:{new_id('team')}", concurrent=1)
     first, second = (caller(max_concurrent=1, shared=(team,), requests_per_minute=2) for _ in range(2))
     state = one.take(first, model="m", tokens=1)
@@ -104,16 +93,16 @@ def test_where_one_limit_is_full_no_place_of_the_others_is_taken(process: Make, 
     assert enter(other, second) is not None
 
 
-def test_places_of_a_dead_process_are_free_after_its_lease(url: str) -> None:
-    dead, alive, name = RedisPlaces(url, seconds=0.3), RedisPlaces(url), new_id("key")
+def test_places_of_a_dead_process_are_free_after_its_lease(valkey_url: str) -> None:
+    dead, alive, name = RedisPlaces(valkey_url, seconds=0.3), RedisPlaces(valkey_url), new_id("key")
     assert dead.enter("dead", [Wanted(name, 1, 0)]) is None
     assert alive.enter("alive", [Wanted(name, 1, 0)]) == (0, 1)
     House.until(lambda: alive.enter("alive", [Wanted(name, 1, 0)]), lambda refused: refused is None)
 
 
-def test_a_call_that_lasts_keeps_its_place(url: str) -> None:
-    clock, store, bound = ManualClock(), RedisPlaces(url, seconds=0.3), Bound(new_id("key"), concurrent=1)
-    here, there = SharedPlaces(clock, store, "here"), SharedPlaces(clock, RedisPlaces(url), "there")
+def test_a_call_that_lasts_keeps_its_place(valkey_url: str) -> None:
+    clock, store, bound = ManualClock(), RedisPlaces(valkey_url, seconds=0.3), Bound(new_id("key"), concurrent=1)
+    here, there = SharedPlaces(clock, store, "here"), SharedPlaces(clock, RedisPlaces(valkey_url), "there")
     here.enter([bound], "m")
     renewed = 0
 
@@ -131,8 +120,8 @@ def test_a_call_that_lasts_keeps_its_place(url: str) -> None:
     there.enter([bound], "m")
 
 
-def test_a_process_that_closes_gives_its_places_back(process: Make, url: str) -> None:
-    one, other, me = process(url), process(url), caller(max_concurrent=1)
+def test_a_process_that_closes_gives_its_places_back(process: Make, valkey_url: str) -> None:
+    one, other, me = process(valkey_url), process(valkey_url), caller(max_concurrent=1)
     assert enter(one, me) is not None
     assert enter(other, me) is None
     one.close()
@@ -152,10 +141,10 @@ class Shaky:
         return getattr(self._store, name)
 
 
-def test_while_the_store_is_away_each_counts_for_itself_and_then_says_what_runs(url: str) -> None:
-    clock, shaky, bound = ManualClock(), Shaky(url), Bound(new_id("key"), concurrent=2)
+def test_while_the_store_is_away_each_counts_for_itself_and_then_says_what_runs(valkey_url: str) -> None:
+    clock, shaky, bound = ManualClock(), Shaky(valkey_url), Bound(new_id("key"), concurrent=2)
     here = SharedPlaces(clock, shaky, "here")  # type: ignore[arg-type]
-    there = SharedPlaces(clock, RedisPlaces(url), "there")
+    there = SharedPlaces(clock, RedisPlaces(valkey_url), "there")
     here.enter([bound], "m")
     shaky.away = True
     here.enter([bound], "m")
