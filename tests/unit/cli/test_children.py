@@ -26,6 +26,8 @@ def until(condition: Callable[[], bool], seconds: float = 15) -> None:
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
+    except ProcessLookupError:  # it ended between the opening of its file and the reading
+        return False
     except FileNotFoundError:
         try:
             os.kill(pid, 0)
