@@ -58,6 +58,8 @@ def says_why(house: House, path: str, body: Any) -> bool:
         return body["type"] == "error" and bool(body["error"]["message"])
     if path.startswith("/v1/"):
         return bool(body["error"]["message"]) and "code" in body["error"]
+    if path.startswith("/v2/"):
+        return bool(body["error"]) and "code" in body
     return bool(body["detail"] and body["code"] and body["request_id"]) and body["status"] >= 400
 
 

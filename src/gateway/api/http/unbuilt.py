@@ -7,10 +7,7 @@ from starlette.responses import Response
 from gateway.api.doors import Call, Doors, Handler
 from gateway.errors import NotBuilt
 
-_DOORS = (
-    ("POST", "/v1/completions", "llm:execute", "legacy completions"),
-    ("POST", "/v2/models/{name}/infer", "ml:execute", "the Open Inference Protocol"),
-)
+_DOORS = (("POST", "/v1/completions", "llm:execute", "legacy completions"),)
 
 
 def add(doors: Doors) -> None:
