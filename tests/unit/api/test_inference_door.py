@@ -156,9 +156,7 @@ def test_a_call_is_in_the_ledger_once(house: House) -> None:
     ]
     assert answers[0].body == answers[1].body
     assert answers[1].headers["idempotent-replayed"] == "true"
-    (row,) = house.until(
-        lambda: house.ask("GET", "/usage?by=model&principal=tensor-caller").body["rows"], lambda rows: bool(rows)
-    )
+    (row,) = house.until(lambda: house.ask("GET", "/usage?by=model&principal=tensor-caller").body["rows"], bool)
     assert (row["model"], row["calls"]) == ("market-anomaly", 1)
 
 
