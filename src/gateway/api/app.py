@@ -46,7 +46,6 @@ from gateway.api.http import (
     system,
     tasks,
     tokens,
-    unbuilt,
     usage,
     webhooks,
     workflows,
@@ -83,7 +82,7 @@ _ROOMS = (
         audit,
         webhooks,
     ),
-    *(responses, files, batches, moderations, unbuilt),
+    *(responses, files, batches, moderations),
 )
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32
