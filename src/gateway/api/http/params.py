@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from gateway.api.doors import Call
 from gateway.clock import from_rfc3339
-from gateway.errors import NotBuilt, ValidationFailed
+from gateway.errors import BadRequest, NotBuilt, ValidationFailed
+
+#: What follows the prefix in an id of ours; see ``gateway.ids``.
+_ID = re.compile("[0-9a-hjkmnp-tv-z]{26}")
 
 
 def limit_of(call: Call, default: int = 50, most: int = 200) -> int:
@@ -19,6 +23,23 @@ def limit_of(call: Call, default: int = 50, most: int = 200) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= most:
         raise ValidationFailed(f"limit: a whole number from 1 to {most}", param="limit")
     return int(text)
+
+
+def cursor_of(call: Call, prefix: str) -> str | None:
+    """``cursor``: the id, of that prefix, by which the page before named where the next one begins. ``BadRequest`` for
+    anything else: it would be a page from nowhere, and look like the first or the end of the list."""
+    text = call.query("cursor")
+    if text is not None:
+        named, _, rest = text.rpartition("_")
+        if named != prefix or not _ID.fullmatch(rest):
+            raise no_page("cursor", "next_cursor")
+    return text
+
+
+def no_page(param: str, told_as: str) -> BadRequest:
+    """The refusal of a place where no page begins; ``told_as``: where a page names the next one's."""
+    mend = f"take {told_as} of the page before, or leave it out for the first page"
+    return BadRequest(f"{param}: no page begins there", mend=mend, param=param)
 
 
 def whole_of(call: Call, name: str) -> int | None:
