@@ -18,8 +18,8 @@ def define(house: House, name: str, *steps: dict[str, Any]) -> None:
     assert made.status == 201, made.body
 
 
-def begun(house: House, name: str, data: dict[str, Any]) -> dict[str, Any]:
-    found = house.ask("POST", f"/workflows/{name}/runs", {"input": data})
+def begun(house: House, name: str, data: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    found = house.ask("POST", f"/workflows/{name}/runs", {"input": data, **fields})
     assert found.status == 202, found.body
     return house.ended(f"/runs/{found.body['run_id']}")
 
@@ -87,6 +87,16 @@ def test_many_come_in_pages_and_are_narrowed_to_a_step_and_a_state(house: House,
     assert seen == sorted(seen, reverse=True)
     (failed,) = page(house, ended, "?status=failed").body["children"]
     assert (failed["step_id"], failed["item_index"]) == ("each", 4)
+
+
+def test_their_calls_have_the_tags_that_the_run_was_begun_with(house: House, ended: dict[str, Any]) -> None:
+    del ended  # defines the workflows
+    run = begun(house, "within_around", {"list": ["a", "b"]}, metadata={"tags": ["job=within"], "mine": 1})
+    assert run["status"] == "completed", run["error"]
+    found = house.ask("GET", "/usage?by=tag.job&tag=job=within").body
+    assert (found["calls"], found["total_cost"]) == (4, run["cost"])
+    (child, *_) = page(house, run).body["children"]
+    assert house.ask("GET", f"/runs/{child['run_id']}").body["metadata"] == {"tags": ["job=within"]}
 
 
 def test_a_run_without_any_has_none(house: House, ended: dict[str, Any]) -> None:
