@@ -52,6 +52,14 @@ def whole_of(call: Call, name: str) -> int | None:
     return int(text)
 
 
+def flag_of(call: Call, name: str, *, default: bool) -> bool:
+    """``true`` or ``false``."""
+    text = call.query(name)
+    if text not in (None, "true", "false"):
+        raise ValidationFailed(f"{name}: true or false", param=name)
+    return default if text is None else text == "true"
+
+
 def time_of(call: Call, name: str) -> int | None:
     """A date or a time with its zone, in microseconds; need not be there."""
     text = call.query(name)
