@@ -28,12 +28,20 @@ def limit_of(call: Call, default: int = 50, most: int = 200) -> int:
 def cursor_of(call: Call, prefix: str) -> str | None:
     """``cursor``: the id, of that prefix, by which the page before named where the next one begins. ``BadRequest`` for
     anything else: it would be a page from nowhere, and look like the first or the end of the list."""
+    return _place_of(call, "cursor", prefix, "next_cursor")
+
+
+def after_of(call: Call, prefix: str) -> str | None:
+    """``after``: the same, as OpenAI's lists call it."""
+    return _place_of(call, "after", prefix, "last_id")
+
+
+def number_cursor_of(call: Call) -> int | None:
+    """``cursor`` of a list whose rows have numbers."""
     text = call.query("cursor")
-    if text is not None:
-        named, _, rest = text.rpartition("_")
-        if named != prefix or not _ID.fullmatch(rest):
-            raise no_page("cursor", "next_cursor")
-    return text
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise no_page("cursor", "next_cursor")
+    return None if text is None else int(text)
 
 
 def no_page(param: str, told_as: str) -> BadRequest:
@@ -99,6 +107,15 @@ def refuse_queries(call: Call, *names: str) -> None:
     for name in names:
         if call.query(name) is not None and call.query(name) != "false":
             raise NotBuilt(f"{name}: not built yet on this path", mend="leave it out", param=name)
+
+
+def _place_of(call: Call, name: str, prefix: str, told_as: str) -> str | None:
+    text = call.query(name)
+    if text is not None:
+        named, _, rest = text.rpartition("_")
+        if named != prefix or not _ID.fullmatch(rest):
+            raise no_page(name, told_as)
+    return text
 
 
 def listed(found: Sequence[Mapping[str, Any]], limit: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ async def runs(call: Call) -> Response:
         call.caller,
         status=call.query("status"),
         workflow_id=call.request.path_params.get("workflow_id") or call.query("workflow_id"),
-        cursor=call.query("cursor"),
+        cursor=cursor_of(call, "run"),
         limit=limit_of(call),
     )
     return json_response(page)
