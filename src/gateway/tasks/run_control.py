@@ -105,8 +105,8 @@ class RunControl:
     def begin_from(
         self, caller: Caller, run: RunRow, steps: tuple[NewStep, ...], given: Rerun, request_id: str, how: str
     ) -> str:
-        """Begins a run that comes from another (``how``), on that one's definition and, where it is given none, with its
-        tags; its id."""
+        """Begins a run that comes from another (``how``), on that one's definition and, where it is given none, with
+        its tags; its id."""
         caller.require("workflows:run")
         for item in steps:
             if item.reused is None:
