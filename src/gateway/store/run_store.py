@@ -73,7 +73,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             "workflow_id": new.workflow_id,
             "definition_hash": new.definition_hash,
             "status": "pending",
-            "input": keep(self.connection, new.input, now),
+            "input": keep(self.connection, new.input, now, new.run_id),
             "priority": new.priority,
             "owner": new.caller.principal,
             "caller": to_json(new.caller),
@@ -135,7 +135,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             values["started_at"] = func.coalesce(run.c.started_at, now)
         if status in RUN_ENDED:
             values |= {"completed_at": now, "error": to_json_or_none(error)}
-            values["output"] = keep(self.connection, output, now)
+            values["output"] = keep(self.connection, output, now, run_id)
         if progress is not None:
             values["progress"] = progress
         self.connection.execute(update(run).where(run.c.run_id == run_id).values(values))
@@ -195,7 +195,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         return None if row is None else step_from(row, self.connection)
 
     def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None:
-        kept = keep(self.connection, data, now)
+        kept = keep(self.connection, data, now, task_id)
         statements.SAVE_INPUT.run(self.connection, of_task=task_id, held=token, new_input=kept)
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
@@ -222,8 +222,8 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             held=token,
             now=now,
             new_state=state,
-            new_output=keep(self.connection, output, now),
-            new_published=keep(self.connection, published, now),
+            new_output=keep(self.connection, output, now, task_id),
+            new_published=keep(self.connection, published, now, task_id),
             new_error=to_json_or_none(error),
             new_record=to_json_or_none(record),
             done=state == "completed",
@@ -312,8 +312,8 @@ def _step_values(
             "state": "completed",
             "progress": 1.0,
             "completed_at": now,
-            "output": keep(connection, item.reused.output, now),
-            "published": keep(connection, item.reused.published, now),
+            "output": keep(connection, item.reused.output, now, new.run_id),
+            "published": keep(connection, item.reused.published, now, new.run_id),
             "record": to_json({"reused": item.reused.task_id}),
         }
     return values

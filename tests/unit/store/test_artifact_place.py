@@ -66,7 +66,7 @@ def test_s3_keeps_what_a_run_gave(tmp_path: Path, s3: S3) -> None:
     database = opened(tmp_path, "s3://bucket/prefix")
     value = {"paths": ["0.1234567"] * 20_000}
     with database.begin() as connection:
-        text = large_values.keep(connection, value, 1)
+        text = large_values.keep(connection, value, 1, "run_1")
     with database.read() as connection:
         assert large_values.fetch(connection, text) == value
     assert [name[:16] for name in s3.objects] == ["/bucket/prefix/" + str(text)[21:22]]
@@ -79,7 +79,7 @@ def test_s3_keeps_what_a_run_gave(tmp_path: Path, s3: S3) -> None:
         large_values.fetch(connection, text)
     s3.refuse = True
     with pytest.raises(Unavailable), database.begin() as connection:
-        large_values.keep(connection, {"others": ["0.1"] * 20_000}, 1)
+        large_values.keep(connection, {"others": ["0.1"] * 20_000}, 1, "run_1")
     assert len(in_row(database)) == 1  # what could not be written has no claim check
     with pytest.raises(ConfigurationInvalid, match="s3://bucket/prefix"):
         checked_place("s3://bucket/prefix")
