@@ -18,11 +18,19 @@ class ArtifactRef(Struct, frozen=True):
 class ArtifactStore(Protocol):
     """The port: durable, content-addressed bytes that every process of the gateway can read."""
 
-    def put(self, content: bytes, media_type: str, holder: str = "") -> ArtifactRef:
-        """Stores the bytes (again: the same reference) for as long as ``holder``, a run or a task, is kept; without
-        one, for a day, within which something must name them."""
+    def put(self, content: bytes, media_type: str) -> ArtifactRef:
+        """Stores the bytes (again: the same reference)."""
         ...
 
     def get(self, sha256: str) -> bytes:
         """The bytes, checked against their hash. ``NotFound`` or ``ArtifactCorrupt`` otherwise."""
+        ...
+
+
+class HeldArtifacts(ArtifactStore, Protocol):
+    """A store that is told for whom."""
+
+    def put(self, content: bytes, media_type: str, holder: str = "") -> ArtifactRef:
+        """As ``ArtifactStore.put``, for as long as ``holder``, a run or a task, is kept; without one for a day,
+        within which something must name it."""
         ...

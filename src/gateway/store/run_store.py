@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select, update
 
 from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
+from gateway.errors import NotFound
 from gateway.events.event import EventDraft
 from gateway.store import step_statements as statements
 from gateway.store.child_store import ChildQueries
@@ -67,6 +68,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     # -- runs -------------------------------------------------------------------------------------
 
     def insert_run(self, new: NewRun, now: int) -> None:
+        self._hold_origin(new)
         values = {
             "run_id": new.run_id,
             "kind": new.kind,
@@ -105,6 +107,15 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         statements.INSERT_EDGE.many(self.connection, edges)
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
         set_step_budgets(self.connection, new, now)
+
+    def _hold_origin(self, new: NewRun) -> None:
+        """The run that this one comes from stays as long as this one has not ended. ``NotFound``: it is gone."""
+        origin = (new.origin or {}).get("run_id")
+        if origin is None or new.parent_run is not None:
+            return
+        there = select(run.c.run_id).where(run.c.run_id == origin).with_for_update(read=True, key_share=True)
+        if self.connection.scalar(there) is None:
+            raise NotFound("the run that this one comes from has been removed", mend="begin a new run", param="run_id")
 
     def lock_run(self, run_id: str) -> RunRow | None:
         known = self._locked.get(run_id)

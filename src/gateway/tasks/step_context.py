@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.engine.rows import RunRow, StepRow
-from gateway.models.artifacts import ArtifactRef, ArtifactStore
+from gateway.models.artifacts import ArtifactRef, HeldArtifacts
 from gateway.models.run_budget import bounds_of_run, bounds_of_step
 from gateway.models.tags import kept_tags
 from gateway.registry.catalogue import Catalogue
@@ -26,7 +26,7 @@ from gateway.workflows.degrading import degrading
 class ContextFactory:
     """The services that every step of this process shares."""
 
-    artifacts: ArtifactStore
+    artifacts: HeldArtifacts
     chat: ChatPort
     predict: PredictPort
     registry: ModelRegistry
@@ -81,11 +81,11 @@ class ContextFactory:
 class _OfTask:
     """The artifacts, where what a step puts is kept for as long as the step is."""
 
-    artifacts: ArtifactStore
+    artifacts: HeldArtifacts
     task_id: str
 
-    def put(self, content: bytes, media_type: str, holder: str = "") -> ArtifactRef:
-        return self.artifacts.put(content, media_type, holder or self.task_id)
+    def put(self, content: bytes, media_type: str) -> ArtifactRef:
+        return self.artifacts.put(content, media_type, self.task_id)
 
     def get(self, sha256: str) -> bytes:
         return self.artifacts.get(sha256)
