@@ -36,7 +36,8 @@ def put(connection: Connection, content: bytes, media_type: str, now: int, holde
         "used_at": now,
     }
     insert = insert_into(connection, artifact).values(**row).on_conflict_do_nothing(index_elements=[artifact.c.sha256])
-    while not (added := connection.execute(insert).rowcount):
+    insert = insert.returning(artifact.c.sha256)
+    while (added := connection.scalar(insert)) is None:
         artifact_uses.touch(connection, [sha256], now)  # waits for a collector that takes it away right now
         if connection.scalar(select(artifact.c.sha256).where(artifact.c.sha256 == sha256)) is not None:
             break

@@ -97,7 +97,7 @@ class ArtifactCollector:
             now = self._clock.now()
             row = {"sha256": name, "media_type": "", "size": 0, "content": b"", "created_at": now, "used_at": now}
             mine = insert_into(connection, artifact).values(**row).on_conflict_do_nothing()
-            if not connection.execute(mine).rowcount:
+            if connection.scalar(mine.returning(artifact.c.sha256)) is None:
                 return False
             place.remove(name)
             connection.execute(delete(artifact).where(artifact.c.sha256 == name))
