@@ -35,9 +35,8 @@ def put(connection: Connection, content: bytes, media_type: str, now: int, holde
         "created_at": now,
         "used_at": now,
     }
-    insert = insert_into(connection, artifact).values(**row).on_conflict_do_nothing(index_elements=[artifact.c.sha256])
-    insert = insert.returning(artifact.c.sha256)
-    while (added := connection.scalar(insert)) is None:
+    new = insert_into(connection, artifact).values(**row).on_conflict_do_nothing(index_elements=[artifact.c.sha256])
+    while (added := connection.scalar(new.returning(artifact.c.sha256))) is None:
         artifact_uses.touch(connection, [sha256], now)  # waits for a collector that takes it away right now
         if connection.scalar(select(artifact.c.sha256).where(artifact.c.sha256 == sha256)) is not None:
             break
