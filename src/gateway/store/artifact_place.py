@@ -184,8 +184,16 @@ class RemotePlace:
         try:
             files, folder = self._at("")
             files.invalidate_cache()
-            paths = files.glob(f"{folder.rstrip('/')}/{first}*")
-            return [str(path).rpartition("/")[2] for path in paths if files.modified(path).timestamp() < before]
+            found = []
+            # the prefix saves S3 the listing of all others; who does not know it lists them
+            for path, told in files.find(folder, prefix=first, detail=True).items():
+                name = str(path).rpartition("/")[2]
+                if not name.startswith(first):
+                    continue
+                written = told.get("LastModified") or files.modified(path)
+                if written.timestamp() < before:
+                    found.append(name)
+            return found
         except (FileNotFoundError, NotImplementedError):
             return []
         except Exception as error:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,17 @@ def test_where_artifacts_lie_by_default(tmp_path: Path) -> None:
     assert place(DATABASE_URL="postgresql://host/name") == "database"
     assert place(GATEWAY_ARTIFACTS="s3://bucket/prefix") == "s3://bucket/prefix"
     assert checked_place("database") is None
+
+
+def test_a_bucket_tells_names_by_their_beginning_and_age(s3: S3) -> None:
+    place = open_place("s3://bucket/prefix")
+    assert place is not None
+    names = [f"{first}{'0' * 62}" for first in ("ab", "cd")]
+    for name in names:
+        place.write(name, b"x")
+    written = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()  # as the server says
+    assert place.names("ab", written + 1) == names[:1]
+    assert place.names("ab", written) == []
+    assert place.names("ef", written + 1) == []
+    place.remove(names[0])
+    assert place.names("ab", written + 1) == []
