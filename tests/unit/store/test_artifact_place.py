@@ -29,7 +29,8 @@ LARGE = b"a joint path of prices; " * 10_000
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()  # the one of another test talks to that one's server
     with s3_server() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.address)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "loopback")
