@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,9 +19,11 @@ from fixtures.house import House, running_house
 from fixtures.money_kit import DAY
 from fixtures.upstream import answer, openai_answer
 from gateway.cli.runs import make_app
-from gateway.errors import NotFound, ValidationFailed
+from gateway.errors import ConfigurationInvalid, NotFound, Unavailable, ValidationFailed
+from gateway.settings import Settings
+from gateway.store.artifact_collection import ArtifactCollector, Collected
 from gateway.store.tables import entry, idempotency, run, step
-from gateway.work_process import make_retention
+from gateway.work_process import make_orchestrator, make_retention
 
 TASK = {"task_type": "llm_analysis", "model_config": {"name": "gpt-4"}, "input_data": {"prompt": "Why?"}}
 ASKED = {"workflow_id": "asked", "steps": [{"step_id": "only", "task_type": "llm_analysis", "approval": {},
@@ -173,12 +177,37 @@ def test_the_sweep_keeps_what_the_setting_says(house: House) -> None:
     old, older = done(house), done(house)
     aged(house, old, days=29)
     aged(house, older, days=31)
-    retention = make_retention(house.core)
-    assert retention.sweep() == 1
+    stop = threading.Event()
+    orchestrator = make_orchestrator(house.core, house.services.desk.maker.executor)
+    sweeping = threading.Thread(target=orchestrator.run, args=(stop,))
+    sweeping.start()
+    try:
+        House.until(lambda: house.ask("GET", f"/tasks/{older['task_id']}").status, lambda status: status == 404)
+    finally:
+        stop.set()
+        sweeping.join(30)
     assert house.ask("GET", f"/tasks/{old['task_id']}").status == 200
-    assert house.ask("GET", f"/tasks/{older['task_id']}").status == 404
     record = house.ask("GET", "/audit?action=runs.prune").body["records"][0]
     assert (record["actor"], record["detail"]["runs"]) == ("gateway", 1)
+
+
+def test_a_place_that_is_away_keeps_nobody_from_the_sweep(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_collector: ArtifactCollector, _shard: str) -> Collected:
+        raise Unavailable("the bucket does not answer")
+
+    monkeypatch.setattr(ArtifactCollector, "collect", away)
+    older = done(house)
+    aged(house, older, days=31)
+    assert make_retention(house.core).sweep() == 1
+    refused = house.ask("POST", "/runs/prune", {"older_than_days": 90})
+    assert (refused.status, refused.body["detail"]) == (503, "the bucket does not answer")
+
+
+def test_by_default_nothing_is_removed_and_a_wrong_setting_is_refused(tmp_path: Path) -> None:
+    assert Settings.read({"GATEWAY_DATA_DIR": str(tmp_path)}, dev=True).keep_runs_days == 0
+    for wrong in ("-1", "a month", "1.5", "36501"):
+        with pytest.raises(ConfigurationInvalid, match="GATEWAY_KEEP_RUNS_DAYS"):
+            Settings.read({"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_KEEP_RUNS_DAYS": wrong}, dev=True)
 
 
 def test_the_command_tells_asks_and_removes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
