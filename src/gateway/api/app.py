@@ -28,6 +28,7 @@ from gateway.api.http import (
     execute,
     feedback,
     files,
+    inference,
     invoices,
     keys,
     limits,
@@ -46,7 +47,6 @@ from gateway.api.http import (
     system,
     tasks,
     tokens,
-    unbuilt,
     usage,
     webhooks,
     workflows,
@@ -68,6 +68,7 @@ _ROOMS = (
         prune,
         schedules,
         execute,
+        inference,
         tokens,
         feedback,
         models,
@@ -83,7 +84,7 @@ _ROOMS = (
         audit,
         webhooks,
     ),
-    *(responses, files, batches, moderations, unbuilt),
+    *(responses, files, batches, moderations),
 )
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32

@@ -15,6 +15,7 @@ from gateway.store.charged import charged_by_runs, charged_by_steps, charged_in_
 from gateway.store.dialect import insert_into, one_snapshot
 from gateway.store.engine import Database
 from gateway.store.row_shapes import run_from, run_of, step_from, step_of
+from gateway.store.runs_within import ChildRun, RunsOfStep, children_of, steps_with_runs
 from gateway.store.step_statements import FIND_RUN, FIND_STEP, NEWEST_DEFINITION, STEPS_OF_RUN
 from gateway.store.tables import definition, edge, run, step
 
@@ -124,6 +125,14 @@ class SqlRunReader:
         """Units charged so far, by run id, with the runs within each."""
         with self._database.read() as connection:
             return charged_by_runs(connection, run_ids)
+
+    def children(
+        self, run_id: str, *, step_id: str | None, status: str | None, before: str | None, limit: int
+    ) -> tuple[list[ChildRun], list[RunsOfStep]]:
+        """A page of the runs within a run, and all of them in numbers, from one snapshot."""
+        with self._database.read() as connection:
+            page = children_of(connection, run_id, step_id=step_id, status=status, before=before, limit=limit)
+            return page, steps_with_runs(connection, run_id)
 
     def edges(self, run_id: str) -> list[tuple[str, str]]:
         """(step, what it depends on) of a run."""
