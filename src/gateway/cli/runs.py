@@ -11,6 +11,7 @@ from gateway.cli.client import Json, Key, Url, connect, console, listing_table, 
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
 from gateway.cli.lineage import draw
+from gateway.cli.prune import prune
 from gateway.cli.runs_within import children_of, print_children
 from gateway.cli.workflows import runs as listing
 from gateway.errors import ValidationFailed
@@ -154,7 +155,7 @@ def make_app() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
     app.command("list")(listing)
     app.command("show")(run)
-    for command in (pause, resume, cancel, retry, approvals, approve, refuse, signal, lineage, replay):
+    for command in (pause, resume, cancel, retry, approvals, approve, refuse, signal, lineage, replay, prune):
         app.command()(command)
     return app
 

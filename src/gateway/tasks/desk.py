@@ -28,7 +28,15 @@ from gateway.store.run_reader import KeptDefinition, RunFound
 from gateway.store.runs_within import ChildRun, RunsOfStep
 from gateway.tasks.run_making import RunMaker
 from gateway.tasks.submission import RunSubmission, TaskSubmission
-from gateway.tasks.views import STATES_OF_STATUS, child_view, definition_view, run_view, runs_of_step_view, task_view
+from gateway.tasks.views import (
+    LISTED,
+    STATES_OF_STATUS,
+    child_view,
+    definition_view,
+    run_view,
+    runs_of_step_view,
+    task_view,
+)
 
 
 class RunReader(Protocol):
@@ -323,14 +331,14 @@ class Desk:
         caller.require("tasks:read")
         found = self._reader.task(task_id)
         if found is None or not caller.may_see(found[0].owner):
-            raise NotFound("no task of that id is yours", mend="GET /tasks lists yours", param="task_id")
+            raise NotFound("no task of that id is yours", mend=LISTED.format("tasks"), param="task_id")
         return found
 
     def _run(self, caller: Caller, run_id: str) -> RunFound:
         caller.require("workflows:read")
         found = self._reader.run(run_id)
         if found is None or not caller.may_see(found.run.owner):
-            raise NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
+            raise NotFound("no run of that id is yours", mend=LISTED.format("runs"), param="run_id")
         return found
 
     def _kept(self, workflow_id: str) -> KeptDefinition:

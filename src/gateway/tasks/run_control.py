@@ -22,6 +22,7 @@ from gateway.security.audit import AuditLog
 from gateway.store.run_reader import RunFound
 from gateway.tasks.run_making import RunMaker
 from gateway.tasks.submission import Rerun
+from gateway.tasks.views import LISTED
 
 
 class ControlReader(Protocol):
@@ -207,4 +208,4 @@ def _waiting_view(run: RunRow, step: StepRow) -> dict[str, Any]:
 
 
 def _no_run() -> NotFound:
-    return NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
+    return NotFound("no run of that id is yours", mend=LISTED.format("runs"), param="run_id")

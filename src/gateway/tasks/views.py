@@ -23,6 +23,9 @@ STATES_OF_STATUS: Mapping[str, tuple[str, ...]] = {
     for status in dict.fromkeys(STATUS_OF_STEP.values())
 }
 
+#: What to do about an id that names nothing.
+LISTED = "GET /{} lists yours; what ended long ago may have been removed"
+
 
 def task_view(run: RunRow, step: StepRow, cost: int, *, whole: bool = True) -> dict[str, Any]:
     """A task. ``whole=False`` leaves the result out (lists)."""
