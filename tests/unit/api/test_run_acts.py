@@ -158,8 +158,8 @@ def test_what_if_another_model_had_been_asked(house: House) -> None:
     assert (run["status"], run["origin"]["how"]) == ("completed", "what_if")
     assert [sent.body["model"] for sent in house.upstream.sent] == ["gpt-3.5-turbo"]
     assert run["metadata"] == {"tags": ["desk=rates"]}
-    change = {"input": {"q": "Else?"}, "metadata": {"tags": ["desk=fx"]}}
-    other = house.ask("POST", f"/runs/{first['run_id']}/retry", change)
+    wish = {"input": {"q": "Else?"}, "metadata": {"tags": ["desk=fx"]}}
+    other = house.ask("POST", f"/runs/{first['run_id']}/retry", wish)
     run = house.ended(f"/runs/{other.body['run_id']}")
     assert run["metadata"] == {"tags": ["desk=fx"]}
     assert not any("reused" in step for step in run["steps"]), "both depend on the question"
