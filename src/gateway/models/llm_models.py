@@ -14,6 +14,8 @@ from msgspec import Struct, field
 FinishReason = Literal["stop", "length", "tool_use", "content_filter"]
 Role = Literal["system", "user", "assistant", "tool"]
 UsageBasis = Literal["provider", "counted", "estimated", "none"]
+#: The tool that stands for a response_format where the provider has none: forced there, text again on the way back.
+ANSWER_TOOL = "json_answer"
 
 
 class TextPart(Struct, frozen=True, tag="text"):

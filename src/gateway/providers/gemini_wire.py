@@ -25,7 +25,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import unmapped
+from gateway.providers.carrying import arguments_of, unmapped
 from gateway.providers.usage_counts import count_of, google_detail, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -288,7 +288,7 @@ def _blocks(part: Part, names: dict[str, str]) -> list[dict[str, Any]]:
         return [{"inlineData": {"mimeType": part.media_type, "data": part.data}}]
     if isinstance(part, ToolUsePart):
         names[part.id] = part.name
-        block: dict[str, Any] = {"functionCall": {"id": part.id, "name": part.name, "args": _arguments(part)}}
+        block: dict[str, Any] = {"functionCall": {"id": part.id, "name": part.name, "args": arguments_of(part)}}
         return [block | ({"thoughtSignature": part.signature} if part.signature else {})]
     if isinstance(part, ToolResultPart):
         if part.id not in names:
@@ -300,20 +300,6 @@ def _blocks(part: Part, names: dict[str, str]) -> list[dict[str, Any]]:
         said = {"error" if part.is_error else "output": part.content}
         return [{"functionResponse": {"id": part.id, "name": names[part.id], "response": said}}]
     return []
-
-
-def _arguments(part: ToolUsePart) -> dict[str, Any]:
-    try:
-        arguments = msgspec.json.decode(part.arguments or "{}")
-    except msgspec.DecodeError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise NotSupported(
-            "an earlier tool call's arguments are not a JSON object",
-            mend="send the arguments as the model wrote them",
-            param="messages",
-        )
-    return arguments
 
 
 def _choice(candidate: dict[str, Any], name: str, place: int) -> Choice:

@@ -28,6 +28,7 @@ from gateway.models.llm_models import (
 )
 from gateway.providers.carrying import unmapped
 from gateway.providers.model_names import renamed
+from gateway.providers.openai_calls import Calls
 from gateway.providers.usage_counts import count_of, openai_detail, part_of, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -193,42 +194,47 @@ def decode_usage(raw: Any) -> Usage:
     )
 
 
-def finish_of(reason: str) -> FinishReason:
-    """What OpenAI's word for the end of a choice means; a word that nobody knows is an end all the same."""
-    return _FINISH.get(reason, "stop")
+def finish_of(reason: str, *, called: bool = False) -> FinishReason:
+    """What OpenAI's word for the end of a choice means; a word that nobody knows is an end all the same. Some
+    servers say ``stop`` also where the choice ``called`` a tool."""
+    finish = _FINISH.get(reason, "stop")
+    return "tool_use" if called and finish == "stop" else finish
 
 
-def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
-    """The pieces in one streamed chunk."""
+def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]:
+    """The pieces in one streamed chunk; ``calls`` are the tool calls of its stream."""
     deltas: list[Delta] = []
+    calls = Calls() if calls is None else calls
     name, model = str(raw.get("id") or ""), str(raw.get("model") or "")
     for choice in raw.get("choices") or ():
         index = int(choice.get("index") or 0)
         delta = choice.get("delta")
         if delta:
-            _pieces(delta, index, name, model, deltas)
+            _pieces(delta, index, name, model, deltas, calls)
         finish = choice.get("finish_reason")
         if finish:
-            deltas.append(Delta(choice=index, finish=finish_of(finish), raw_finish=finish, id=name, model=model))
+            meant = finish_of(finish, called=calls.any(index))
+            deltas.append(Delta(choice=index, finish=meant, raw_finish=finish, id=name, model=model))
     if isinstance(raw.get("usage"), dict):
         deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
     return deltas
 
 
-def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta]) -> None:
-    text = delta.get("content") or delta.get("refusal") or ""
-    thinking = delta.get("reasoning_content") or ""
+def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta], calls: Calls) -> None:
+    thinking, text = _said(delta)
     if text or thinking:
         deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model))
     for call in delta.get("tool_calls") or ():
         function = call.get("function") or {}
+        called = function.get("name") or ""
+        place, call_id = calls.place(index, call, called)
         deltas.append(
             Delta(
                 choice=index,
-                tool_index=int(call.get("index") or 0),
-                tool_id=call.get("id") or "",
-                tool_name=function.get("name") or "",
-                arguments=function.get("arguments") or "",
+                tool_index=place,
+                tool_id=call_id,
+                tool_name=called if call_id else "",
+                arguments=_arguments(function),
                 signature=signature_in(call),
                 id=name,
                 model=model,
@@ -236,20 +242,45 @@ def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: li
         )
 
 
+def _said(message: dict[str, Any]) -> tuple[str, str]:
+    """What a message, or a piece of one, has of thinking and of text. Servers call their thinking
+    ``reasoning_content`` or ``reasoning`` (vLLM, Ollama, OpenRouter), or have it as a part of the content (Mistral)."""
+    thinking = message.get("reasoning_content") or message.get("reasoning")
+    content = message.get("content") or message.get("refusal")
+    if not isinstance(content, list):
+        return thinking if isinstance(thinking, str) else "", content if isinstance(content, str) else ""
+    thought = "".join(_text_of(part.get("thinking")) for part in content if part.get("type") == "thinking")
+    return thought, _text_of(content)
+
+
+def _text_of(parts: Any) -> str:
+    """The text of a text, or of a list of parts."""
+    if not isinstance(parts, list):
+        return parts if isinstance(parts, str) else ""
+    return "".join(part.get("text") or "" for part in parts if part.get("type") == "text")
+
+
+def _arguments(function: dict[str, Any]) -> str:
+    """JSON as text, also of a server that writes it as a value."""
+    given = function.get("arguments")
+    return given if isinstance(given, str) else msgspec.json.encode(given).decode() if given else ""
+
+
 def _choice(raw: dict[str, Any]) -> Choice:
     message = raw.get("message") or {}
     parts: list[Part] = []
-    if message.get("reasoning_content"):
-        parts.append(ThinkingPart(message["reasoning_content"]))
-    text = message.get("content") or message.get("refusal")
+    thinking, text = _said(message)
+    if thinking:
+        parts.append(ThinkingPart(thinking))
     if text:
         parts.append(TextPart(text))
+    calls = Calls()
     for call in message.get("tool_calls") or ():
         function = call["function"]
-        signature = signature_in(call)
-        parts.append(ToolUsePart(call["id"], function["name"], function.get("arguments") or "", signature))
+        call_id = str(call.get("id") or "") or calls.place(0, {}, function["name"])[1]
+        parts.append(ToolUsePart(call_id, function["name"], _arguments(function), signature_in(call)))
     finish = str(raw.get("finish_reason") or "stop")
-    return Choice(tuple(parts), _FINISH.get(finish, "stop"), finish)
+    return Choice(tuple(parts), finish_of(finish, called=bool(message.get("tool_calls"))), finish)
 
 
 def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, Any]]:

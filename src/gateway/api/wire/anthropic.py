@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.api.wire.anthropic_calls import CallOrder
 from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, unmapped
 from gateway.api.wire.request_headers import of_anthropic
 from gateway.errors import NotSupported, ValidationFailed
@@ -170,6 +171,7 @@ class EventEncoder:
         self._index = -1
         self._open = ""
         self._ended = False
+        self._calls = CallOrder()
         self._usage = Usage()
         self._stop: tuple[str, str | None] | None = None
 
@@ -185,6 +187,8 @@ class EventEncoder:
         if not self._begun:
             self._name = delta.id or self._name
             events.append(self._start())
+        if delta.thinking or delta.text or (delta.signature and delta.tool_index is None):
+            events += self._told(self._calls.rest())
         if delta.thinking:
             events += self._ensure("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             events.append(self._piece({"type": "thinking_delta", "thinking": delta.thinking}))
@@ -195,13 +199,21 @@ class EventEncoder:
             events += self._ensure("text", {"type": "text", "text": ""})
             events.append(self._piece({"type": "text_delta", "text": delta.text}))
         if delta.tool_index is not None:
-            name = signed_id(delta.tool_id, delta.signature)
-            block = {"type": "tool_use", "id": name, "name": delta.tool_name, "input": {}}
-            events += self._ensure(f"tool{delta.tool_index}", block)
-            if delta.arguments:
-                events.append(self._piece({"type": "input_json_delta", "partial_json": delta.arguments}))
+            events += self._told(self._calls.feed(delta))
         if delta.finish is not None:
+            events += self._told(self._calls.rest())
             self._stop = (_stop(delta.finish, delta.raw_finish), delta.stop_sequence or None)
+        return events
+
+    def _told(self, calls: list[Delta]) -> list[dict[str, Any]]:
+        """The events of pieces of tool calls."""
+        events: list[dict[str, Any]] = []
+        for call in calls:
+            name = signed_id(call.tool_id, call.signature)
+            block = {"type": "tool_use", "id": name, "name": call.tool_name, "input": {}}
+            events += self._ensure(f"tool{call.tool_index}", block)
+            if call.arguments:
+                events.append(self._piece({"type": "input_json_delta", "partial_json": call.arguments}))
         return events
 
     def _own(self, event: dict[str, Any]) -> list[dict[str, Any]]:
