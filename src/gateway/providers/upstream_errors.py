@@ -24,8 +24,13 @@ from gateway.errors import (
 )
 from gateway.security.scrub import scrub_text
 
-_CONTEXT = ("context_length_exceeded", "maximum context length", "prompt is too long", "exceeds the available context")
-_CONTENT = ("content_filter", "content_policy", "content management policy")
+#: How servers say that a prompt is too long: OpenAI, vLLM, Anthropic, Bedrock, Google, xAI, llama.cpp.
+_CONTEXT = (
+    *("context_length_exceeded", "maximum context length", "exceeds the context window", "maximum model length"),
+    *("prompt is too long", "exceed context limit", "input is too long", "exceeds the maximum number of tokens"),
+    *("maximum prompt length", "exceeds the available context"),
+)
+_CONTENT = ("content_filter", "content_policy", "content management policy", "content filtering policy")
 
 
 def error_of(provider: str, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
