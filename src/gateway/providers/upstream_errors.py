@@ -6,6 +6,7 @@ The provider's own words are passed on (they help), shortened, without anything 
 from __future__ import annotations
 
 import email.utils
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -84,18 +85,20 @@ def no_stream(provider: str, kind: str, body: bytes) -> UpstreamError:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait as the provider says: ``retry-after-ms``, else ``retry-after`` (seconds or date)."""
+    """Seconds to wait as the provider says: ``retry-after-ms``, else ``retry-after`` (seconds or date); ``None``
+    for what is no time, or none that ends."""
     try:
         if "retry-after-ms" in headers:
-            return max(float(headers["retry-after-ms"]) / 1000, 0.0)
-        value = headers.get("retry-after", "")
-        if not value:
-            return None
-        if value.replace(".", "", 1).isdigit():
-            return float(value)
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError):
+            seconds = float(headers["retry-after-ms"]) / 1000
+        else:
+            value = headers.get("retry-after", "")
+            if value.replace(".", "", 1).isdigit():
+                seconds = float(value)
+            else:
+                seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
         return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def _words(body: bytes) -> tuple[str, str]:

@@ -185,6 +185,20 @@ def test_a_refusal_that_cost_nothing_may_be_sent_again(house: House) -> None:
     assert (found.status, found.headers["x-should-retry"]) == (502, "false"), "it was worked on, and charged"
 
 
+def test_a_wait_that_never_ends_is_none(house: House) -> None:
+    limited = answer({"error": {"message": "slow down"}}, 429, **{"retry-after-ms": "inf"})
+    house.upstream.play(limited, limited, limited)
+    found = house.ask("POST", PATH, HELLO)
+    assert (found.status, found.headers["retry-after"], found.body["error"]["type"]) == (429, "1", "rate_limit_error")
+
+
+def test_what_a_server_leaves_empty_is_filled_in(house: House) -> None:
+    house.upstream.play(answer({**openai_answer(), "id": None, "object": None, "created": None}))
+    found = house.ask("POST", PATH, HELLO)
+    assert found.body["id"].startswith("chatcmpl")
+    assert (found.body["object"], found.body["created"] > 0) == ("chat.completion", True)
+
+
 def test_a_passing_failure_is_tried_again(house: House) -> None:
     failing = answer({"error": {"message": "busy"}}, 503)
     house.upstream.play(failing, answer(openai_answer("At last")))

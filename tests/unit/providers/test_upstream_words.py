@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gateway.errors import ContentRefused, ContextTooLong, UpstreamRejected
-from gateway.providers.upstream_errors import error_of
+from gateway.providers.upstream_errors import error_of, retry_after
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,22 @@ def test_content() -> None:
     assert isinstance(error_of("p", 400, {}, json.dumps(said).encode()), ContentRefused)
     other = {"error": {"message": "tools[0].name: too long"}}
     assert type(error_of("p", 400, {}, json.dumps(other).encode())) is UpstreamRejected
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "20"}, 20.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "7", "retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "Fri, 27 Nov 2020 00:00:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after-ms": "inf"}, None),
+        ({"retry-after-ms": "nan"}, None),
+        ({"retry-after-ms": "-5"}, 0.0),
+        ({}, None),
+    ],
+)
+def test_a_time_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
