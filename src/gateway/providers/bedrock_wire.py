@@ -49,8 +49,8 @@ def encode(chat: Chat, *, native_schema: bool = False) -> tuple[bytes, tuple[str
     (``native_schema``), elsewhere as a forced tool. Raises ``NotSupported`` for what would change the
     answer's meaning.
     """
-    _refuse(chat)
     dropped = [name for name in unmapped(chat, "bedrock") if name != "top_k"]
+    _refuse(chat)
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
     dropped += [name for name in ("reasoning_effort", "user") if getattr(chat, name)]
     parts = [part for message in chat.messages for part in message.parts]

@@ -160,7 +160,7 @@ class HttpModel:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
         wire = self._wire
         own = wire.takes_all and chat.native is not None and chat.dialect == wire.dialect
-        if own and SIGNATURE not in chat.unmapped:
+        if own and SIGNATURE not in chat.unmapped and not chat.native_only:
             return ()  # it goes as it stands
         return wire.encode(chat, stream=False)[1]
 

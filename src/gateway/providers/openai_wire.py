@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import UpstreamError
+from gateway.errors import NotSupported, UpstreamError
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import extra_content, signature_in
 from gateway.models.llm_models import (
@@ -26,6 +26,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
+from gateway.models.server_fields import SERVER_FIELDS
 from gateway.providers.carrying import unmapped
 from gateway.providers.model_names import renamed
 from gateway.providers.openai_calls import Calls
@@ -53,8 +54,10 @@ def encode(
 
     ``official`` is OpenAI itself; other servers of the dialect get ``max_tokens`` always, and no
     developer turns. A body of this very dialect goes as it stands. ``cache_key`` says that it knows
-    ``prompt_cache_key``.
+    ``prompt_cache_key``. Raises ``NotSupported`` for what would change the answer's meaning.
     """
+    if official and chat.native_only and chat.dialect == "openai":
+        _refuse_server_fields(chat)
     if chat.native is not None and chat.dialect == "openai":
         raw = _raw(chat, chat.native, upstream_model, stream, official) if type(chat.native) is Body else None
         if raw is not None and not (cache_key and chat.prompt_cache is not None):
@@ -91,6 +94,16 @@ def encode(
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return msgspec.json.encode(_kept(chat, body) if cache_key else body), tuple(dropped)
+
+
+def _refuse_server_fields(chat: Chat) -> None:
+    names = [name for name in chat.native_only if name in SERVER_FIELDS]
+    if names:
+        raise NotSupported(
+            f"the provider of this model has no {', '.join(names)}",
+            mend="leave it out, or use a model of a server that has it",
+            param=names[0],
+        )
 
 
 def _kept(chat: Chat, body: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +238,7 @@ def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: li
     if text or thinking:
         deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model))
     for call in delta.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function = call.get("function") or call.get("custom") or {}
         called = function.get("name") or ""
         place, call_id = calls.place(index, call, called)
         deltas.append(
@@ -261,8 +274,8 @@ def _text_of(parts: Any) -> str:
 
 
 def _arguments(function: dict[str, Any]) -> str:
-    """JSON as text, also of a server that writes it as a value."""
-    given = function.get("arguments")
+    """JSON as text, also of a server that writes it as a value; of a custom tool its input."""
+    given = function.get("arguments") or function.get("input")
     return given if isinstance(given, str) else msgspec.json.encode(given).decode() if given else ""
 
 
@@ -276,7 +289,7 @@ def _choice(raw: dict[str, Any]) -> Choice:
         parts.append(TextPart(text))
     calls = Calls()
     for call in message.get("tool_calls") or ():
-        function = call["function"]
+        function = call.get("function") or call["custom"]
         call_id = str(call.get("id") or "") or calls.place(0, {}, function["name"])[1]
         parts.append(ToolUsePart(call_id, function["name"], _arguments(function), signature_in(call)))
     finish = str(raw.get("finish_reason") or "stop")

@@ -70,6 +70,11 @@ ROWS: dict[str, list[Chat]] = {
         by_openai(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]),
         by_openai(functions=[TOOL["function"]]),
     ],
+    "`custom` tools, a choice": [
+        by_openai(tools=[{"type": "custom", "custom": {"name": "c"}}]),
+        by_openai(tools=[TOOL], tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}),
+    ],
+    "[fields of other servers]": [by_openai(top_k=5), by_openai(chat_template_kwargs={"enable_thinking": False})],
     "documents, server tools": [
         by_anthropic(messages=block(type="document", source={"type": "url", "url": "https://example.com/a.pdf"})),
         by_anthropic(tools=[{"type": "web_search_20250305", "name": "web_search"}]),

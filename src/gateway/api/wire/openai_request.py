@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from gateway.api.wire.fields import image, number_value, text_value, whole_value
+from gateway.api.wire.openai_tools import called_once, calls_of, is_custom, tool_choice, tools_of
 from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
-from gateway.models.call_signatures import signature_in, signatures_of
+from gateway.models.call_signatures import signatures_of
 from gateway.models.llm_models import (
     Chat,
     Message,
@@ -20,11 +21,9 @@ from gateway.models.llm_models import (
     ResponseFormat,
     Role,
     TextPart,
-    Tool,
-    ToolChoice,
     ToolResultPart,
-    ToolUsePart,
 )
+from gateway.models.server_fields import SERVER_FIELDS
 
 #: Fields that only an OpenAI-style provider understands: carried there, reported elsewhere, …
 _EXTRA = frozenset(
@@ -58,7 +57,7 @@ def decode(
         if read is not None:
             if value is not None:
                 said[name] = read(value, name)
-        elif name not in _EXTRA:
+        elif name not in _EXTRA and name not in SERVER_FIELDS:
             raise ValidationFailed(
                 f"{name[:100]}: no such parameter", mend="see the chat completions API", param=name[:100]
             )
@@ -72,13 +71,13 @@ def decode(
     if "max_completion_tokens" in said:
         said["max_tokens"] = said.pop("max_completion_tokens")
     if "tool_choice" in said or "parallel_tool_calls" in said:
-        said["tool_choice"] = _tool_choice(body)
+        said["tool_choice"] = tool_choice(body)
         said.pop("parallel_tool_calls", None)
     chat = Chat(
         dialect="openai",
         extra=extra,
         native=dict(body),
-        native_only=() if plain and not extra else _native_only(body),
+        native_only=() if plain and not extra and "tools" not in said else _native_only(body),
         unmapped=() if plain else _unmapped(body, messages),
         headers=of_openai(headers),
         relay=relay,
@@ -94,11 +93,17 @@ def _unmapped(body: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[s
 
 def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
     names = [name for name in _NATIVE_ONLY if body.get(name) not in (None, False)]
+    names += [name for name in body if name in SERVER_FIELDS and body[name] is not None]
+    names += ["tools.custom"] if any(is_custom(tool) for tool in body.get("tools") or ()) else []
+    choice = body.get("tool_choice")
+    names += [f"tool_choice.{choice['type']}"] if isinstance(choice, dict) and choice["type"] != "function" else []
     names += ["modalities"] if body.get("modalities") not in (None, ["text"]) else []
     for turn in body["messages"]:
         content = turn.get("content")
         parts = content if isinstance(content, list) else ()
         names += [part["type"] for part in parts if part.get("type") in _NATIVE_PARTS]
+        names += ["messages.function_call"] if turn.get("function_call") or turn.get("role") == "function" else []
+        names += ["tools.custom"] if any(is_custom(call) for call in turn.get("tool_calls") or ()) else []
     return tuple(dict.fromkeys(names))
 
 
@@ -129,12 +134,14 @@ def _message(raw: Any, place: str) -> Message:
     if role == "user":
         return Message("user", parts)
     if role == "assistant":
-        return Message("assistant", (*parts, *_calls(raw.get("tool_calls"), f"{place}.tool_calls")))
-    if role == "tool":
+        calls = calls_of(raw.get("tool_calls"), f"{place}.tool_calls")
+        return Message("assistant", (*parts, *calls, *called_once(raw.get("function_call"), place)))
+    if role in ("tool", "function"):
         text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        name = raw.get("tool_call_id")
+        field = "tool_call_id" if role == "tool" else "name"
+        name = raw.get(field)
         if not isinstance(name, str):
-            raise ValidationFailed(f"{place}.tool_call_id: a text is expected", param=f"{place}.tool_call_id")
+            raise ValidationFailed(f"{place}.{field}: a text is expected", param=f"{place}.{field}")
         return Message("tool", (ToolResultPart(name, text),))
     raise ValidationFailed(
         f"{place}.role: one of system, developer, user, assistant, tool is expected", param=f"{place}.role"
@@ -163,53 +170,6 @@ def _parts(raw: Any, place: str) -> tuple[Part, ...]:
                 f"{where}: a part of type text, image_url, input_audio or file is expected", param=where
             )
     return tuple(parts)
-
-
-def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
-    calls = []
-    for at, item in enumerate(raw or ()):
-        function = item.get("function") if isinstance(item, dict) else None
-        if (
-            not isinstance(function, dict)
-            or not isinstance(function.get("name"), str)
-            or not isinstance(item.get("id"), str)
-        ):
-            raise ValidationFailed(
-                f"{place}[{at}]: a function call with id, name and arguments is expected", param=place
-            )
-        arguments = str(function.get("arguments") or "{}")
-        calls.append(ToolUsePart(item["id"], function["name"], arguments, signature_in(item)))
-    return tuple(calls)
-
-
-def _tools(raw: Any, name: str) -> tuple[Tool, ...]:
-    tools = []
-    if not isinstance(raw, list):
-        raise ValidationFailed(f"{name}: a list is expected", param=name)
-    for at, item in enumerate(raw):
-        function = item.get("function") if isinstance(item, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise ValidationFailed(f"tools[{at}]: a function with a name is expected", param=f"tools[{at}]")
-        tools.append(
-            Tool(
-                function["name"],
-                function.get("description") or "",
-                function.get("parameters") or {},
-                function.get("strict"),
-            )
-        )
-    return tuple(tools)
-
-
-def _tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
-    raw, parallel = body.get("tool_choice"), body.get("parallel_tool_calls")
-    if raw is None:
-        return None if parallel is None else ToolChoice("auto", parallel=bool(parallel))
-    if raw in ("auto", "none", "required"):
-        return ToolChoice(raw, parallel=parallel)
-    if isinstance(raw, dict) and isinstance(raw.get("function"), dict) and isinstance(raw["function"].get("name"), str):
-        return ToolChoice("tool", raw["function"]["name"], parallel)
-    raise ValidationFailed("tool_choice: auto, none, required or a function is expected", param="tool_choice")
 
 
 def _response_format(raw: Any, name: str) -> ResponseFormat:
@@ -261,7 +221,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "n": partial(whole_value, 1, 16),
     "presence_penalty": partial(number_value, -2, 2),
     "frequency_penalty": partial(number_value, -2, 2),
-    "tools": _tools,
+    "tools": tools_of,
     "tool_choice": _as_it_is,
     "parallel_tool_calls": _as_it_is,
     "response_format": _response_format,
