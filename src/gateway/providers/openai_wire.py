@@ -302,7 +302,7 @@ def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, 
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
         encoded += [{"role": "tool", "tool_call_id": part.id, "content": part.content} for part in results]
         calls = [part for part in message.parts if isinstance(part, ToolUsePart)]
-        content = _content(message.parts)
+        content = _content(message)
         if content is None and not calls:
             continue
         turn: dict[str, Any] = {"role": message.role, "content": content}
@@ -316,10 +316,13 @@ def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, 
     return encoded
 
 
-def _content(parts: tuple[Part, ...]) -> Any:
-    if any(isinstance(part, ImagePart) for part in parts):
+def _content(message: Message) -> Any:
+    """Several texts of a user stay apart, those of the system are joined as ``anthropic_wire`` does it; an assistant's
+    are one text (a provider cuts it where it cites)."""
+    texts = [part.text for part in message.parts if isinstance(part, TextPart)]
+    if any(isinstance(part, ImagePart) for part in message.parts) or (message.role == "user" and len(texts) > 1):
         content: list[dict[str, Any]] = []
-        for part in parts:
+        for part in message.parts:
             if isinstance(part, TextPart):
                 content.append({"type": "text", "text": part.text})
             elif isinstance(part, ImagePart):
@@ -327,8 +330,7 @@ def _content(parts: tuple[Part, ...]) -> Any:
                 image = {"url": url, "detail": part.detail} if part.detail else {"url": url}
                 content.append({"type": "image_url", "image_url": image})
         return content
-    texts = [part.text for part in parts if isinstance(part, TextPart)]
-    return "".join(texts) if texts else None
+    return ("\n\n" if message.role == "system" else "").join(texts) if texts else None
 
 
 def _tools(chat: Chat, body: dict[str, Any]) -> None:

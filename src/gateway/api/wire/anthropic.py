@@ -328,7 +328,7 @@ def _part(raw: Any, place: str) -> Part | None:
         return ToolUsePart(name, raw["name"], msgspec.json.encode(raw.get("input") or {}).decode(), signature)
     if kind == "tool_result" and isinstance(raw.get("tool_use_id"), str):
         inner = _parts(raw.get("content"), f"{place}.content")
-        text = "".join(part.text for part in inner if isinstance(part, TextPart))
+        text = "\n\n".join(part.text for part in inner if isinstance(part, TextPart))
         return ToolResultPart(split_id(raw["tool_use_id"])[0], text, bool(raw.get("is_error")))
     if kind == "thinking" and isinstance(raw.get("thinking"), str):
         return ThinkingPart(raw["thinking"], str(raw.get("signature") or ""))
