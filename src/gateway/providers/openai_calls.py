@@ -1,4 +1,4 @@
-"""Which tool call a piece of a stream in OpenAI's dialect belongs to.
+"""What has to be remembered of a stream in OpenAI's dialect: which tool call a piece belongs to, and who refuses.
 
 OpenAI numbers the calls of an answer. Other servers of its dialect number every call alike, so that a new id begins
 the next, or not at all, so that a name does, or give no ids, so that they are made here.
@@ -17,9 +17,11 @@ class _Call(Struct):
 
 
 class Calls:
-    """The tool calls of one stream, for each choice in the order in which they began."""
+    """The tool calls of one stream, for each choice in the order in which they began; and ``refused``, the choices in
+    which the model says why it does not answer."""
 
     def __init__(self) -> None:
+        self.refused: set[int] = set()
         self._by_index: dict[tuple[int, Any], _Call] = {}
         self._begun: dict[int, list[_Call]] = {}
 

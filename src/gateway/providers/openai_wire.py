@@ -227,7 +227,8 @@ def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]
         finish = choice.get("finish_reason")
         if finish:
             meant = finish_of(finish, called=calls.any(index))
-            deltas.append(Delta(choice=index, finish=meant, raw_finish=finish, id=name, model=model))
+            raw_finish = "refusal" if index in calls.refused and meant == "stop" else finish
+            deltas.append(Delta(choice=index, finish=meant, raw_finish=raw_finish, id=name, model=model))
     if isinstance(raw.get("usage"), dict):
         deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
     return deltas
@@ -235,6 +236,8 @@ def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]
 
 def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta], calls: Calls) -> None:
     thinking, text = _said(delta)
+    if delta.get("refusal"):
+        calls.refused.add(index)
     if text or thinking:
         deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model))
     for call in delta.get("tool_calls") or ():
@@ -293,7 +296,8 @@ def _choice(raw: dict[str, Any]) -> Choice:
         call_id = str(call.get("id") or "") or calls.place(0, {}, function["name"])[1]
         parts.append(ToolUsePart(call_id, function["name"], _arguments(function), signature_in(call)))
     finish = str(raw.get("finish_reason") or "stop")
-    return Choice(tuple(parts), finish_of(finish, called=bool(message.get("tool_calls"))), finish)
+    meant = finish_of(finish, called=bool(message.get("tool_calls")))
+    return Choice(tuple(parts), meant, "refusal" if message.get("refusal") and meant == "stop" else finish)
 
 
 def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.models.llm_models import Chat, Delta, TextPart, ThinkingPart, ToolUsePart
+from gateway.api.wire import anthropic
+from gateway.models.llm_models import Chat, Delta, TextPart, ThinkingPart, ToolUsePart, Usage
 from gateway.providers import openai_wire
 from gateway.providers.http_models import OpenAIWire
 
@@ -98,3 +99,19 @@ def test_calls_without_ids_and_arguments_as_a_value() -> None:
     raw = {"choices": [{"message": {"content": "", "tool_calls": calls}, "finish_reason": "stop"}]}
     found = openai_wire.decode_reply(json.dumps(raw).encode()).choices[0].parts
     assert found == (ToolUsePart("call_0_0", "f", F), ToolUsePart("call_0_1", "g", ""))
+
+
+def test_a_refusal_is_told_apart_from_an_answer() -> None:
+    """Anthropic's door has a word for it; at OpenAI's own it is a field of the message."""
+    message = {"role": "assistant", "content": None, "refusal": "I cannot."}
+    raw = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    reply = openai_wire.decode_reply(json.dumps(raw).encode())
+    assert (reply.text(), reply.choices[0].finish) == ("I cannot.", "stop")
+    assert anthropic.encode_reply(reply, "m", "msg")["stop_reason"] == "refusal"
+    encoder = anthropic.EventEncoder("m", "msg")
+    deltas = streamed(chunk({"refusal": "I "}), chunk({"refusal": "cannot."}), chunk({}, "stop"))
+    events = [event for delta in deltas for event in encoder.encode(delta)] + encoder.end(Usage())
+    assert [event["delta"]["stop_reason"] for event in events if event["type"] == "message_delta"] == ["refusal"]
+    answered = {"role": "assistant", "content": "Yes.", "refusal": None}
+    raw = {"id": "c", "choices": [{"index": 0, "message": answered, "finish_reason": "stop"}]}
+    assert openai_wire.decode_reply(json.dumps(raw).encode()).choices[0].raw_finish == "stop"
