@@ -28,6 +28,7 @@ from gateway.models.llm_models import (
 )
 from gateway.providers.cache_marks import marked
 from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, part_of, told
 
 VERSION = "2023-06-01"
@@ -151,7 +152,7 @@ def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: boo
 def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
     """The whole answer; ``forced`` see ``carrying.is_forced``. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         parts = tuple(part for block in raw["content"] for part in _part(block))
         stop = str(raw.get("stop_reason") or "end_turn")
         if forced and any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):

@@ -27,6 +27,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -80,7 +81,7 @@ def encode(chat: Chat, *, native_schema: bool = False) -> tuple[bytes, tuple[str
 def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
     """The whole answer; ``forced`` see ``carrying.is_forced``. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         parts = tuple(part for block in raw["output"]["message"]["content"] for part in _part(block))
         stop = _stop(raw.get("stopReason"))
         if forced and any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):

@@ -26,6 +26,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.providers.carrying import arguments_of, unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, google_detail, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -111,7 +112,7 @@ def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tu
 def decode_reply(content: bytes) -> Reply:
     """The whole answer. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         name = _text(raw, "responseId")
         choices = tuple(_choice(item, name, place) for place, item in enumerate(raw.get("candidates") or ()))
         if not choices:

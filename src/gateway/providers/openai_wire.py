@@ -28,6 +28,7 @@ from gateway.models.llm_models import (
 )
 from gateway.models.server_fields import SERVER_FIELDS
 from gateway.providers.carrying import unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.model_names import renamed
 from gateway.providers.openai_calls import Calls
 from gateway.providers.usage_counts import count_of, openai_detail, part_of, told
@@ -174,7 +175,7 @@ def _bound_name(upstream_model: str, official: bool) -> str:
 def decode_reply(content: bytes) -> Reply:
     """The whole answer. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         choices = tuple(_choice(item) for item in raw["choices"])
         if not choices:
             raise ValueError("no choices")
