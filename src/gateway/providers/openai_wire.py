@@ -237,10 +237,11 @@ def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]
 
 def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta], calls: Calls) -> None:
     thinking, text = _said(delta)
-    if delta.get("refusal"):
+    refusal = bool(delta.get("refusal"))
+    if refusal:
         calls.refused.add(index)
     if text or thinking:
-        deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model))
+        deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model, refusal=refusal))
     for call in delta.get("tool_calls") or ():
         function = call.get("function") or call.get("custom") or {}
         called = function.get("name") or ""
