@@ -84,6 +84,8 @@ def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tu
         )
     dropped = ["user"] if chat.user else []
     dropped += [name for name in unmapped(chat, "gemini") if name != SIGNATURE]
+    if _asked_budget(chat) is not None:
+        dropped.remove("thinking")
     parts = [part for message in chat.messages for part in message.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")
@@ -226,10 +228,18 @@ def _generation_config(chat: Chat) -> dict[str, Any]:
         config["responseMimeType"] = "application/json"
         if wanted.kind == "json_schema":
             config["responseJsonSchema"] = wanted.schema
-    budget = _BUDGETS.get(chat.reasoning_effort)
+    asked = _asked_budget(chat)
+    budget = _BUDGETS.get(chat.reasoning_effort) if asked is None else asked
     if budget is not None:
         config["thinkingConfig"] = {"thinkingBudget": budget} | ({"includeThoughts": True} if budget else {})
     return config
+
+
+def _asked_budget(chat: Chat) -> int | None:
+    """Tokens of thinking that an Anthropic-style call asks for: the same thing here."""
+    asked = chat.extra.get("thinking") if chat.dialect == "anthropic" else None
+    budget = asked.get("budget_tokens") if isinstance(asked, dict) and asked.get("type") == "enabled" else None
+    return budget if isinstance(budget, int) and budget > 0 else None
 
 
 def _declaration(tool: Tool) -> dict[str, Any]:

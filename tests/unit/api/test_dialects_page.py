@@ -60,6 +60,7 @@ ROWS: dict[str, list[Chat]] = {
     "`temperature`, `top_p`": [by_openai(temperature=0.3, top_p=0.4, max_tokens=9, stop=["x"])],
     "`seed`, penalties": [by_openai(seed=1), by_openai(presence_penalty=0.5), by_openai(frequency_penalty=0.5)],
     "`reasoning_effort`": [by_openai(reasoning_effort="low")],
+    "`thinking` with a budget": [by_anthropic(thinking={"type": "enabled", "budget_tokens": 2048})],
     "`logprobs`, `logit_bias`": [
         by_openai(logprobs=True),
         by_openai(logit_bias={"5": 1}),
