@@ -161,7 +161,7 @@ class HttpModel:
         wire = self._wire
         own = wire.takes_all and chat.native is not None and chat.dialect == wire.dialect
         if own and SIGNATURE not in chat.unmapped and not chat.native_only:
-            return ()  # it goes as it stands
+            return ("thinking",) if "thinking" in chat.unmapped else ()  # it goes as it stands
         return wire.encode(chat, stream=False)[1]
 
     async def complete(self, chat: Chat) -> Reply:

@@ -30,8 +30,9 @@ _COUNTS = (
 FILTERS = ("model", "provider", "key", "user", "team", "workflow", "kind", "outcome", "basis", "tag", *ALIASES.values())
 TIMES = ("since", "until")
 _OF_ENTRIES = (
-    "model", "provider", "key", "user", "team", "kind", "run_id", "task_id", "request_id", "key_id", "principal", *TIMES,
-)  # fmt: skip
+    *("model", "provider", "key", "user", "team", "kind", "run_id", "task_id", "request_id", "key_id", "principal"),
+    *TIMES,
+)
 _AGO = re.compile(r"(\d{1,5})([hd])")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.api.wire.anthropic_calls import CallOrder
-from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, unmapped
+from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, signed_only, unmapped
 from gateway.api.wire.request_headers import of_anthropic
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.call_signatures import signatures_of, signed_id, split_id
@@ -63,6 +63,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
     for name in body:
         if name not in _READ and name not in _EXTRA:
             refuse_house(name, body[name])
+    given, body = body, signed_only(body)
     if body.get("thread") is not None:
         # Anthropic's SDKs know this code: they go on by sending the whole conversation with each call.
         raise NotSupported(
@@ -107,7 +108,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
         },
         native=dict(body),
         native_only=native_only(body),
-        unmapped=(*unmapped(body), *signatures_of(turns)),
+        unmapped=(*unmapped(body), *signatures_of(turns), *(("thinking",) if body is not given else ())),
         headers=of_anthropic(headers),
     )
     return AnthropicRequest(chat, stream)

@@ -1,4 +1,4 @@
-"""Fields of OpenAI's bodies, checked; ``ValidationFailed`` names the field."""
+"""Fields of callers' bodies, checked; ``ValidationFailed`` names the field."""
 
 from __future__ import annotations
 
@@ -60,3 +60,8 @@ def image(raw: Mapping[str, Any], place: str) -> ImagePart:
     if not url.startswith(("https://", "http://")):
         raise ValidationFailed(f"{place}: an http(s) or data URL is expected", param=place)
     return ImagePart(url=url, detail=detail)
+
+
+def plain_name(name: str) -> str:
+    """A name as it may stand in a header."""
+    return name if name.isascii() and name.isidentifier() and len(name) < 64 else "?"

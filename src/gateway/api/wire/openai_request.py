@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.wire.fields import image, number_value, text_value, whole_value
+from gateway.api.wire.fields import image, number_value, plain_name, text_value, whole_value
 from gateway.api.wire.openai_tools import called_once, calls_of, is_custom, tool_choice, tools_of
 from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
@@ -34,6 +34,8 @@ _EXTRA = frozenset(
 #: … but for those, and those parts of a turn, that the answer depends on: refused elsewhere.
 _NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "moderation")
 _NATIVE_PARTS = ("input_audio", "file")
+#: Fields of a turn that the neutral chat has, or that are refused elsewhere.
+_TURN = frozenset({"role", "content", "refusal", "tool_calls", "tool_call_id", "function_call", "audio"})
 _PLAIN_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -87,8 +89,9 @@ def decode(
 
 
 def _unmapped(body: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[str, ...]:
-    named = ("messages.name",) if any("name" in turn for turn in body["messages"]) else ()
-    return named + signatures_of(messages)
+    """What turns have beside what every dialect has: who speaks, and the thinking of earlier turns."""
+    named = {name for turn in body["messages"] for name in turn if name not in _TURN and turn[name] is not None}
+    return (*sorted(f"messages.{plain_name(name)}" for name in named), *signatures_of(messages))
 
 
 def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -102,6 +105,7 @@ def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
         content = turn.get("content")
         parts = content if isinstance(content, list) else ()
         names += [part["type"] for part in parts if part.get("type") in _NATIVE_PARTS]
+        names += ["messages.audio"] if turn.get("audio") is not None else []
         names += ["messages.function_call"] if turn.get("function_call") or turn.get("role") == "function" else []
         names += ["tools.custom"] if any(is_custom(call) for call in turn.get("tool_calls") or ()) else []
     return tuple(dict.fromkeys(names))
@@ -134,6 +138,7 @@ def _message(raw: Any, place: str) -> Message:
     if role == "user":
         return Message("user", parts)
     if role == "assistant":
+        parts += (TextPart(raw["refusal"]),) if isinstance(raw.get("refusal"), str) and raw["refusal"] else ()
         calls = calls_of(raw.get("tool_calls"), f"{place}.tool_calls")
         return Message("assistant", (*parts, *calls, *called_once(raw.get("function_call"), place)))
     if role in ("tool", "function"):
