@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fixtures.house import House
-from fixtures.upstream import anthropic_answer, answer, openai_answer
+from fixtures.upstream import answer, anthropic_answer, openai_answer
 
 USER = {"role": "user", "content": "Hello"}
 THOUGHT = {"type": "thinking", "thinking": "Hm.", "signature": ""}
