@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.api.wire.anthropic_calls import CallOrder
 from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, signed_only, unmapped
+from gateway.api.wire.fields import of_kind
 from gateway.api.wire.request_headers import of_anthropic
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.call_signatures import signatures_of, signed_id, split_id
@@ -85,7 +86,9 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
     stream = body.get("stream") or False
     if not isinstance(stream, bool):
         raise ValidationFailed("stream: true or false is expected", param="stream")
+    of_kind(body, {"metadata": dict, "thinking": dict}, "")
     metadata = body.get("metadata") or {}
+    of_kind(metadata, {"user_id": str}, "metadata")
     system = _parts(body.get("system"), "system")
     turns = _messages(body.get("messages"))
     chat = Chat(
@@ -99,7 +102,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
         tool_choice=_tool_choice(body.get("tool_choice")),
         response_format=_response_format(body.get("output_config")),
         reasoning_effort=_effort(body.get("output_config")),
-        user=str(metadata.get("user_id") or "") if isinstance(metadata, dict) else "",
+        user=metadata.get("user_id") or "",
         dialect="anthropic",
         extra={
             name: value
@@ -120,6 +123,7 @@ def _response_format(raw: Any) -> ResponseFormat | None:
         return None
     if not isinstance(raw, dict):
         raise ValidationFailed("output_config: an object is expected", param="output_config")
+    of_kind(raw, {"effort": str}, "output_config")
     form = raw.get("format")
     if form is None:
         return None
@@ -321,10 +325,12 @@ def _part(raw: Any, place: str) -> Part | None:
     if kind == "image" and isinstance(raw.get("source"), dict):
         source = raw["source"]
         if source.get("type") == "base64":
-            return ImagePart(data=str(source.get("data")), media_type=str(source.get("media_type")))
+            data, media_type = (_text(source, name, f"{place}.source") for name in ("data", "media_type"))
+            return ImagePart(data=data, media_type=media_type)
         if source.get("type") == "url":
-            return ImagePart(url=str(source.get("url")))
+            return ImagePart(url=_text(source, "url", f"{place}.source"))
     if kind == "tool_use" and isinstance(raw.get("id"), str) and isinstance(raw.get("name"), str):
+        of_kind(raw, {"input": dict}, place)
         name, signature = split_id(raw["id"])
         return ToolUsePart(name, raw["name"], msgspec.json.encode(raw.get("input") or {}).decode(), signature)
     if kind == "tool_result" and isinstance(raw.get("tool_use_id"), str):
@@ -338,6 +344,13 @@ def _part(raw: Any, place: str) -> Part | None:
     )
 
 
+def _text(source: Mapping[str, Any], name: str, place: str) -> str:
+    value = source.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValidationFailed(f"{place}.{name}: a text is expected", param=f"{place}.{name}")
+    return value
+
+
 def _tools(raw: Any) -> tuple[Tool, ...]:
     if raw is not None and not isinstance(raw, list):
         raise ValidationFailed("tools: a list is expected", param="tools")
@@ -347,6 +360,7 @@ def _tools(raw: Any) -> tuple[Tool, ...]:
             raise ValidationFailed(f"tools[{at}]: a tool with name and input_schema is expected", param=f"tools[{at}]")
         if item.get("type") not in (None, "custom"):
             continue  # a tool that the provider runs itself: only its own dialect knows it
+        of_kind(item, {"description": str, "input_schema": dict, "strict": bool}, f"tools[{at}]")
         tools.append(
             Tool(item["name"], item.get("description") or "", item.get("input_schema") or {}, item.get("strict"))
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.wire.fields import image, number_value, plain_name, text_value, whole_value
+from gateway.api.wire.fields import image, number_value, of_kind, plain_name, text_value, whole_value
 from gateway.api.wire.openai_tools import called_once, calls_of, is_custom, tool_choice, tools_of
 from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
@@ -183,6 +183,7 @@ def _response_format(raw: Any, name: str) -> ResponseFormat:
         return ResponseFormat(kind)
     if kind == "json_schema" and isinstance(raw.get("json_schema"), dict):
         given = raw["json_schema"]
+        of_kind(given, {"name": str, "schema": dict, "strict": bool}, f"{name}.json_schema")
         return ResponseFormat("json_schema", given.get("name") or "", given.get("schema") or {}, given.get("strict"))
     raise ValidationFailed(f"{name}.type: text, json_object or json_schema is expected", param=name)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.api.wire.fields import of_kind
 from gateway.errors import ValidationFailed
 from gateway.models.call_signatures import signature_in
 from gateway.models.llm_models import Tool, ToolChoice, ToolUsePart
@@ -29,8 +30,11 @@ def tools_of(raw: Any, name: str) -> tuple[Tool, ...]:
         function = item.get("custom" if custom else "function") if isinstance(item, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise ValidationFailed(f"tools[{at}]: a function with a name is expected", param=f"tools[{at}]")
+        if item.get("type", "function") not in ("function", "custom"):
+            raise ValidationFailed(f"tools[{at}].type: function or custom is expected", param=f"tools[{at}].type")
         if custom:
             continue
+        of_kind(function, {"description": str, "parameters": dict, "strict": bool}, f"tools[{at}].function")
         told, schema = function.get("description") or "", function.get("parameters") or {}
         tools.append(Tool(function["name"], told, schema, function.get("strict")))
     return tuple(tools)
@@ -38,6 +42,7 @@ def tools_of(raw: Any, name: str) -> tuple[Tool, ...]:
 
 def tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
     """What is chosen of the tools, and whether several may be called at once."""
+    of_kind(body, {"parallel_tool_calls": bool}, "")
     raw, parallel = body.get("tool_choice"), body.get("parallel_tool_calls")
     if raw is None:
         return None if parallel is None else ToolChoice("auto", parallel=bool(parallel))
@@ -55,6 +60,8 @@ def tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
 def calls_of(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
     """The calls that an earlier turn of the assistant made."""
     calls = []
+    if raw is not None and not isinstance(raw, list):
+        raise ValidationFailed(f"{place}: a list is expected", param=place)
     for at, item in enumerate(raw or ()):
         custom = is_custom(item)
         function = item.get("custom" if custom else "function") if isinstance(item, dict) else None
@@ -66,6 +73,9 @@ def calls_of(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
             raise ValidationFailed(
                 f"{place}[{at}]: a function call with id, name and arguments is expected", param=place
             )
+        of_kind(
+            function, {"input" if custom else "arguments": str}, f"{place}[{at}].{'custom' if custom else 'function'}"
+        )
         given = str(function.get("input") or "") if custom else str(function.get("arguments") or "{}")
         calls.append(ToolUsePart(item["id"], function["name"], given, signature_in(item)))
     return tuple(calls)
@@ -77,4 +87,5 @@ def called_once(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
         return ()
     if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
         raise ValidationFailed(f"{place}.function_call: a name is expected", param=f"{place}.function_call")
+    of_kind(raw, {"arguments": str}, f"{place}.function_call")
     return (ToolUsePart(raw["name"], raw["name"], str(raw.get("arguments") or "{}")),)
