@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fixtures.house import House
+from fixtures.upstream import answer, openai_answer
 
 USER = {"role": "user", "content": "Hello"}
 CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
@@ -43,6 +44,7 @@ def said(role: str, *blocks: Any) -> dict[str, Any]:
     ],
 )
 def test_openais(house: House, model: str, asked: dict[str, Any], param: str) -> None:
+    house.upstream.play(answer(openai_answer()))
     found = house.ask("POST", "/v1/chat/completions", {"model": model, "messages": [USER], **asked})
     assert (found.status, found.body["error"]["param"]) == (400, param)
     assert house.upstream.sent == []
@@ -64,6 +66,7 @@ def test_openais(house: House, model: str, asked: dict[str, Any], param: str) ->
     ],
 )
 def test_anthropics(house: House, model: str, asked: dict[str, Any], place: str) -> None:
+    house.upstream.play(answer(openai_answer()))
     found = house.ask("POST", "/v1/messages", {"model": model, "max_tokens": 9, "messages": [USER], **asked})
     assert found.status == 400, found.body
     assert found.body["error"]["message"].startswith(f"{place}: ")
