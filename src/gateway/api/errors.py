@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.api.wire.headers import anthropic_limit_headers, refused_headers
-from gateway.errors import GatewayError, GuardBlocked, IdempotencyMismatch, RateLimited, UpstreamError
+from gateway.errors import GatewayError, GuardBlocked, IdempotencyMismatch, MethodNotAllowed, RateLimited, UpstreamError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _TYPES_AT = "https://gnanam.example/errors/"
@@ -142,10 +142,14 @@ def headers_of(error: GatewayError, path: str) -> dict[str, str]:
             headers |= anthropic_limit_headers(error)
         if error.retry_after is None:  # this call never fits
             return {**headers, "x-should-retry": "false"}
-    worked = isinstance(error, UpstreamError) and bool(error.details.get("reached"))
+    # A provider that has refused did no work (and was not charged); one that fell silent may have.
+    told = "upstream_status" in error.details
+    worked = isinstance(error, UpstreamError) and bool(error.details.get("reached")) and not told
     headers["x-should-retry"] = "true" if error.retryable and not worked else "false"
     if isinstance(error, GuardBlocked):
         headers["x-gateway-guards"] = f"{error.details.get('guard', '')}=block"
+    if isinstance(error, MethodNotAllowed) and error.details.get("allowed"):
+        headers["allow"] = ", ".join(error.details["allowed"])
     if error.status == 401:
         headers["www-authenticate"] = 'Bearer realm="gateway"'
     return headers

@@ -14,6 +14,8 @@ from msgspec import Struct, field
 FinishReason = Literal["stop", "length", "tool_use", "content_filter"]
 Role = Literal["system", "user", "assistant", "tool"]
 UsageBasis = Literal["provider", "counted", "estimated", "none"]
+#: The tool that stands for a response_format where the provider has none: forced there, text again on the way back.
+ANSWER_TOOL = "json_answer"
 
 
 class TextPart(Struct, frozen=True, tag="text"):
@@ -240,6 +242,8 @@ class Delta(Struct, frozen=True):
 
     ``tool_index`` numbers the tool calls of a choice; ``tool_id`` and ``tool_name`` come with the
     first piece of each, and the call's ``signature`` (without ``tool_index`` it is the thinking's).
+    ``refusal`` says that the text is why the model does not answer (a whole ``Choice`` that ends with ``stop``
+    has that word as its ``raw_finish`` then).
     ``usage`` replaces what came before (it is cumulative). The last piece of a choice carries
     ``finish``; a stream that ends without one is an error, not a success.
     """
@@ -259,6 +263,7 @@ class Delta(Struct, frozen=True):
     id: str = ""
     model: str = ""
     native: Native | None = None
+    refusal: bool = False
 
     def says(self) -> bool:
         """Whether the caller would see or pay something: until then another deployment may still answer."""

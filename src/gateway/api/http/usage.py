@@ -29,7 +29,10 @@ _COUNTS = (
 #: What calls are told apart by, in the words of callers and of entries.
 FILTERS = ("model", "provider", "key", "user", "team", "workflow", "kind", "outcome", "basis", "tag", *ALIASES.values())
 TIMES = ("since", "until")
-_OF_ENTRIES = ("model", "provider", "key", "user", "team", "kind", "run_id", "task_id", "key_id", "principal", *TIMES)
+_OF_ENTRIES = (
+    *("model", "provider", "key", "user", "team", "kind", "run_id", "task_id", "request_id", "key_id", "principal"),
+    *TIMES,
+)
 _AGO = re.compile(r"(\d{1,5})([hd])")
 
 
@@ -132,6 +135,7 @@ def _filter(call: Call) -> UsageFilter:
         kind=call.query("kind"),
         run_id=call.query("run_id"),
         task_id=call.query("task_id"),
+        request_id=call.query("request_id"),
         since=_time(call, "since"),
         until=_time(call, "until"),
     )
