@@ -16,7 +16,7 @@ SERVER_FIELDS = frozenset(
     | {"xtc_probability", "xtc_threshold", "samplers", "cache_prompt", "truncate_prompt_tokens"}
     # how the prompt is put together
     | {"chat_template_kwargs", "add_generation_prompt", "continue_final_message", "mm_processor_kwargs"}
-    | {"safe_prompt", "prompt_mode", "extra_body"}
+    | {"safe_prompt", "prompt_mode"}
     # thinking: Qwen, DeepSeek, OpenRouter, Groq, Ollama
     | {"enable_thinking", "thinking", "thinking_budget", "reasoning", "include_reasoning", "reasoning_format", "think"}
     # the form of the answer
