@@ -7,6 +7,7 @@ record hold inside workflows too.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -119,3 +120,21 @@ class StepContext:
 
 
 Handler = Callable[[StepContext, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class HandlerLeft(Exception):
+    """A handler raised what is no error: ``SystemExit``, which would end the loop of all steps, or ``StopIteration``,
+    which a thread cannot hand on. Its cause is what was raised."""
+
+
+async def handled(handler: Handler, context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
+    """What the handler gives; whatever it raises is an ``Exception``, unless the attempt itself was called off."""
+    try:
+        return await handler(context, data)
+    except asyncio.CancelledError as left:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise HandlerLeft from left
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as left:
+        raise HandlerLeft from left

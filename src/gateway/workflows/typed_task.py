@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from gateway.engine.task_types import QUEUES, TaskTypeSpec
 from gateway.errors import ConfigurationInvalid, StepFailed, ValidationFailed
-from gateway.workflows.context import StepContext
+from gateway.workflows.context import HandlerLeft, StepContext
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
@@ -112,16 +113,28 @@ def _handler(
     """The function as the engine calls handlers: JSON in, JSON out, both checked."""
     waits = inspect.iscoroutinefunction(function)
 
+    def plain(context: StepContext, asked: In) -> Any:
+        try:
+            return function(context, asked)
+        except StopIteration as left:  # a future holds none: who waits for this thread would wait for ever
+            raise HandlerLeft from left
+
     async def handle(context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
         asked = _read(taken, data)
-        gave = await function(context, asked) if waits else await asyncio.to_thread(function, context, asked)
+        gave = await function(context, asked) if waits else await asyncio.to_thread(plain, context, asked)
         try:
             checked = given.model_validate(gave)
         except ValidationError as error:
             raise StepFailed(
                 f"{name} did not give what it promises: {_told(error, '')}", mend="mend the task type"
             ) from None
-        return checked.model_dump(mode="json", by_alias=True)
+        try:
+            return checked.model_dump(mode="json", by_alias=True)
+        except (PydanticSerializationError, UnicodeDecodeError) as error:
+            raise StepFailed(
+                f"{name} gave what JSON cannot hold: {str(error)[:200]}",
+                mend="give numbers, texts, lists and objects; bytes go to ctx.artifacts.put",
+            ) from None
 
     return handle
 

@@ -143,7 +143,9 @@ def test_a_stale_doorbell_is_dropped(bench: Bench, runner: StepRunner, works: Wo
         (ValidationFailed("no", param="a"), "validation_failed", 1),
         (UpstreamOverloaded("busy"), "upstream_overloaded", 2),
         (KeyError("secret thing"), "step_failed", 2),
-        (asyncio.CancelledError(), "step_failed", 1),
+        (asyncio.CancelledError(), "step_failed", 2),  # nobody called it off
+        (SystemExit(2), "step_failed", 2),
+        (KeyboardInterrupt(), "step_failed", 2),
     ],
 )
 def test_a_failure_is_kept_with_its_reason(
@@ -160,11 +162,50 @@ def test_a_failure_is_kept_with_its_reason(
         sweep(bench.store, bench, bench.clock.now())
         attempt(bench, runner)
     step = bench.step("top", run_id)
-    if isinstance(error, asyncio.CancelledError):
-        assert step.state == "cancelled"
-        return
     assert (step.state, step.attempts, (step.error or {})["code"]) == ("failed", attempts, code)
     assert "secret thing" not in str(step.error)
+    if code == "step_failed":
+        told = str((step.error or {})["message"])
+        assert told.startswith(f"the step raised {type(error).__name__} (test_runner.py, line ")
+
+
+def test_what_a_step_left_behind_does_not_end_the_steps_of_others(
+    bench: Bench, runner: StepRunner, works: Works
+) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def begin(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        left.append(asyncio.create_task(leave()))
+        await asyncio.wait(left)
+        return {"n": 1}
+
+    left: list[asyncio.Task[None]] = []
+    works.does = begin
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert bench.run(run_id).status == "completed"
+    works.does = works.nothing
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert bench.run(run_id).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("output", "place"), [({"n": float("nan")}, "n"), ({"n": {"var": [1.0, float("-inf")]}}, "n.var[1]")]
+)
+def test_a_figure_that_json_cannot_write_is_a_failure_and_not_null(
+    bench: Bench, runner: StepRunner, works: Works, output: dict[str, Any], place: str
+) -> None:
+    async def give(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        return output
+
+    works.does = give
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    step = bench.step("top", run_id)
+    assert step.state == "failed"
+    assert f"{place} is NaN or infinite" in str(step.error)
 
 
 @pytest.mark.parametrize("output", [[1], None, {"n": object()}, {"n": "x" * 5_000_000}])

@@ -120,3 +120,30 @@ def test_two_gateways_know_nothing_of_each_other() -> None:
         second = other.run(chain(), {"start": 2})
         assert first.output != second.output
         assert {event.run_id for event in second.events} == {second.run_id}
+
+
+class Given(BaseModel):
+    value: object
+
+
+@task_type("goes_wrong")
+def goes_wrong(_ctx: StepContext, data: Count) -> Given:
+    """What functions do that were not written for this."""
+    return Given(value=next(iter([])) if data.start else object())
+
+
+def test_a_function_that_stops_an_iteration_fails_and_nobody_waits_for_it() -> None:
+    flow = Workflow("stops", input=Count)
+    flow.step("a", goes_wrong, {"start": flow.input.start}, retry={"max_attempts": 1}, timeout=5)
+    with MemoryGateway() as gateway:
+        error = gateway.run(flow, {"start": 1}).steps["a"]["error"]
+        assert error["message"].startswith("the step raised StopIteration (test_testing_kit.py")
+
+
+def test_an_output_that_json_cannot_hold_says_so() -> None:
+    flow = Workflow("stops", input=Count)
+    flow.step("a", goes_wrong, {"start": flow.input.start})
+    with MemoryGateway() as gateway:
+        step = gateway.run(flow, {"start": 0}).steps["a"]
+        assert step["attempts"] == 1
+        assert step["error"]["message"].startswith("goes_wrong gave what JSON cannot hold")
