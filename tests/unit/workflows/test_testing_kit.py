@@ -129,21 +129,30 @@ class Given(BaseModel):
 @task_type("goes_wrong")
 def goes_wrong(_ctx: StepContext, data: Count) -> Given:
     """What functions do that were not written for this."""
-    return Given(value=next(iter([])) if data.start else object())
+    wrong = [object(), float("nan"), b"\xff"]
+    return Given(value=wrong[data.start] if data.start < len(wrong) else next(iter([])))
 
 
 def test_a_function_that_stops_an_iteration_fails_and_nobody_waits_for_it() -> None:
     flow = Workflow("stops", input=Count)
     flow.step("a", goes_wrong, {"start": flow.input.start}, retry={"max_attempts": 1}, timeout=5)
     with MemoryGateway() as gateway:
-        error = gateway.run(flow, {"start": 1}).steps["a"]["error"]
+        error = gateway.run(flow, {"start": 9}).steps["a"]["error"]
         assert error["message"].startswith("the step raised StopIteration (test_testing_kit.py")
 
 
-def test_an_output_that_json_cannot_hold_says_so() -> None:
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [
+        (0, "goes_wrong gave what JSON cannot hold"),
+        (1, "the output of goes_wrong is not JSON: value is NaN or infinite"),
+        (2, "goes_wrong gave what JSON cannot hold"),
+    ],
+)
+def test_an_output_that_json_cannot_hold_says_so(which: int, told: str) -> None:
     flow = Workflow("stops", input=Count)
     flow.step("a", goes_wrong, {"start": flow.input.start})
     with MemoryGateway() as gateway:
-        step = gateway.run(flow, {"start": 0}).steps["a"]
-        assert step["attempts"] == 1
-        assert step["error"]["message"].startswith("goes_wrong gave what JSON cannot hold")
+        step = gateway.run(flow, {"start": which}).steps["a"]
+        assert (step["status"], step["attempts"]) == ("failed", 1)
+        assert step["error"]["message"].startswith(told)
