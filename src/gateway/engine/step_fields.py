@@ -93,7 +93,7 @@ def read_step(
         signal=_signal(raw, f"{path}.signal"),
         workflow=None if raw.get(WORKFLOW) is None else name_at(raw[WORKFLOW], f"{path}.workflow"),
         cache_ttl=_cache(raw.get("cache"), f"{path}.cache"),
-        limits=read_limits(raw.get("limits"), f"{path}.limits"),
+        limits=_limits_of(raw.get("limits"), f"{path}.limits", spec),
         on_unknown_outcome=one_of(
             raw.get("on_unknown_outcome", unknown), f"{path}.on_unknown_outcome", UNKNOWN_OUTCOMES
         ),
@@ -132,6 +132,15 @@ def read_limits(raw: Any, path: str) -> tuple[Limit, ...]:
         return ()
     require(isinstance(raw, list) and len(raw) <= 8, path, "a list of at most 8 limits")
     return tuple(_limit(item, f"{path}[{at}]") for at, item in enumerate(raw))
+
+
+def _limits_of(raw: Any, path: str, spec: TaskTypeSpec | None) -> tuple[Limit, ...]:
+    """A limit that could never bind the step is refused: whoever wrote it counts on it."""
+    limits = read_limits(raw, path)
+    for at, limit in enumerate(limits):
+        bound = limit.key not in ("model", "provider") or spec is None or spec.model_kind is not None
+        require(bound, f"{path}[{at}].key", f"{spec.name if spec else ''} uses no model", mend="name another key")
+    return limits
 
 
 def _task_type(raw: Mapping[str, Any], path: str) -> str:

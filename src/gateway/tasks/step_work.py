@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import math
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -21,10 +20,11 @@ from gateway.engine.ports import EngineStore, EngineTx
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import GatewayError, StepFailed, ValidationFailed
+from gateway.models.finite import no_number
 from gateway.tasks.step_calls import hash_of
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
-from gateway.workflows.context import handled
+from gateway.workflows.context import handled, no_figure
 from gateway.workflows.task_types import load_handler
 
 #: Bytes of JSON that a step may give; those beyond 64 KB are kept as artifacts.
@@ -163,30 +163,14 @@ def _check(step: StepRow, output: Any) -> None:
     except (TypeError, ValueError, RecursionError) as error:
         raise StepFailed(f"the output of {step.task_type} is not JSON: {str(error)[:200]}") from None
     # JSON has no NaN: it would be kept as null, and a figure be gone without a word.
-    place = _no_number(output, "") if b"null" in encoded else None
+    place = no_number(output) if b"null" in encoded else None
     if place is not None:
-        raise StepFailed(
-            f"the output of {step.task_type} is not JSON: {place} is NaN or infinite",
-            mend="give a finite number, or null (None) where there is none",
-        )
+        raise no_figure(step.task_type, place)
     size = len(encoded)
     if size > LARGEST_OUTPUT:
         raise StepFailed(
             f"the output has {size} bytes, {LARGEST_OUTPUT} are kept", mend="store large values as artifacts"
         )
-
-
-def _no_number(value: Any, place: str) -> str | None:
-    """Where the first float is that JSON cannot write; ``None`` where there is none."""
-    if isinstance(value, float):
-        return None if math.isfinite(value) else place
-    if isinstance(value, dict):
-        parts = ((f"{place}.{name}".removeprefix("."), item) for name, item in value.items())
-    elif isinstance(value, (list, tuple)):
-        parts = ((f"{place}[{at}]", item) for at, item in enumerate(value))
-    else:
-        return None
-    return next((found for name, item in parts if (found := _no_number(item, name)) is not None), None)
 
 
 def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None]) -> None:

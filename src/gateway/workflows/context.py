@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.errors import StepCancelled, ValidationFailed
+from gateway.errors import StepCancelled, StepFailed, ValidationFailed
 from gateway.models.artifacts import ArtifactStore
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
@@ -125,6 +125,14 @@ Handler = Callable[[StepContext, dict[str, Any]], Awaitable[dict[str, Any]]]
 class HandlerLeft(Exception):
     """A handler raised what is no error: ``SystemExit``, which would end the loop of all steps, or ``StopIteration``,
     which a thread cannot hand on. Its cause is what was raised."""
+
+
+def no_figure(task_type: str, place: str) -> StepFailed:
+    """An output with a number that is none: kept as null, it would be gone without a word."""
+    return StepFailed(
+        f"the output of {task_type} is not JSON: {place} is NaN or infinite",
+        mend="give a finite number, or null (None) where there is none",
+    )
 
 
 async def handled(handler: Handler, context: StepContext, data: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
+import msgspec
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from gateway.engine.task_types import QUEUES, TaskTypeSpec
 from gateway.errors import ConfigurationInvalid, StepFailed, ValidationFailed
-from gateway.workflows.context import HandlerLeft, StepContext
+from gateway.models.finite import no_number
+from gateway.workflows.context import HandlerLeft, StepContext, no_figure
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
@@ -129,12 +130,17 @@ def _handler(
                 f"{name} did not give what it promises: {_told(error, '')}", mend="mend the task type"
             ) from None
         try:
-            return checked.model_dump(mode="json", by_alias=True)
-        except (PydanticSerializationError, UnicodeDecodeError) as error:
+            dumped = checked.model_dump(mode="json", by_alias=True)
+            # Pydantic writes null for a NaN in a field that says nothing of its type.
+            place = no_number(checked.model_dump(by_alias=True)) if b"null" in msgspec.json.encode(dumped) else None
+        except (ValueError, RecursionError) as error:  # of which a text that is no UTF-8 is one
             raise StepFailed(
                 f"{name} gave what JSON cannot hold: {str(error)[:200]}",
                 mend="give numbers, texts, lists and objects; bytes go to ctx.artifacts.put",
             ) from None
+        if place is not None:
+            raise no_figure(name, place)
+        return dumped
 
     return handle
 
