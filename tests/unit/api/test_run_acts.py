@@ -102,7 +102,8 @@ def test_a_signal_from_outside_wakes_the_step(house: House) -> None:
     house.upstream.play(answer(openai_answer("Hello.")))
     steps = [{"step_id": "wait", "signal": "go"}, ask("then", {"prompt": "step.wait.payload.q"})]
     run_id = begin(house, "signalled", steps)
-    assert house.ask("POST", f"/runs/{run_id}/signals/no%20good", {}).status in (400, 404, 422)
+    wrong = house.ask("POST", f"/runs/{run_id}/signals/no%20good", {})
+    assert (wrong.status, wrong.body["code"], wrong.body["param"]) == (422, "validation_failed", "name")
     stranger = house.key("developer")
     assert house.ask("POST", f"/runs/{run_id}/signals/go", {}, key=stranger).status == 404
     told = house.ask("POST", f"/runs/{run_id}/signals/go", {"payload": {"q": "Now?"}})
@@ -193,3 +194,32 @@ def test_a_task_and_a_run_may_begin_later(house: House) -> None:
     task = {"task_type": "llm_analysis", "model_config": {"name": "gpt-4"}, "input_data": {"prompt": "When?"}}
     found = house.ask("POST", "/tasks", {**task, "start_at": "2020-01-01T00:00:00Z"})
     assert house.ended(f"/tasks/{found.body['task_id']}")["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        ({"name": "risk-classifier"}, "name"),
+        ({"name": "gpt-4", "provider": "anthropic"}, "provider"),
+        ({"name": "gpt-4", "parameters": {"temperature": 99}}, "parameters.temperature"),
+    ],
+)
+def test_a_model_that_cannot_do_a_step_is_refused_with_the_definition(
+    house: House, config: dict[str, Any], place: str
+) -> None:
+    steps = [ask("first", {"prompt": "input.q"}), ask("wrong", {"prompt": "input.q"}, model_config=config)]
+    found = house.ask("POST", "/workflows", {"workflow_id": "unfit", "steps": steps})
+    assert (found.status, found.body["code"]) == (422, "definition_invalid")
+    assert found.body["param"] == f"steps[1].model_config.{place}"
+    assert "step 'wrong'" in found.body["detail"]
+
+
+def test_a_step_that_the_caller_may_not_do_is_named(house: House) -> None:
+    steps = [ask("first", {"prompt": "input.q"})]
+    house.ask("POST", "/workflows", {"workflow_id": "narrow", "steps": steps})
+    house.ask("POST", "/workflows", {"workflow_id": "around", "steps": [{"step_id": "in", "workflow": "narrow"}]})
+    narrow = house.key("analyst", models=["smollm2"])
+    for workflow in ("narrow", "around"):
+        found = house.ask("POST", f"/workflows/{workflow}/runs", {"input": {"q": "?"}}, key=narrow)
+        assert (found.status, found.body["code"]) == (404, "model_not_found")
+        assert "(step 'first' of 'narrow')" in found.body["detail"]

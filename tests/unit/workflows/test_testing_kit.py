@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.clock import SECOND
-from gateway.errors import DefinitionInvalid, UpstreamOverloaded, ValidationFailed
+from gateway.errors import DefinitionInvalid, PermissionDenied, UpstreamOverloaded, ValidationFailed
 from gateway.models.llm_models import Chat
+from gateway.security.access import caller_for
 from gateway.testing import MORNING, MemoryGateway
 from gateway.workflows import StepContext, Workflow, task_type
 
@@ -156,3 +157,72 @@ def test_an_output_that_json_cannot_hold_says_so(which: int, told: str) -> None:
         step = gateway.run(flow, {"start": which}).steps["a"]
         assert (step["status"], step["attempts"]) == ("failed", 1)
         assert step["error"]["message"].startswith(told)
+
+
+def test_hours_pass_in_lists_and_in_workflows_within_too() -> None:
+    inner = Workflow("within", input=Count)
+    inner.step("down", count_down, {"start": inner.input.start}, retry={"max_attempts": 3, "backoff": 600})
+    outer = Workflow("around", input=Count)
+    start = {"start": outer.input.start}
+    outer.step("each", count_down, start, for_each=[1, 2], retry={"max_attempts": 3, "backoff": 600})
+    outer.step("whole", workflow=inner, inputs=start)
+    with MemoryGateway() as gateway:
+        run = gateway.run(outer, {"start": 5})
+        assert run.status == "completed", run.error
+        assert run.output is not None
+        assert [one["n"] for one in run.output["each"]["results"]] == [4, 4]
+        assert run.output["whole"]["down"] == {"n": 4}
+        assert gateway.clock.now() - MORNING > 900 * SECOND
+
+
+def test_a_test_gives_a_persons_word_and_a_signal() -> None:
+    flow = Workflow("asks", input=Count)
+    word = flow.step("word", approval={"message": "Go on?", "not_owner": True})
+    heard = flow.step("heard", signal="go", after=[word])
+    flow.step("up", count_up, {"start": heard.payload})
+    with MemoryGateway() as gateway:
+        run = gateway.run(flow, {"start": 0})
+        assert run.steps["word"]["status"] == "waiting"
+        with pytest.raises(PermissionDenied):
+            gateway.approve(run.run_id, "word")
+        run = gateway.approve(run.run_id, "word", by=caller_for("bob", "operator"), reason="read it")
+        assert (run.steps["word"]["result"]["by"], run.steps["heard"]["status"]) == ("bob", "waiting")
+        run = gateway.signal(run.run_id, "go", 6)
+        assert (run.status, (run.output or {})["up"]) == ("completed", {"n": 7})
+        assert run.steps["heard"]["result"]["at"] == "2026-01-05T08:00:00.000000Z"
+
+
+class Whole(BaseModel):
+    number: int
+
+
+def test_what_a_workflow_within_cannot_take_is_refused() -> None:
+    inner = Workflow("inner", input=Whole)
+    inner.step("up", count_up, {"start": inner.input.number})
+    for mapping, told in (
+        ({}, "needs the input 'number'"),
+        ({"number": {"a": 1}}, "takes a number here"),
+    ):
+        outer = Workflow("outer")
+        outer.step("i", workflow=inner, inputs=mapping)
+        with MemoryGateway() as gateway, pytest.raises(DefinitionInvalid, match=told) as caught:
+            gateway.run(outer)
+        assert (caught.value.param or "").startswith("steps[0].input_mapping")
+        assert "step 'i'" in caught.value.message
+
+
+def test_what_only_the_run_tells_that_a_workflow_within_cannot_take_fails_the_step() -> None:
+    inner = Workflow("inner", input=Whole)
+    inner.step("up", count_up, {"start": 1})
+    outer = Workflow("outer")
+    outer.step("i", workflow=inner, inputs={"number": outer.input.number})
+    with MemoryGateway() as gateway:
+        run = gateway.run(outer, {"number": "many"})
+        assert (run.status, run.steps["i"]["error"]["param"]) == ("failed", "input.number")
+
+
+def test_a_workflow_that_is_not_there_is_named_with_its_step() -> None:
+    outer = Workflow("outer")
+    outer.step("i", workflow="nowhere")
+    with MemoryGateway() as gateway, pytest.raises(DefinitionInvalid, match=r"no workflow 'nowhere' \(step 'i'\)"):
+        gateway.run(outer)
