@@ -9,6 +9,8 @@ import pytest
 
 from fixtures.house import House
 from fixtures.upstream import answer, openai_answer
+from gateway.engine.definition import parse_definition
+from gateway.security.access import caller_for
 
 
 def ask(name: str, mapping: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -223,3 +225,14 @@ def test_a_step_that_the_caller_may_not_do_is_named(house: House) -> None:
         found = house.ask("POST", f"/workflows/{workflow}/runs", {"input": {"q": "?"}}, key=narrow)
         assert (found.status, found.body["code"]) == (404, "model_not_found")
         assert "(step 'first' of 'narrow')" in found.body["detail"]
+
+
+def test_a_limit_by_model_binds_a_step_that_leaves_it_to_the_default(house: House) -> None:
+    limits = [{"key": key, "concurrency": 1} for key in ("model", "provider")]
+    step = {"step_id": "ask", "task_type": "llm_analysis", "input_mapping": {"prompt": "input.q"}, "limits": limits}
+    desk = house.services.desk
+    definition = parse_definition({"workflow_id": "limited", "steps": [step]}, desk.task_types)
+    name = house.services.catalogue.current.default_model("llm_analysis")
+    provider = house.services.catalogue.current.models[str(name)].provider
+    found = desk.maker.limits(caller_for("alice", "analyst"), "limited", definition.steps[0])
+    assert [limit.key for limit in found] == [f"model:{name}", f"provider:{provider}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import select
 
 import gateway.tasks.runner
 from fixtures.engine_kit import TASK_TYPES, Bench
@@ -19,6 +20,7 @@ from gateway.engine import control
 from gateway.engine.claim import RUN_LEASE
 from gateway.engine.recovery import sweep
 from gateway.errors import UpstreamOverloaded, ValidationFailed
+from gateway.store.tables import dead_letter
 from gateway.tasks import step_work
 from gateway.tasks.inline import InlineExecutor
 from gateway.tasks.runner import StepRunner
@@ -286,3 +288,17 @@ def test_where_there_is_no_broker_threads_do_the_work(bench: Bench, runner: Step
     House.until(lambda: bench.run(run_id).status, lambda status: status == "completed")
     executor.close()
     assert len(works.seen) == 5
+
+
+def test_a_step_that_used_up_the_attempts_of_a_code_of_its_own_is_a_dead_letter(
+    bench: Bench, runner: StepRunner, works: Works
+) -> None:
+    async def fail(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        raise ValidationFailed("no")
+
+    works.does = fail
+    for retry, letters in (({"max_attempts": 1}, 0), ({"max_attempts": 1, "on": ["validation_failed"]}, 1)):
+        bench.begin([{"step_id": "top", "task_type": "work", "retry": retry}])
+        attempt(bench, runner)
+        with bench.database.begin() as connection:
+            assert len(connection.execute(select(dead_letter)).all()) == letters
