@@ -140,7 +140,7 @@ def check_models(definition: WorkflowDefinition, task_types: Mapping[str, TaskTy
 
 def _fits(config: Mapping[str, Any], spec: TaskTypeSpec, catalogue: Catalogue, path: str) -> None:
     model = catalogue.model(config["name"])
-    if (model.type in API_MODEL_TYPES) != (spec.model_kind == "llm"):
+    if (model.type != "llm") if spec.model_kind == "llm" else (model.type in API_MODEL_TYPES):
         raise ValidationFailed(
             f"{path}.name: {spec.name} cannot use a model of type {model.type}",
             mend="GET /models tells of which type each is",

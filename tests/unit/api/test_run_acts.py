@@ -202,6 +202,7 @@ def test_a_task_and_a_run_may_begin_later(house: House) -> None:
     ("config", "place"),
     [
         ({"name": "risk-classifier"}, "name"),
+        ({"name": "minilm"}, "name"),
         ({"name": "gpt-4", "provider": "anthropic"}, "provider"),
         ({"name": "gpt-4", "parameters": {"temperature": 99}}, "parameters.temperature"),
     ],
