@@ -8,6 +8,7 @@ record hold inside workflows too.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from gateway.errors import StepCancelled, StepFailed, ValidationFailed
 from gateway.models.artifacts import ArtifactStore
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
+from gateway.models.plain_text import plain_text
 from gateway.models.selection import read_selection
 from gateway.registry.model_registry import ModelRegistry
 from gateway.registry.prompt_ask import PromptAsk
@@ -25,6 +27,9 @@ from gateway.security.access import Caller
 from gateway.serving.answer import ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
 from gateway.workflows.batch_tools import BatchTools
+
+#: Characters of a note that are told.
+_LONGEST_NOTE = 500
 
 
 class ChatPort(Protocol):
@@ -99,8 +104,10 @@ class StepContext:
         )
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Tells how far the step is (0 to 1). Safe from any thread; told at most a few times a second."""
-        self.report(min(max(float(fraction), 0.0), 1.0), note)
+        """Tells how far the step is (0 to 1). Safe from any thread; told at most a few times a second. Whatever is
+        told, the step goes on: a fraction that is no number counts as 0."""
+        known = float(fraction)
+        self.report(0.0 if math.isnan(known) else min(max(known, 0.0), 1.0), plain_text(note, _LONGEST_NOTE))
 
     def raise_if_cancelled(self) -> None:
         """Ends the step where nobody wants its result any more."""

@@ -302,3 +302,41 @@ def test_a_step_that_used_up_the_attempts_of_a_code_of_its_own_is_a_dead_letter(
         attempt(bench, runner)
         with bench.database.begin() as connection:
             assert len(connection.execute(select(dead_letter)).all()) == letters
+
+
+@pytest.mark.parametrize(
+    ("fraction", "note", "kept"),
+    [
+        (float("nan"), "x", (0.0, "x")),
+        (0.5, None, (0.5, "")),
+        (0.5, 7, (0.5, "7")),
+        (0.5, "a\0b\ud800", (0.5, "a?b?")),
+        (0.5, "x" * 10**6, (0.5, "x" * 500)),
+    ],
+)
+def test_a_step_goes_on_whatever_it_tells(
+    bench: Bench, runner: StepRunner, works: Works, fraction: float, note: Any, kept: tuple[float, str]
+) -> None:
+    async def tell(context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        context.progress(fraction, note)
+        await asyncio.to_thread(House.until, lambda: bench.events.after(0, types=["workflow_progress"]), bool)
+        return {"n": 1}
+
+    works.does = tell
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert bench.run(run_id).status == "completed"
+    told = bench.events.after(0, run_id=run_id, types=["workflow_progress"])[0].payload
+    assert (told["step_progress"], told["note"]) == kept
+
+
+def test_an_error_is_kept_whatever_it_says(bench: Bench, runner: StepRunner, works: Works) -> None:
+    async def fail(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        raise ValidationFailed("a\0b\ud800" + "x" * 20_000)
+
+    works.does = fail
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    error = bench.step("top", run_id).error or {}
+    assert error["message"].startswith("a?b?xx")
+    assert len(error["message"]) == 10_000
