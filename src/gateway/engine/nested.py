@@ -96,9 +96,13 @@ def _follow(
         if step.workflow is None:
             continue
         place = f"steps[{at}].workflow"
-        if step.workflow in path or len(path) > DEEPEST:
-            circle = " → ".join([*path, step.workflow])
+        circle = " → ".join([*path, step.workflow])
+        if step.workflow in path:
             raise DefinitionInvalid(f"{place}: workflows within each other: {circle}", param=place)
+        if len(path) > DEEPEST:
+            raise DefinitionInvalid(
+                f"{place}: workflows lie within each other at most {DEEPEST} deep: {circle}", param=place
+            )
         found = newest(step.workflow)
         if found is None:
             raise DefinitionInvalid(

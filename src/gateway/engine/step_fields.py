@@ -57,6 +57,8 @@ def read_step(
     require(isinstance(raw, dict), path, "a step is an object with step_id and task_type")
     refuse_unknown(raw, FIELDS, path)
     step_id = name_at(raw.get("step_id"), f"{path}.step_id")
+    dotted = "a name without '.': references are divided there"
+    require("." not in step_id, f"{path}.step_id", dotted, mend="write '_' or '-' for it")
     task_type = _task_type(raw, path)
     waits = ("for_each", "budget") if task_type in (APPROVAL, SIGNAL) else ()
     for name in (*_OF_WORK, *waits) if task_type in CONTROL else ():

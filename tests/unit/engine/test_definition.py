@@ -52,6 +52,7 @@ def step(**fields: Any) -> dict[str, Any]:
         ({**GOOD, "colour": 1}, "colour"),
         ({**GOOD, "output": {}}, "output"),
         (step(step_id="a b"), "steps[0].step_id"),
+        (step(step_id="a.b"), "steps[0].step_id"),
         (step(timeout=float("inf")), "steps[0].timeout"),
         (step(input_mapping={"a": {"value": [1.0, float("nan")]}}), "steps[0].input_mapping.a.value[1]"),
         (step(limits=[{"key": "model", "concurrency": 1}]), "steps[0].limits[0].key"),

@@ -226,3 +226,22 @@ def test_a_workflow_that_is_not_there_is_named_with_its_step() -> None:
     outer.step("i", workflow="nowhere")
     with MemoryGateway() as gateway, pytest.raises(DefinitionInvalid, match=r"no workflow 'nowhere' \(step 'i'\)"):
         gateway.run(outer)
+
+
+def test_workflows_lie_within_each_other_only_so_deep() -> None:
+    inner = Workflow("deep0")
+    inner.step("up", count_up, {"start": 1})
+    with MemoryGateway() as gateway:
+        for depth in range(1, 9):
+            outer = Workflow(f"deep{depth}")
+            outer.step("in", workflow=inner)
+            inner = outer
+        assert gateway.run(inner).status == "completed"
+        outer = Workflow("deep9")
+        outer.step("in", workflow=inner)
+        with pytest.raises(DefinitionInvalid, match="at most 8 deep"):
+            gateway.run(outer)
+        round_again = Workflow("deep0")
+        round_again.step("in", workflow="deep1")
+        with pytest.raises(DefinitionInvalid, match="within each other: deep0 → deep1 → deep0"):
+            gateway.run(round_again)
