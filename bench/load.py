@@ -336,9 +336,10 @@ async def _mode(port: int, mode: dict[str, Any]) -> None:
     writer.close()
 
 
-def _request(order: Order) -> bytes:
-    asked: dict[str, Any] = {
-        "model": order.model,
+def question(model: str) -> dict[str, Any]:
+    """The body of each request."""
+    return {
+        "model": model,
         "messages": [
             {"role": "system", "content": "You are a careful analyst. Answer in one sentence."},
             {"role": "user", "content": "What is a bond, who issues it, and what moves its price from day to day?"},
@@ -346,6 +347,10 @@ def _request(order: Order) -> bytes:
         "max_tokens": 64,
         "temperature": 0.2,
     }
+
+
+def _request(order: Order) -> bytes:
+    asked = question(order.model)
     if order.stream:
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
     body = json.dumps(asked).encode()

@@ -103,8 +103,8 @@ def _notes(result: dict[str, Any]) -> str:
         one, two = result["processes"]["1"], result["processes"]["2"]
         even = 2 * one["cpu_us"] / two["cpu_us"]
         lines.append(
-            f"- Two API processes ÷ one: {two['rate'] / one['rate']:.2f} × the requests a second with upstream and "
-            f"load on the same cores ({one['rate']:,.0f}/s, {two['rate']:,.0f}/s; {two['idle_cores']:.2f} cores idle); "
+            f"- Two API processes ÷ one: {two['rate'] / one['rate']:.2f} × the requests a second with provider "
+            f"(nginx) and load (wrk) on the same cores ({one['rate']:,.0f}/s, {two['rate']:,.0f}/s); "
             f"{even:.2f} × by CPU a request ({one['cpu_us']:,.0f} µs, {two['cpu_us']:,.0f} µs)."
         )
     for name, one in result["stacks"].items():

@@ -26,6 +26,7 @@ import machine
 import ours
 import profiling
 import report
+import scaling
 import stacks
 from peers import NotHere
 
@@ -240,31 +241,6 @@ def measure_streams(bench: Bench) -> None:
         say(f"streams: {name} {result['together']} open at once, {result['requests']} completed {told(result)}")
 
 
-def measure_two_processes(bench: Bench) -> dict[str, Any]:
-    """Two API processes beside one, both on every core this run may use, the load among them."""
-    everywhere = machine.Cores(bench.cores.served | bench.cores.driven, bench.cores.served | bench.cores.driven)
-    found: dict[str, Any] = {}
-    for number in (1, 2):
-        place = stacks.Place(bench.place.folder / "scale", bench.place.upstream, everywhere.served)
-        own = ours.Ours(place, number)
-        own.prepare()
-        running = first_answer(own)
-        try:
-            order = {"port": running.port, "headers": running.headers, "model": running.model}
-            order |= {"groups": running.groups(), "connections": 32, "seconds": bench.plan.seconds, "warmup": 1.0}
-            results = [drive(order, everywhere) for _ in range(bench.plan.rounds)]
-        finally:
-            running.stop()
-        found[str(number)] = {
-            "rate": median(results, lambda one: one["rate"]),
-            "cpu_us": median(results, lambda one: one["cpu_us"]["counted"]),
-            "idle_cores": median(results, lambda one: one["idle"]),
-            "failures": sum(one["failures"] for one in results),
-        }
-        say(f"{number} API process(es): {found[str(number)]}")
-    return found
-
-
 def main(arguments: list[str]) -> int:
     """0 if every stack that was started answered without a failure."""
     options = parse(arguments)
@@ -322,8 +298,13 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         known = ours.calls_in_ledger(bench.running["ours"].port, bench.answered)
         extra["ledger"] = {"answered": bench.answered, "entered": known}
         say(f"ledger: {known} calls entered, {bench.answered} answered")
-        if not options.cpu_only and len(bench.cores.served | bench.cores.driven) > 1:
-            extra["processes"] = measure_two_processes(bench)
+        everywhere, plan = bench.cores.served | bench.cores.driven, bench.plan
+        if not options.cpu_only and len(everywhere) > 1:
+            try:
+                extra["processes"] = scaling.measure(bench.place.folder, everywhere, plan.seconds, plan.rounds)
+                say(f"API processes: {extra['processes']}")
+            except NotHere as reason:
+                bench.left_out["two API processes beside one"] = str(reason)
     return extra
 
 

@@ -68,8 +68,9 @@ def _framed(data: bytes) -> bytes:
 
 
 def _plain() -> bytes:
+    """A whole answer's body."""
     message = {"role": "assistant", "content": " ".join(_WORDS), "refusal": None}
-    body = json.dumps(
+    return json.dumps(
         {
             "id": "chatcmpl-bench",
             "object": "chat.completion",
@@ -80,14 +81,14 @@ def _plain() -> bytes:
         },
         separators=(",", ":"),
     ).encode()
-    return _whole(body)
 
 
 def _whole(body: bytes) -> bytes:
     return (_HEAD % b"application/json") + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
-_PLAIN = _plain()
+PLAIN_BODY = _plain()
+_PLAIN = _whole(PLAIN_BODY)
 _STREAM_HEAD = (_HEAD % b"text/event-stream; charset=utf-8") + b"transfer-encoding: chunked\r\n\r\n"
 _PIECES = [
     _chunk({"role": "assistant", "content": _WORDS[0]} if n == 0 else {"content": f" {_WORDS[n % len(_WORDS)]}"})

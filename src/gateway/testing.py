@@ -275,7 +275,7 @@ class MemoryArtifacts:
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}
 
-    def put(self, content: bytes, media_type: str) -> ArtifactRef:
+    def put(self, content: bytes, media_type: str, holder: str = "") -> ArtifactRef:
         """Keeps the bytes."""
         digest = hashlib.sha256(content).hexdigest()
         self._kept[digest] = content

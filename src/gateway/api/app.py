@@ -28,6 +28,7 @@ from gateway.api.http import (
     execute,
     feedback,
     files,
+    inference,
     invoices,
     keys,
     limits,
@@ -37,6 +38,7 @@ from gateway.api.http import (
     prices,
     prompt_labels,
     prompts,
+    prune,
     responses,
     run_acts,
     run_records,
@@ -45,7 +47,6 @@ from gateway.api.http import (
     system,
     tasks,
     tokens,
-    unbuilt,
     usage,
     webhooks,
     workflows,
@@ -64,8 +65,10 @@ _ROOMS = (
         estimates,
         run_acts,
         run_records,
+        prune,
         schedules,
         execute,
+        inference,
         tokens,
         feedback,
         models,
@@ -81,7 +84,7 @@ _ROOMS = (
         audit,
         webhooks,
     ),
-    *(responses, files, batches, moderations, unbuilt),
+    *(responses, files, batches, moderations),
 )
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32

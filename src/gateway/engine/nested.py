@@ -11,6 +11,7 @@ from gateway.engine.step_definition import StepDefinition
 from gateway.errors import DefinitionInvalid
 from gateway.ids import new_id
 from gateway.models.run_budget import bounds_of_run, bounds_of_step
+from gateway.models.tags import handed_down
 
 #: Workflows within workflows.
 DEEPEST = 8
@@ -71,6 +72,7 @@ def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version
         request_id=run.request_id,
         steps=tuple(new),
         priority=step.priority,
+        metadata=handed_down(run.metadata),
         config_epoch=run.config_epoch,
         output_mapping=definition.output,
         not_before=step.not_before,

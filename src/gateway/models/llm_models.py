@@ -7,7 +7,7 @@ streamed one, ``Usage`` what it consumed; ``LanguageModel`` is the port a provid
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -103,6 +103,10 @@ class PromptCache(Struct, frozen=True):
     key: str = ""
 
 
+#: The dialect of OpenAI's older completions, where a text goes on: no turns, so no other dialect carries it.
+COMPLETIONS: Final = "openai_completions"
+
+
 class Body(dict[str, Any]):
     """A caller's body, and the bytes it came as. Whoever changes it makes another dict, which has no ``raw``."""
 
@@ -143,7 +147,7 @@ class Chat(Struct, frozen=True):
     response_format: ResponseFormat | None = None
     reasoning_effort: str = ""
     user: str = ""
-    dialect: Literal["openai", "anthropic", "gateway"] = "gateway"
+    dialect: Literal["openai", "anthropic", "gateway", "openai_completions"] = "gateway"
     extra: dict[str, Any] = field(default_factory=dict)
     native: dict[str, Any] | None = None
     native_only: tuple[str, ...] = ()

@@ -88,13 +88,21 @@ class NativeFlow:
         for choice in choices:
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if not isinstance(delta, dict):
-                fresh.append(choice)
+                fresh.append(self._going_on(choice))
                 continue
             index = choice.get("index") or 0
             fresh.append({**choice, "delta": self._openai_delta(index, delta)})
             if choice.get("finish_reason"):
                 before += self._openai_rest(chunk, index, fresh)
         return [*before, {**chunk, "choices": fresh}]
+
+    def _going_on(self, choice: Any) -> Any:
+        """A piece of an older completion, whose text stands in the choice itself."""
+        if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
+            return choice
+        channel = (choice.get("index") or 0, "text")
+        text = self._push(channel, choice["text"], escaped=False)
+        return {**choice, "text": text + self._rest(channel) if choice.get("finish_reason") else text}
 
     def _openai_delta(self, index: Any, delta: Event) -> Event:
         changed = dict(delta)

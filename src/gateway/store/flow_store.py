@@ -13,7 +13,7 @@ from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
 from gateway.store import step_statements as statements
 from gateway.store.codec import to_json
-from gateway.store.large_values import fetch, keep
+from gateway.store.large_values import fetch, keep, keep_text
 from gateway.store.limit_store import LimitQueries
 from gateway.store.row_shapes import step_of
 from gateway.store.tables import run, signal, step
@@ -33,7 +33,8 @@ class FlowQueries(LimitQueries):
     def move(self, held: StepRow, state: str, now: int, **values: Any) -> bool:
         check_step_move(held.state, state)
         columns = {
-            name: keep(self.connection, value, now) if name in _JSON else value for name, value in values.items()
+            name: keep(self.connection, value, now, held.run_id) if name in _JSON else value
+            for name, value in values.items()
         }
         token = step.c.token + 1 if held.state in ("queued", "running") else step.c.token
         if state in STEP_ENDED:
@@ -163,7 +164,7 @@ class FlowQueries(LimitQueries):
                 "role": "item",
                 "parent": held.task_id,
                 "item_index": item.index,
-                "item": keep(self.connection, item.value, now) or "null",
+                "item": keep(self.connection, item.value, now, held.run_id) or "null",
                 "limited": bool(limits),
             }
             for item in items
@@ -211,9 +212,8 @@ class FlowQueries(LimitQueries):
         return self.connection.scalar(select(step.c.state).where(step.c.task_id == held.parent)) != "gathering"
 
     def add_signal(self, run_id: str, name: str, payload: Any, by: str, now: int) -> None:
-        self.connection.execute(
-            insert(signal).values(run_id=run_id, name=name, payload=to_json(payload), by=by, at=now)
-        )
+        text = keep_text(self.connection, to_json(payload), now, run_id)
+        self.connection.execute(insert(signal).values(run_id=run_id, name=name, payload=text, by=by, at=now))
 
     def take_signal(self, run_id: str, name: str, task_id: str) -> dict[str, Any] | None:
         oldest = (

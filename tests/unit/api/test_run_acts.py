@@ -153,15 +153,18 @@ def test_a_run_that_failed_is_begun_again_without_paying_twice(house: House) -> 
 def test_what_if_another_model_had_been_asked(house: House) -> None:
     house.quiet()
     house.upstream.play(answer(openai_answer("One")))
-    first = house.ended(f"/runs/{begin(house, 'what_if', TWO, {'q': 'What?'})}")
+    first = house.ended(f"/runs/{begin(house, 'what_if', TWO, {'q': 'What?'}, metadata={'tags': ['desk=rates']})}")
     change = {"model_config": {"second": {"name": "gpt-3.5-turbo"}}}
     house.upstream.play(answer(openai_answer("Cheaper")))
     other = house.ask("POST", f"/runs/{first['run_id']}/retry", change)
     run = house.ended(f"/runs/{other.body['run_id']}")
     assert (run["status"], run["origin"]["how"]) == ("completed", "what_if")
     assert [sent.body["model"] for sent in house.upstream.sent] == ["gpt-3.5-turbo"]
-    other = house.ask("POST", f"/runs/{first['run_id']}/retry", {"input": {"q": "Else?"}})
+    assert run["metadata"] == {"tags": ["desk=rates"]}
+    wish = {"input": {"q": "Else?"}, "metadata": {"tags": ["desk=fx"]}}
+    other = house.ask("POST", f"/runs/{first['run_id']}/retry", wish)
     run = house.ended(f"/runs/{other.body['run_id']}")
+    assert run["metadata"] == {"tags": ["desk=fx"]}
     assert not any("reused" in step for step in run["steps"]), "both depend on the question"
 
 

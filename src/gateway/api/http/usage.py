@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, only_queries, texts_of, whole_of
+from gateway.api.http.params import cursor_of, limit_of, only_queries, texts_of, whole_of
 from gateway.api.wire.tables import Column, file_response, format_of
 from gateway.clock import SECOND, from_rfc3339, rfc3339
 from gateway.errors import ValidationFailed
@@ -77,7 +77,7 @@ async def entries(call: Call) -> Response:
     """The entries themselves, newest first."""
     only_queries(call, *_OF_ENTRIES, "cursor", "limit")
     page, cursor = await asyncio.to_thread(
-        call.services.ledger.entries, _filter(call), cursor=call.query("cursor"), limit=limit_of(call)
+        call.services.ledger.entries, _filter(call), cursor=cursor_of(call, "entry"), limit=limit_of(call)
     )
     return json_response({"entries": [_entry(item) for item in page], "next_cursor": cursor})
 
