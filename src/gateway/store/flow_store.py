@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from gateway.clock import rfc3339
 from gateway.engine.rows import NewItem, RunRow, StepRow, Tally
 from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
@@ -225,7 +226,7 @@ class FlowQueries(LimitQueries):
         if row is None:
             return None
         self.connection.execute(update(signal).where(signal.c.number == row.number).values(taken_by=task_id))
-        return {"payload": fetch(self.connection, row.payload), "by": row.by, "at": row.at}
+        return {"payload": fetch(self.connection, row.payload), "by": row.by, "at": rfc3339(row.at)}
 
     def parked_on_signal(self, run_id: str, name: str) -> StepRow | None:
         query = (select(step).where(step.c.run_id == run_id, step.c.role == "step", step.c.state == "parked")).order_by(

@@ -27,7 +27,7 @@ from gateway.security.access import Caller
 from gateway.store.run_reader import KeptDefinition, RunFound
 from gateway.store.runs_within import ChildRun, RunsOfStep
 from gateway.tasks.run_making import RunMaker
-from gateway.tasks.submission import RunSubmission, TaskSubmission
+from gateway.tasks.submission import RunSubmission, TaskSubmission, check_models
 from gateway.tasks.views import (
     LISTED,
     STATES_OF_STATUS,
@@ -291,6 +291,7 @@ class Desk:
         """Checks a definition and makes it the newest of its workflow."""
         caller.require("workflows:write")
         definition = parse_definition(raw, self.task_types, self._model_known)
+        check_models(definition, self.task_types, self._catalogue())
         self.maker.pins(definition)
         return definition_view(
             self._reader.define(definition, source="api", owner=caller.principal, now=self._clock.now())
