@@ -51,7 +51,7 @@ class CompletionsWire:
         when = created if type(created) is int else 0
         return Reply(str(raw.get("id") or ""), model, choices, usage, when, Native(COMPLETIONS, raw))
 
-    def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
+    def decoder(self, _chat: Chat | None = None) -> Callable[[dict[str, Any]], list[Delta]]:
         return _pieces
 
     def frames(self, _chat: Chat) -> Frames:
