@@ -19,6 +19,11 @@ from gateway.events.event import EventDraft
 class EngineTx(FlowTx, Protocol):
     """One transaction. Every method is one named query; none commits."""
 
+    def expect(self, steps: Sequence[StepRow | str]) -> None:
+        """These steps are to be ended, or those of these task ids begun: locks their runs, in one order, and reads at
+        once what that needs."""
+        ...
+
     def insert_run(self, run: NewRun, now: int) -> None: ...
 
     def lock_run(self, run_id: str) -> RunRow | None:
@@ -52,7 +57,7 @@ class EngineTx(FlowTx, Protocol):
         not of that run, or no undoing where ``undo_only``."""
         ...
 
-    def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None: ...
+    def save_input(self, step: StepRow, data: dict[str, Any], now: int) -> None: ...
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
         """False: fenced (another holder, or ended)."""
@@ -64,8 +69,7 @@ class EngineTx(FlowTx, Protocol):
 
     def end_step(
         self,
-        task_id: str,
-        token: int,
+        held: StepRow,
         state: str,
         now: int,
         *,
@@ -74,7 +78,7 @@ class EngineTx(FlowTx, Protocol):
         error: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
     ) -> bool:
-        """running → completed, failed or cancelled for the holder of the token. False: fenced."""
+        """running → completed, failed or cancelled for the holder of the token, whose run is locked. False: fenced."""
         ...
 
     def give_back(
