@@ -19,8 +19,8 @@ from gateway.events.event import EventDraft
 class EngineTx(FlowTx, Protocol):
     """One transaction. Every method is one named query; none commits."""
 
-    def expect(self, steps: Sequence[StepRow | str]) -> None:
-        """These steps are to be ended, or those of these task ids begun: locks their runs, in one order, and reads at
+    def expect(self, steps: Sequence[StepRow | Doorbell]) -> None:
+        """These steps are to be ended, or those of these doorbells begun: locks their runs, in one order, and reads at
         once what that needs."""
         ...
 

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, func, select
 from gateway.events.event import Event, EventDraft
 from gateway.store.engine import Database
 from gateway.store.large_values import fetch, keep
-from gateway.store.step_statements import COUNT_ON, add_events
+from gateway.store.many_rows import array
+from gateway.store.step_statements import COUNT_AND_ADD_EVENTS, COUNT_ON, add_events
 from gateway.store.tables import event
 from gateway.store.webhook_messages import insert_notices
 
@@ -22,6 +23,19 @@ _AT_ONCE = 16
 def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int) -> None:
     """Numbers and stores the drafts; call it last in a transaction."""
     if not drafts:
+        return
+    if connection.dialect.name == "postgresql":
+        COUNT_AND_ADD_EVENTS.run(
+            connection,
+            name=_COUNTER,
+            count=len(drafts),
+            now=now,
+            types=array([draft.type for draft in drafts], text=True),
+            runs=array([draft.run_id for draft in drafts], text=True),
+            tasks=array([draft.task_id for draft in drafts], text=True),
+            owners=array([draft.owner for draft in drafts], text=True),
+            payloads=array([keep(connection, draft.payload, now) for draft in drafts], text=True),
+        )
         return
     counted = COUNT_ON.one(connection, name=_COUNTER, count=len(drafts))
     assert counted is not None  # noqa: S101 - the statement always returns the row

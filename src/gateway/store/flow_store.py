@@ -15,7 +15,7 @@ from gateway.store.codec import to_json
 from gateway.store.large_values import fetch, keep
 from gateway.store.limit_store import LimitQueries
 from gateway.store.row_shapes import spec_of, step_of
-from gateway.store.step_image import KeptStep
+from gateway.store.step_image import KeptStep, insert_steps
 from gateway.store.tables import run, signal, step
 
 _JSON = frozenset({"input", "output", "published", "error", "decision", "record"})
@@ -180,7 +180,7 @@ class FlowQueries(LimitQueries):
             }
             for item in items
         ]
-        statements.INSERT_STEP.many(self.raw, [statements.new_row(step, row) for row in rows])
+        insert_steps(self.raw, rows)
         self.image.more_ready(held.run_id)
         self.insert_limits([(item.task_id, one) for item in items for one in limits])
 

@@ -88,7 +88,7 @@ class LimitQueries(ImageTx):
             update(step)
             .where(step.c.task_id.in_(task_ids), step.c.state == "ready")
             .values(state="queued", token=step.c.token + 1, lease_until=lease_until)
-            .returning(step.c.task_id, step.c.token, step.c.queue, step.c.priority)
+            .returning(step.c.task_id, step.c.token, step.c.queue, step.c.priority, step.c.run_id)
         )
-        bells = {row.task_id: Doorbell(row.task_id, row.token, row.queue, row.priority) for row in taken}
+        bells = {row.task_id: Doorbell(row.task_id, row.token, row.queue, row.priority, row.run_id) for row in taken}
         return [bells[task_id] for task_id in task_ids if task_id in bells]

@@ -19,12 +19,13 @@ from gateway.store.engine import Database
 from gateway.store.event_store import insert_events
 from gateway.store.flow_store import FlowQueries
 from gateway.store.large_values import keep
+from gateway.store.many_rows import insert_rows
 from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, step_from, step_of
 from gateway.store.run_budgets import set_step_budgets
 from gateway.store.schedule_store import ScheduleQueries
-from gateway.store.step_image import among
-from gateway.store.tables import run, step
+from gateway.store.step_image import among, insert_steps
+from gateway.store.tables import edge, run, step
 from gateway.store.webhook_messages import insert_deliveries
 
 
@@ -36,7 +37,7 @@ class SqlEngineStore:
         self._webhook_url = default_webhook_url
         #: SQLite has one writer; PostgreSQL is at work while Python waits for it, as far as runs do not wait for
         #: each other.
-        self.writers = 1 if database.is_sqlite else 3
+        self.writers = 1 if database.is_sqlite else 2
 
     @contextmanager
     def begin(self) -> Iterator[SqlEngineTx]:
@@ -68,16 +69,14 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         self.image.write()
         insert_events(self.raw, self._events, self._at)
 
-    def expect(self, steps: Sequence[StepRow | str]) -> None:
-        items = [one.task_id for one in steps if not isinstance(one, str) and one.role == "item"]
-        self._expected.update(one.run_id for one in steps if not isinstance(one, str))
-        runs = set(self._expected)
-        begun = [one for one in steps if isinstance(one, str)]
-        for row in statements.RUNS_OF.all(self.raw, **among(self.raw, tasks=begun)) if begun else ():
-            runs.add(row["run_id"])
-            if row["role"] == "item":
-                items.append(row["task_id"])
-        self.image.lock(runs)
+    def expect(self, steps: Sequence[StepRow | Doorbell]) -> None:
+        self._expected.update(one.run_id for one in steps if isinstance(one, StepRow))
+        items = [one.task_id for one in steps if not isinstance(one, StepRow) or one.role == "item"]
+        runs = {one.run_id for one in steps}
+        unknown = [one.task_id for one in steps if not one.run_id]
+        if unknown:
+            runs.update(row["run_id"] for row in statements.RUNS_OF.all(self.raw, **among(self.raw, tasks=unknown)))
+        self.image.lock(runs - {""})
         self.image.load(self.image.runs, items)
 
     # -- runs -------------------------------------------------------------------------------------
@@ -110,13 +109,9 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         statements.INSERT_RUN.run(self.raw, **statements.new_row(run, values))
         done = {item.spec.step_id for item in new.steps if item.reused is not None}
         rows = [_step_values(self.raw, new, item, position, done, now) for position, item in enumerate(new.steps)]
-        statements.INSERT_STEP.many(self.raw, [statements.new_row(step, row) for row in rows])
-        edges = [
-            {"new_run_id": new.run_id, "new_step_id": item.spec.step_id, "new_depends_on": name}
-            for item in new.steps
-            for name in item.spec.dependencies
-        ]
-        statements.INSERT_EDGE.many(self.raw, edges)
+        insert_steps(self.raw, rows)
+        edges = [(new.run_id, item.spec.step_id, name) for item in new.steps for name in item.spec.dependencies]
+        insert_rows(self.raw, edge, ("run_id", "step_id", "depends_on"), edges)
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
         set_step_budgets(self.raw, new, now)
 
@@ -193,13 +188,12 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         return self.hand_out(list(self.connection.scalars(due)), lease_until), True
 
     def _claim_of_locked(self, now: int, lease_until: int, limit: int, run_id: str) -> tuple[list[Doorbell], bool]:
-        found = self.image.ready(run_id, now, max(limit, self._expected[run_id]))[:limit]
+        found = self.image.ready(run_id, now, limit, self._expected[run_id])
         bells = []
         for one in found:
             if not one.values["limited"]:
-                token = one.values["token"] + 1
-                one.set(state="queued", token=token, lease_until=lease_until)
-                bells.append(Doorbell(one.values["task_id"], token, one.values["queue"], one.values["priority"]))
+                one.set(state="queued", token=one.values["token"] + 1, lease_until=lease_until)
+                bells.append(one.doorbell())
         return bells, len(bells) < len(found)
 
     def _claim_of_run(self, now: int, lease_until: int, limit: int, run_id: str) -> tuple[list[Doorbell], bool]:
@@ -208,7 +202,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         )
         free = [row for row in rows if not row["limited"]]
         free.sort(key=lambda row: (-row["priority"], row["created_at"], row["position"]))
-        bells = [Doorbell(row["task_id"], row["token"], row["queue"], row["priority"]) for row in free]
+        bells = [Doorbell(row["task_id"], row["token"], row["queue"], row["priority"], row["run_id"]) for row in free]
         return bells, len(free) < len(rows)
 
     def start_step(

@@ -8,17 +8,18 @@ written is asked once more: a step that is not as it was found was moved against
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
-from gateway.engine.rows import RunRow, StepRow
+from gateway.engine.rows import Doorbell, RunRow, StepRow
 from gateway.errors import Unavailable
 from gateway.store import step_statements as statements
-from gateway.store.many_rows import array
+from gateway.store.many_rows import array, insert_rows
 from gateway.store.row_shapes import run_from, step_from
+from gateway.store.tables import step
 
 
 class KeptStep:
@@ -47,6 +48,11 @@ class KeptStep:
         if self._row is None:
             self._row = step_from(dict(self.values), connection)
         return self._row
+
+    def doorbell(self) -> Doorbell:
+        """What is rung for it."""
+        values = self.values
+        return Doorbell(values["task_id"], values["token"], values["queue"], values["priority"], values["run_id"])
 
     def written(self) -> None:
         """The database has it as it is here."""
@@ -130,23 +136,26 @@ class Image:
         """A step, if it was read."""
         return self._steps.get(task_id)
 
-    def ready(self, run_id: str, now: int, most: int) -> list[KeptStep]:
+    def ready(self, run_id: str, now: int, wanted: int, soon: int) -> list[KeptStep]:
         """Ready steps and items of a run that is locked, and of the runs that it began, that are due and nobody
-        else can hand out; some ``most`` of them, most urgent first."""
+        else can hand out: ``wanted`` of them, where there are so many, most urgent first. ``soon`` more are going to
+        be asked for."""
         shown = self.of_run(run_id)
         if any(one.state in ("ready", "gathering") or one.values["state"] == "gathering" for one in shown):
-            self._lock_ready(run_id, now, most)
+            self._lock_ready(run_id, now, wanted, soon)
         found = [*shown, *self._locked.get(run_id, ())]
         due = [one for one in found if one.own and one.values["state"] == "ready" and one.values["not_before"] <= now]
-        return sorted(due, key=_urgency)
+        return sorted(due, key=_urgency)[:wanted]
 
-    def _lock_ready(self, run_id: str, now: int, most: int) -> None:
-        """Those that the database has as ready, so that ``most`` are at hand."""
+    def _lock_ready(self, run_id: str, now: int, wanted: int, soon: int) -> None:
+        """Those that the database has as ready, so that ``wanted`` are at hand."""
         shown, beside = self._shown[run_id], self._locked.setdefault(run_id, [])
         at_hand = sum(one.own and one.values["state"] == "ready" for one in [*shown, *beside])
-        if run_id in self._no_more or at_hand >= most:
+        if run_id in self._no_more or at_hand >= wanted:
             return
-        self.write()  # or what was handed out here would be found again
+        most = max(wanted, soon)
+        if any(one.dirty and one.state == "ready" for one in self._steps.values()):
+            self.write()  # or what was handed out here would be found again
         rows = statements.LOCK_READY.all(self._connection, of_run=run_id, now=now, most=most)
         if len(rows) < most:
             self._no_more.add(run_id)
@@ -234,6 +243,12 @@ def _position(one: KeptStep) -> int:
 def _urgency(one: KeptStep) -> tuple[int, int, int]:
     values = one.values
     return -values["priority"], values["created_at"], values["position"]
+
+
+def insert_steps(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """New steps; columns that are not named have the defaults of the schema."""
+    whole = [tuple(statements.new_row(step, row).values()) for row in rows]
+    insert_rows(connection, step, [column.key for column in step.c], whole)
 
 
 def among(connection: Connection, **lists: Sequence[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from gateway.store.prepared import Prepared
-from gateway.store.tables import definition, edge, event, run, step
+from gateway.store.tables import definition, event, run, step
 
 _RUN = run.c.run_id == bindparam("of_run")
 _TASK = step.c.task_id == bindparam("of_task")
@@ -39,7 +39,7 @@ def _insert(table: Table) -> Prepared:
     return Prepared(insert(table).values({column.key: bindparam(f"new_{column.key}") for column in table.c}))
 
 
-INSERT_RUN, INSERT_STEP, INSERT_EDGE = _insert(run), _insert(step), _insert(edge)
+INSERT_RUN = _insert(run)
 
 
 def new_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ NEWEST_DEFINITION = Prepared(
 )
 
 FIND_STEP = Prepared(select(step).where(_TASK))
-_RUN_OF = select(step.c.task_id, step.c.run_id, step.c.role)
+_RUN_OF = select(step.c.run_id)
 RUNS_OF = Prepared(_RUN_OF.where(_ITEMS[0]), postgresql=_RUN_OF.where(_ITEMS[1]))
 STEPS_OF_RUN = Prepared(select(step).where(step.c.run_id == bindparam("of_run"), _SHOWN).order_by(step.c.position))
 _STEPS = [select(step).where(one, _SHOWN) for one in _among(step.c.run_id, "runs")]
@@ -135,6 +135,7 @@ HAND_OUT_OF_RUN = Prepared(
         step.c.created_at,
         step.c.position,
         step.c.limited,
+        step.c.run_id,
     )
 )
 ANY_READY = Prepared(
@@ -178,7 +179,9 @@ def _update_many(table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) 
     sets = ", ".join(f"{name} = given.new_{name}" for name in columns)
     where = " AND ".join(f"{table.name}.{name} = given.key_{name}" for name in keys)
     given = ", ".join(name for name, _ in pairs)
-    whole = f"UPDATE {table.name} SET {sets} FROM unnest({arrays}) AS given({given}) WHERE {where}"  # noqa: S608
+    # The first key is asked twice: PostgreSQL, which knows not how long the arrays are, would read the whole table.
+    some = f"{table.name}.{keys[0]} = ANY (CAST(:key_{keys[0]} AS TEXT[]))"
+    whole = f"UPDATE {table.name} SET {sets} FROM unnest({arrays}) AS given({given}) WHERE {some} AND {where}"  # noqa: S608
     each = (
         update(table)
         .where(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
@@ -206,6 +209,20 @@ COUNT_ON = Prepared(
         "INSERT INTO counter (name, value) VALUES (:name, :count) "
         "ON CONFLICT (name) DO UPDATE SET value = counter.value + :count RETURNING value"
     ).columns(value=BigInteger)
+)
+
+
+#: The same with the events themselves, an array for each column; PostgreSQL's alone.
+COUNT_AND_ADD_EVENTS = Prepared(
+    text(
+        "WITH counted AS (INSERT INTO counter (name, value) VALUES (:name, :count) "
+        "ON CONFLICT (name) DO UPDATE SET value = counter.value + :count RETURNING value) "
+        "INSERT INTO event (id, type, run_id, task_id, owner, payload, created_at) "
+        "SELECT counted.value - :count + given.place, given.type, given.run_id, given.task_id, given.owner, "
+        "given.payload, :now FROM counted, unnest(CAST(:types AS TEXT[]), CAST(:runs AS TEXT[]), "
+        "CAST(:tasks AS TEXT[]), CAST(:owners AS TEXT[]), CAST(:payloads AS TEXT[])) "
+        "WITH ORDINALITY AS given (type, run_id, task_id, owner, payload, place)"
+    ).bindparams(bindparam("count", type_=BigInteger), bindparam("now", type_=BigInteger))
 )
 
 

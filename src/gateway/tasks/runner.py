@@ -84,7 +84,7 @@ class StepRunner:
         """Who is told of steps that became ready."""
         self._executor = executor
 
-    def run(self, task_id: str, token: int) -> None:
+    def run(self, task_id: str, token: int, run_id: str = "") -> None:
         """The whole of one attempt, and while steps are short those that follow it in its run. Never raises for what
         a step does; logs what it cannot store."""
         self._calls.look()
@@ -93,7 +93,7 @@ class StepRunner:
             started = claim.start(tx, task_id, token, self._worker, self._clock.now())
             return None if started is None else self._work.ready(tx, started)
 
-        ready = self._together.do(task_id, begin)
+        ready = self._together.do(Doorbell(task_id, token, "", 0, run_id), begin)
         if ready is None:
             _log.debug("doorbell for %s is stale", task_id)
         until = time.monotonic() + _GO_ON_SECONDS

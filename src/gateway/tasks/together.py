@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from gateway.engine.ports import EngineStore, EngineTx
-from gateway.engine.rows import StepRow
+from gateway.engine.rows import Doorbell, StepRow
 from gateway.errors import Unavailable
 
 _log = logging.getLogger(__name__)
@@ -23,10 +23,10 @@ T = TypeVar("T")
 class _Entry(Generic[T]):
     """What one thread wants done to a step; what came of it."""
 
-    def __init__(self, what: StepRow | str, work: Callable[[EngineTx], T]) -> None:
+    def __init__(self, what: StepRow | Doorbell, work: Callable[[EngineTx], T]) -> None:
         self.what = what
-        #: Not known of a step that is to be begun.
-        self.run_id = None if isinstance(what, str) else what.run_id
+        #: Empty where it is not known.
+        self.run_id = what.run_id
         self.work = work
         self.over = False
         #: Free once its thread should look again: its work is over, or there is something to do for all.
@@ -59,9 +59,9 @@ class Together:
         self._open = 0
         self._held: set[str] = set()
 
-    def do(self, what: StepRow | str, work: Callable[[EngineTx], T]) -> T:
+    def do(self, what: StepRow | Doorbell, work: Callable[[EngineTx], T]) -> T:
         """What ``work`` gives, once it is committed; raises what it raises. ``what`` is the step that it ends, or the
-        task id of one that it begins. It may be done again, after its changes were rolled back, and should change
+        doorbell of one that it begins. It may be done again, after its changes were rolled back, and should change
         nothing but the transaction."""
         entry = _Entry(what, work)
         with self._lock:
@@ -87,7 +87,7 @@ class Together:
             if free:
                 self._waiting = [one for one in self._waiting if one not in free]
                 self._open += 1
-                self._held.update(one.run_id for one in free if one.run_id is not None)
+                self._held.update(one.run_id for one in free if one.run_id)
             return free
 
     def _free(self) -> list[_Entry[Any]]:
@@ -97,7 +97,7 @@ class Together:
         """Wakes those whose work is over, and one more, who goes on with what has come meanwhile."""
         with self._lock:
             self._open -= 1
-            self._held.difference_update(one.run_id for one in batch if one.run_id is not None)
+            self._held.difference_update(one.run_id for one in batch if one.run_id)
             for one in batch:
                 one.over = True
                 one.ring()

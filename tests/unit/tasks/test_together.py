@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.engine.rows import Doorbell
 from gateway.errors import Unavailable
 from gateway.tasks.together import Together
 
@@ -47,6 +48,10 @@ class Store:
         raise AssertionError("nothing is only read here")
 
 
+def bell(name: str) -> Doorbell:
+    return Doorbell(name, 1, "cpu", 5, f"run-{name}")
+
+
 def gathered(store: Store, names: list[str], bad: str = "") -> dict[str, Any]:
     """What comes of a transaction for each name, the first of which is under way until the others wait."""
     together, outcomes = Together(store), dict[str, Any]()
@@ -61,7 +66,7 @@ def gathered(store: Store, names: list[str], bad: str = "") -> dict[str, Any]:
 
         waiting.release()
         try:
-            outcomes[name] = together.do(name, change)
+            outcomes[name] = together.do(bell(name), change)
         except Exception as error:  # noqa: BLE001 - it is looked at below
             outcomes[name] = error
 
@@ -82,7 +87,7 @@ def test_those_that_wait_go_together() -> None:
     store = Store()
     assert gathered(store, ["first", "c", "a", "b"]) == {"first": "FIRST", "c": "C", "a": "A", "b": "B"}
     assert store.committed == [["first"], ["c", "a", "b"]]
-    assert [done.expected for done in store.committed] == store.committed
+    assert [[one.task_id for one in done.expected] for done in store.committed] == store.committed
 
 
 def test_one_that_fails_takes_nobody_with_it() -> None:
@@ -113,7 +118,7 @@ def test_everything_is_done_once(writers: int) -> None:
             tx.append(name)
             return name
 
-        return together.do(name, change)
+        return together.do(bell(name), change)
 
     with ThreadPoolExecutor(8) as pool:
         names = [f"{number:04}" for number in range(400)]
