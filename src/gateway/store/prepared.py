@@ -63,7 +63,7 @@ class Prepared:
         if not rows:
             return 0
         made = self._for(connection)
-        cursor = self._do(connection, "executemany", made.text, [self._given(made, row) for row in rows])
+        cursor = self.do(connection, "executemany", made.text, [self._given(made, row) for row in rows])
         changed: int = cursor.rowcount
         return changed
 
@@ -74,10 +74,11 @@ class Prepared:
     @classmethod
     def execute(cls, connection: Connection, text: str, given: Any) -> Any:
         """The driver's cursor, after it did the statement."""
-        return cls._do(connection, "execute", text, given)
+        return cls.do(connection, "execute", text, given)
 
     @staticmethod
-    def _do(connection: Connection, how: str, text: str, given: Any) -> Any:
+    def do(connection: Connection, how: str, text: str, given: Any) -> Any:
+        """The driver's cursor, after its ``execute`` or ``executemany``. Every statement of here comes through it."""
         cursor = connection.connection.cursor()
         try:
             getattr(cursor, how)(text, given)

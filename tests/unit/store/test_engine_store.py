@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.ends_together_suite import EndsTogetherSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.listed_runs_suite import ListedRunsSuite
@@ -41,3 +42,7 @@ class TestListedRunsOnSqlite(ListedRunsSuite):
 
 class TestNamedBudgetsOnSqlite(NamedBudgetsSuite):
     """Budgets of runs and steps."""
+
+
+class TestEndsTogetherOnSqlite(EndsTogetherSuite):
+    """Several ends in one transaction."""
