@@ -1,8 +1,8 @@
 """What the engine needs of the world: a store with transactions, and something that rings doorbells.
 
 Order of locks in every writing transaction: the run, then its steps, then the event counter; a
-claim takes steps only and never waits for one that is locked. So no two transactions can wait for
-each other.
+claim takes steps only and never waits for one that is locked. Several runs are locked in the order of their
+ids. So no two transactions can wait for each other.
 """
 
 from __future__ import annotations
