@@ -171,14 +171,14 @@ def watch(core: Core, points: Points) -> None:
     def statement(_connection: Any, _cursor: Any, sql: str, *_rest: Any) -> None:
         before(sql)
 
-    execute = Prepared.execute
+    do = Prepared.do
 
-    def prepared(connection: Any, sql: str, given: Any) -> Any:
+    def prepared(connection: Any, how: str, sql: str, given: Any) -> Any:
         if connection.engine is engine:  # not of those who only look
             before(sql)
-        return execute(connection, sql, given)
+        return do(connection, how, sql, given)
 
-    Prepared.execute = staticmethod(prepared)  # type: ignore[method-assign]
+    Prepared.do = staticmethod(prepared)  # type: ignore[method-assign]
     points.around(engine.dialect, "do_commit", "a commit")
     points.around(JournalFile, "write", "a line of the journal")
     points.around_coroutine(EndpointClient, "post", "a call of the provider")

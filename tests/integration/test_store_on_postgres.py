@@ -9,6 +9,7 @@ import pytest
 from fixtures.artifact_collection_suite import ArtifactCollectionSuite
 from fixtures.batch_money_suite import BatchMoneySuite
 from fixtures.caps_suite import CapsSuite
+from fixtures.ends_together_suite import EndsTogetherSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
@@ -64,6 +65,10 @@ class TestEngineOnPostgres(EngineSuite):
 
 class TestMachineOnPostgres(MachineSuite):
     """Interleavings of workers, doorbells and sweeps."""
+
+
+class TestEndsTogetherOnPostgres(EndsTogetherSuite):
+    """Several ends in one transaction."""
 
 
 class TestFlowOnPostgres(FlowSuite):

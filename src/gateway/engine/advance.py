@@ -34,7 +34,7 @@ def complete(
     if run is None:
         return False
     published = published_of(held.spec, output)
-    ended = tx.end_step(held.task_id, held.token, "completed", now, output=output, published=published, record=record)
+    ended = tx.end_step(held, "completed", now, output=output, published=published, record=record)
     if not ended:
         return False
     if keep is not None:
@@ -61,7 +61,7 @@ def fail(tx: EngineTx, held: StepRow, error: dict[str, Any], *, retryable: bool,
         flow.tell("task_retrying", held, error=error, attempt=held.attempts, retry_in=round(pause, 3))
         flow.close()
         return True
-    if not tx.end_step(held.task_id, held.token, "failed", now, error=error):
+    if not tx.end_step(held, "failed", now, error=error):
         return False
     if retryable and held.spec.on_failure is None and not _unwanted(run, held):
         tx.bury(held.task_id, run.run_id, run.owner, str(code), now)
@@ -107,7 +107,7 @@ def ask(tx: EngineTx, held: StepRow, error: dict[str, Any], now: int) -> bool:
 def cancelled(tx: EngineTx, held: StepRow, now: int) -> bool:
     """A running step stopped because its run is unwanted."""
     run = tx.lock_run(held.run_id)
-    if run is None or not tx.end_step(held.task_id, held.token, "cancelled", now):
+    if run is None or not tx.end_step(held, "cancelled", now):
         return False
     flow = Flow(tx, run, now)
     flow.cancelled(held)

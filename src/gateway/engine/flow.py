@@ -283,14 +283,16 @@ class Flow:
 
     def _count_down(self, task_id: str, count: int) -> None:
         step = self.tx.step(task_id)
-        begin, total = 0 if self._stopping else count, ((step and step.input) or {}).get("items", 1)
-        if begin and step is not None and step.spec.workflow is not None:
+        if step is None:
+            return
+        begin, total = 0 if self._stopping else count, (step.input or {}).get("items", 1)
+        if begin and step.spec.workflow is not None:
             self._free[task_id] += begin
             begin = 0
-        left = self.tx.items_over(task_id, count, begin=begin, total=total)
+        left = self.tx.items_over(step, count, begin=begin, total=total)
         if left <= 0:
             self._gather(task_id)
-        elif step is not None:
+        else:
             self._list = step, total - left, total
 
     def _gather(self, task_id: str) -> None:

@@ -47,7 +47,7 @@ class FlowTx(Protocol):
         """The first items of a step that have not begun."""
         ...
 
-    def items_over(self, task_id: str, count: int, *, begin: int, total: int) -> int:
+    def items_over(self, held: StepRow, count: int, *, begin: int, total: int) -> int:
         """``count`` fewer of its ``total`` items are left of the step, and ``begin`` of those that wait become
         ready; how many are left."""
         ...

@@ -1,8 +1,8 @@
 """What the engine needs of the world: a store with transactions, and something that rings doorbells.
 
 Order of locks in every writing transaction: the run, then its steps, then the event counter; a
-claim takes steps only and never waits for one that is locked. So no two transactions can wait for
-each other.
+claim takes steps only and never waits for one that is locked. Several runs are locked in the order of their
+ids. So no two transactions can wait for each other.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from gateway.events.event import EventDraft
 
 class EngineTx(FlowTx, Protocol):
     """One transaction. Every method is one named query; none commits."""
+
+    def expect(self, steps: Sequence[StepRow | Doorbell]) -> None:
+        """These steps are to be ended, or those of these doorbells begun: locks their runs, in one order, and reads at
+        once what that needs."""
+        ...
 
     def insert_run(self, run: NewRun, now: int) -> None: ...
 
@@ -52,7 +57,7 @@ class EngineTx(FlowTx, Protocol):
         not of that run, or no undoing where ``undo_only``."""
         ...
 
-    def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None: ...
+    def save_input(self, step: StepRow, data: dict[str, Any], now: int) -> None: ...
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
         """False: fenced (another holder, or ended)."""
@@ -64,8 +69,7 @@ class EngineTx(FlowTx, Protocol):
 
     def end_step(
         self,
-        task_id: str,
-        token: int,
+        held: StepRow,
         state: str,
         now: int,
         *,
@@ -74,7 +78,7 @@ class EngineTx(FlowTx, Protocol):
         error: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
     ) -> bool:
-        """running → completed, failed or cancelled for the holder of the token. False: fenced."""
+        """running → completed, failed or cancelled for the holder of the token, whose run is locked. False: fenced."""
         ...
 
     def give_back(

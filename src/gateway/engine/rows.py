@@ -232,9 +232,11 @@ class Tally(Struct, frozen=True):
 
 
 class Doorbell(Struct, frozen=True):
-    """All that a message to a worker carries."""
+    """All that a message to a worker carries. Within a process the run is told as well, which spares the worker to
+    look for it."""
 
     task_id: str
     token: int
     queue: str
     priority: int
+    run_id: str = ""

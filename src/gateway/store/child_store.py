@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import or_, select
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
 from gateway.store.row_shapes import run_of
+from gateway.store.step_image import ImageTx
 from gateway.store.tables import definition, run, step
 
 
-class ChildQueries:
+class ChildQueries(ImageTx):
     """The part of ``EngineTx`` that knows of runs within runs."""
-
-    connection: Connection
 
     def definition(self, version: str) -> WorkflowDefinition | None:
         """The definition of that hash."""
-        body = self.connection.scalar(select(definition.c.body).where(definition.c.hash == version))
+        body = self.raw.scalar(select(definition.c.body).where(definition.c.hash == version))
         return None if body is None else WorkflowDefinition.decode(body)
 
     def children_ended(self, limit: int) -> list[tuple[str, RunRow]]:
@@ -29,12 +28,12 @@ class ChildQueries:
             .where(step.c.state == "gathering", run.c.status.in_(RUN_ENDED))
             .limit(limit)
         )
-        return [(row.parent_task, run_of(row, self.connection)) for row in self.connection.execute(query).all()]
+        return [(row.parent_task, run_of(row, self.raw)) for row in self.settled.execute(query).all()]
 
     def children_live(self, run_id: str) -> list[str]:
         """Runs that are steps of this one and have not ended."""
         query = select(run.c.run_id).where(run.c.parent_run == run_id, run.c.status.in_(RUN_LIVE))
-        return list(self.connection.scalars(query.order_by(run.c.created_at, run.c.run_id)))
+        return list(self.settled.scalars(query.order_by(run.c.created_at, run.c.run_id)))
 
     def children_unwanted(self, limit: int) -> list[str]:
         """Runs that go on although their step has ended, or is to end, or was the item of a list that has."""
@@ -48,4 +47,4 @@ class ChildQueries:
             .where(or_(step.c.state != "gathering", whole.c.state != "gathering", parent.c.cancel_requested.is_(True)))
             .limit(limit)
         )
-        return list(self.connection.scalars(query))
+        return list(self.settled.scalars(query))

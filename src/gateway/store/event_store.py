@@ -11,7 +11,8 @@ from gateway.events.event import Event, EventDraft
 from gateway.store.artifact_uses import FOR_GOOD
 from gateway.store.engine import Database
 from gateway.store.large_values import fetch, keep
-from gateway.store.step_statements import COUNT_ON, add_events
+from gateway.store.many_rows import array
+from gateway.store.step_statements import COUNT_AND_ADD_EVENTS, COUNT_ON, add_events
 from gateway.store.tables import event
 from gateway.store.webhook_messages import insert_notices
 
@@ -23,6 +24,19 @@ _AT_ONCE = 16
 def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int) -> None:
     """Numbers and stores the drafts; call it last in a transaction."""
     if not drafts:
+        return
+    if connection.dialect.name == "postgresql":
+        COUNT_AND_ADD_EVENTS.run(
+            connection,
+            name=_COUNTER,
+            count=len(drafts),
+            now=now,
+            types=array([draft.type for draft in drafts], text=True),
+            runs=array([draft.run_id for draft in drafts], text=True),
+            tasks=array([draft.task_id for draft in drafts], text=True),
+            owners=array([draft.owner for draft in drafts], text=True),
+            payloads=array([_payload(connection, draft, now) for draft in drafts], text=True),
+        )
         return
     counted = COUNT_ON.one(connection, name=_COUNTER, count=len(drafts))
     assert counted is not None  # noqa: S101 - the statement always returns the row
@@ -37,10 +51,14 @@ def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int
                 f"run_id_{place}": draft.run_id,
                 f"task_id_{place}": draft.task_id,
                 f"owner_{place}": draft.owner,
-                f"payload_{place}": keep(connection, draft.payload, now, draft.run_id or draft.task_id or FOR_GOOD),
+                f"payload_{place}": _payload(connection, draft, now),
                 f"created_at_{place}": now,
             }
         add_events(len(some)).run(connection, **values)
+
+
+def _payload(connection: Connection, draft: EventDraft, now: int) -> str | None:
+    return keep(connection, draft.payload, now, draft.run_id or draft.task_id or FOR_GOOD)
 
 
 def tell(

@@ -96,11 +96,12 @@ def _arrays(connection: Connection, table: Table, columns: Sequence[str], rows: 
     kinds = [table.c[name].type for name in columns]
     casts = ", ".join(f"%s::{kind.compile(dialect=connection.dialect)}[]" for kind in kinds)
     texts = [isinstance(kind, Text) for kind in kinds]
-    return casts, tuple(map(_array, zip(*rows, strict=True), texts))
+    return casts, tuple(map(array, zip(*rows, strict=True), texts))
 
 
-def _array(values: Sequence[Any], text: bool) -> str:
-    """A column as PostgreSQL writes arrays; many times faster than the driver's own way."""
+def array(values: Sequence[Any], text: bool) -> str:
+    """A column as PostgreSQL writes arrays, of ``text`` or of what needs no quotes; many times faster than the
+    driver's own way."""
     if text:
         return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"

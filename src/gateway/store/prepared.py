@@ -29,9 +29,11 @@ class Prepared:
     An error of the driver comes as SQLAlchemy's own, so that ``Database`` does with it what it does with any other.
     """
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: Executable, *, postgresql: Executable | None = None) -> None:
+        """``postgresql``: the same in other words, where that database has better ones."""
         assert isinstance(statement, CompilerElement)  # noqa: S101 - of the kinds that can be compiled
         self._statement = statement
+        self._others = {} if postgresql is None else {"postgresql": postgresql}
         columns = tuple(getattr(statement, "exported_columns", ()))
         self._names = tuple(str(column.key) for column in columns)
         self._flags = tuple(str(column.key) for column in columns if isinstance(column.type, Boolean))
@@ -51,15 +53,19 @@ class Prepared:
         rows = self.all(connection, **values)
         return rows[0] if rows else None
 
-    def run(self, connection: Connection, **values: Any) -> None:
-        """For what it changes."""
-        self._run(connection, values)
+    def run(self, connection: Connection, **values: Any) -> int:
+        """For what it changes: so many rows."""
+        changed: int = self._run(connection, values).rowcount
+        return changed
 
-    def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """For what it changes, once for each row."""
-        if rows:
-            made = self._for(connection)
-            self._do(connection, "executemany", made.text, [self._given(made, row) for row in rows])
+    def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        """As ``run``, once for each of these."""
+        if not rows:
+            return 0
+        made = self._for(connection)
+        cursor = self.do(connection, "executemany", made.text, [self._given(made, row) for row in rows])
+        changed: int = cursor.rowcount
+        return changed
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         made = self._for(connection)
@@ -68,10 +74,11 @@ class Prepared:
     @classmethod
     def execute(cls, connection: Connection, text: str, given: Any) -> Any:
         """The driver's cursor, after it did the statement."""
-        return cls._do(connection, "execute", text, given)
+        return cls.do(connection, "execute", text, given)
 
     @staticmethod
-    def _do(connection: Connection, how: str, text: str, given: Any) -> Any:
+    def do(connection: Connection, how: str, text: str, given: Any) -> Any:
+        """The driver's cursor, after its ``execute`` or ``executemany``. Every statement of here comes through it."""
         cursor = connection.connection.cursor()
         try:
             getattr(cursor, how)(text, given)
@@ -91,7 +98,9 @@ class Prepared:
         dialect = connection.dialect
         made = self._made.get(dialect.name)
         if made is None:
-            compiled = self._statement.compile(dialect=dialect)
+            statement = self._others.get(dialect.name, self._statement)
+            assert isinstance(statement, CompilerElement)  # noqa: S101 - as above
+            compiled = statement.compile(dialect=dialect)
             places = getattr(compiled, "positiontup", None)
             own = dict(compiled.params)
             made = _Made(str(compiled), own, None if places is None else tuple(places))

@@ -46,13 +46,13 @@ def step_from(values: dict[str, Any], connection: Connection | None) -> StepRow:
     for name in _OF_STEP:
         if values[name] is not None:
             values[name] = _value(values[name], connection)
-    values["spec"] = _spec(values["spec"])
+    values["spec"] = spec_of(values["spec"])
     return StepRow(**values)
 
 
 @lru_cache(maxsize=4096)
-def _spec(text: str) -> StepDefinition:
-    """Every step of a definition is read many times, and changed by nobody."""
+def spec_of(text: str) -> StepDefinition:
+    """The column ``spec``. Every step of a definition is read many times, and changed by nobody."""
     return _SPEC.decode(text)
 
 

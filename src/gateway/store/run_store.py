@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
@@ -19,11 +20,13 @@ from gateway.store.engine import Database
 from gateway.store.event_store import insert_events
 from gateway.store.flow_store import FlowQueries
 from gateway.store.large_values import keep
+from gateway.store.many_rows import insert_rows
 from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, step_from, step_of
 from gateway.store.run_budgets import set_step_budgets
 from gateway.store.schedule_store import ScheduleQueries
-from gateway.store.tables import run, step
+from gateway.store.step_image import among, insert_steps
+from gateway.store.tables import edge, run, step
 from gateway.store.webhook_messages import insert_deliveries
 
 
@@ -35,7 +38,7 @@ class SqlEngineStore:
         self._webhook_url = default_webhook_url
         #: SQLite has one writer; PostgreSQL is at work while Python waits for it, as far as runs do not wait for
         #: each other.
-        self.writers = 1 if database.is_sqlite else 3
+        self.writers = 1 if database.is_sqlite else 2
 
     @contextmanager
     def begin(self) -> Iterator[SqlEngineTx]:
@@ -51,19 +54,31 @@ class SqlEngineStore:
 
 
 class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
-    """One transaction; see ``engine.ports.EngineTx``."""
+    """One transaction; see ``engine.ports.EngineTx``. What is known of locked runs and their steps is kept and changed
+    in memory (``step_image.py``); what asks the database itself does so through ``connection`` or ``settled``."""
 
     def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
-        self.connection = connection
+        super().__init__(connection)
         self._webhook_url = default_webhook_url
-        #: As they are now: nobody else changes them. (Their progress may be further.)
-        self._locked: dict[str, RunRow] = {}
         self._events: list[EventDraft] = []
         self._at = 0
+        #: How many steps of a run are to be ended.
+        self._expected: Counter[str] = Counter()
 
     def close(self) -> None:
-        """Writes the events, last of all: their numbers are held until the commit."""
-        insert_events(self.connection, self._events, self._at)
+        """Writes what is not written yet, the events last of all: their numbers are held until the commit."""
+        self.image.write()
+        insert_events(self.raw, self._events, self._at)
+
+    def expect(self, steps: Sequence[StepRow | Doorbell]) -> None:
+        self._expected.update(one.run_id for one in steps if isinstance(one, StepRow))
+        items = [one.task_id for one in steps if not isinstance(one, StepRow) or one.role == "item"]
+        runs = {one.run_id for one in steps}
+        unknown = [one.task_id for one in steps if not one.run_id]
+        if unknown:
+            runs.update(row["run_id"] for row in statements.RUNS_OF.all(self.raw, **among(self.raw, tasks=unknown)))
+        self.image.lock(runs - {""})
+        self.image.load(self.image.runs, items)
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -75,7 +90,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             "workflow_id": new.workflow_id,
             "definition_hash": new.definition_hash,
             "status": "pending",
-            "input": keep(self.connection, new.input, now, new.run_id),
+            "input": keep(self.raw, new.input, now, new.run_id),
             "priority": new.priority,
             "owner": new.caller.principal,
             "caller": to_json(new.caller),
@@ -93,20 +108,14 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             "pins": to_json_or_none(new.pins),
             "bounds": to_json_or_none(new.bounds or None),
         }
-        statements.INSERT_RUN.run(self.connection, **statements.new_row(run, values))
+        statements.INSERT_RUN.run(self.raw, **statements.new_row(run, values))
         done = {item.spec.step_id for item in new.steps if item.reused is not None}
-        rows = [
-            _step_values(self.connection, new, item, position, done, now) for position, item in enumerate(new.steps)
-        ]
-        statements.INSERT_STEP.many(self.connection, [statements.new_row(step, row) for row in rows])
-        edges = [
-            {"new_run_id": new.run_id, "new_step_id": item.spec.step_id, "new_depends_on": name}
-            for item in new.steps
-            for name in item.spec.dependencies
-        ]
-        statements.INSERT_EDGE.many(self.connection, edges)
+        rows = [_step_values(self.raw, new, item, position, done, now) for position, item in enumerate(new.steps)]
+        insert_steps(self.raw, rows)
+        edges = [(new.run_id, item.spec.step_id, name) for item in new.steps for name in item.spec.dependencies]
+        insert_rows(self.raw, edge, ("run_id", "step_id", "depends_on"), edges)
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
-        set_step_budgets(self.connection, new, now)
+        set_step_budgets(self.raw, new, now)
 
     def _hold_origin(self, new: NewRun) -> None:
         """The run that this one comes from stays as long as this one has not ended. ``NotFound``: it is gone."""
@@ -114,21 +123,19 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         if origin is None or new.parent_run is not None:
             return
         there = select(run.c.run_id).where(run.c.run_id == origin).with_for_update(read=True, key_share=True)
-        if self.connection.scalar(there) is None:
+        if self.raw.scalar(there) is None:
             raise NotFound("the run that this one comes from has been removed", mend="begin a new run", param="run_id")
 
     def lock_run(self, run_id: str) -> RunRow | None:
-        known = self._locked.get(run_id)
-        if known is None:
-            row = statements.LOCK_RUN.one(self.connection, of_run=run_id)
-            if row is None:
-                return None
-            known = self._locked[run_id] = run_from(row, self.connection)
-        return known
+        self.image.lock((run_id,))
+        kept = self.image.runs.get(run_id)
+        return None if kept is None else kept.row
 
     def run(self, run_id: str) -> RunRow | None:
-        row = statements.FIND_RUN.one(self.connection, of_run=run_id)
-        return None if row is None else run_from(row, self.connection)
+        if run_id in self.image.runs:
+            return self.image.runs[run_id].row
+        row = statements.FIND_RUN.one(self.raw, of_run=run_id)
+        return None if row is None else run_from(row, self.raw)
 
     def set_run(
         self,
@@ -140,36 +147,47 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         output: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
     ) -> None:
-        self._locked.pop(run_id, None)
-        values: dict[str, Any] = {"status": status}
-        if status not in ("pending", "paused"):
-            values["started_at"] = func.coalesce(run.c.started_at, now)
+        kept = self.kept_run(run_id)
+        columns: dict[str, Any] = {"status": status}
+        decoded: dict[str, Any] = {}
+        if status not in ("pending", "paused") and kept.row.started_at is None:
+            columns["started_at"] = now
         if status in RUN_ENDED:
-            values |= {"completed_at": now, "error": to_json_or_none(error)}
-            values["output"] = keep(self.connection, output, now, run_id)
+            columns |= {"completed_at": now, "error": to_json_or_none(error)}
+            columns["output"] = keep(self.raw, output, now, run_id)
+            decoded = {"error": error, "output": output}
         if progress is not None:
-            values["progress"] = progress
-        self.connection.execute(update(run).where(run.c.run_id == run_id).values(values))
+            columns["progress"] = progress
+        kept.set(columns, **decoded)
 
     def overdue_runs(self, now: int, limit: int) -> list[str]:
         query = select(run.c.run_id).where(run.c.status.in_(RUN_LIVE), run.c.deadline < now).limit(limit)
-        return list(self.connection.scalars(query))
+        return list(self.settled.scalars(query))
 
     # -- steps ------------------------------------------------------------------------------------
 
     def step(self, task_id: str) -> StepRow | None:
-        row = statements.FIND_STEP.one(self.connection, of_task=task_id)
-        return None if row is None else step_from(row, self.connection)
+        known = self.image.known(task_id)
+        if known is not None and known.values["run_id"] in self.image.runs:
+            return known.row(self.raw)
+        row = statements.FIND_STEP.one(self.settled, of_task=task_id)
+        if row is not None and row["run_id"] in self.image.runs:
+            known = self.image.find(task_id, row["run_id"])
+        return None if row is None else step_from(row, self.raw) if known is None else known.row(self.raw)
 
     def steps(self, run_id: str) -> list[StepRow]:
-        return [step_from(row, self.connection) for row in statements.STEPS_OF_RUN.all(self.connection, of_run=run_id)]
+        if run_id in self.image.runs:
+            return [one.row(self.raw) for one in self.image.of_run(run_id)]
+        return [step_from(row, self.raw) for row in statements.STEPS_OF_RUN.all(self.settled, of_run=run_id)]
 
     def any_ready(self, run_id: str, now: int) -> bool:
-        return bool(statements.ANY_READY.all(self.connection, of_run=run_id, now=now))
+        return bool(statements.ANY_READY.all(self.settled, of_run=run_id, now=now))
 
     def claim_ready(
         self, now: int, lease_until: int, limit: int, run_id: str | None = None
     ) -> tuple[list[Doorbell], bool]:
+        if run_id is not None and run_id in self.image.runs:
+            return self._claim_of_locked(now, lease_until, limit, run_id)
         if run_id is not None:
             return self._claim_of_run(now, lease_until, limit, run_id)
         due = (
@@ -181,33 +199,45 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         )  # those with limits must not hide the others
         return self.hand_out(list(self.connection.scalars(due)), lease_until), True
 
+    def _claim_of_locked(self, now: int, lease_until: int, limit: int, run_id: str) -> tuple[list[Doorbell], bool]:
+        found = self.image.ready(run_id, now, limit, self._expected[run_id])
+        bells = []
+        for one in found:
+            if not one.values["limited"]:
+                one.set(state="queued", token=one.values["token"] + 1, lease_until=lease_until)
+                bells.append(one.doorbell())
+        return bells, len(bells) < len(found)
+
     def _claim_of_run(self, now: int, lease_until: int, limit: int, run_id: str) -> tuple[list[Doorbell], bool]:
         rows = statements.HAND_OUT_OF_RUN.all(
             self.connection, of_run=run_id, now=now, most=limit, new_lease=lease_until
         )
         free = [row for row in rows if not row["limited"]]
         free.sort(key=lambda row: (-row["priority"], row["created_at"], row["position"]))
-        bells = [Doorbell(row["task_id"], row["token"], row["queue"], row["priority"]) for row in free]
+        bells = [Doorbell(row["task_id"], row["token"], row["queue"], row["priority"], row["run_id"]) for row in free]
         return bells, len(free) < len(rows)
 
     def start_step(
         self, run_id: str, task_id: str, token: int, worker: str, now: int, lease_until: int, *, undo_only: bool
     ) -> StepRow | None:
-        row = statements.START.one(
-            self.connection,
-            of_run=run_id,
-            of_task=task_id,
-            held=token,
-            any_role=not undo_only,
-            new_worker=worker,
-            new_lease=lease_until,
-            now=now,
+        one = self.held_step(task_id, run_id, token, "queued")
+        if one is None or (undo_only and one.values["role"] != "undo"):
+            return None
+        one.set(
+            state="running",
+            worker=worker,
+            lease_until=lease_until,
+            attempts=one.values["attempts"] + 1,
+            started_at=now if one.values["started_at"] is None else one.values["started_at"],
+            progress=0.0,
+            progress_note="",
         )
-        return None if row is None else step_from(row, self.connection)
+        return one.row(self.raw)
 
-    def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None:
-        kept = keep(self.connection, data, now, task_id)
-        statements.SAVE_INPUT.run(self.connection, of_task=task_id, held=token, new_input=kept)
+    def save_input(self, step: StepRow, data: dict[str, Any], now: int) -> None:
+        one = self.held_step(step.task_id, step.run_id, step.token, "running")
+        if one is not None:
+            one.set(input=keep(self.raw, data, now, step.task_id))
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
         return self._moved(task_id, token, ("running",), {"lease_until": lease_until})
@@ -217,8 +247,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
 
     def end_step(
         self,
-        task_id: str,
-        token: int,
+        held: StepRow,
         state: str,
         now: int,
         *,
@@ -227,19 +256,20 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         error: dict[str, Any] | None = None,
         record: dict[str, Any] | None = None,
     ) -> bool:
-        ended = statements.END.one(
-            self.connection,
-            of_task=task_id,
-            held=token,
-            now=now,
-            new_state=state,
-            new_output=keep(self.connection, output, now, task_id),
-            new_published=keep(self.connection, published, now, task_id),
-            new_error=to_json_or_none(error),
-            new_record=to_json_or_none(record),
-            done=state == "completed",
+        one = self.held_step(held.task_id, held.run_id, held.token, "running")
+        if one is None:
+            return False
+        one.set(
+            state=state,
+            completed_at=now,
+            lease_until=None,
+            output=keep(self.raw, output, now, held.task_id),
+            published=keep(self.raw, published, now, held.task_id),
+            error=to_json_or_none(error),
+            record=to_json_or_none(record),
+            progress=1.0 if state == "completed" else one.values["progress"],
         )
-        return ended is not None
+        return True
 
     def give_back(
         self,
@@ -268,7 +298,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
 
     def expired_leases(self, now: int, limit: int) -> list[StepRow]:
         query = select(step).where(step.c.state.in_(("queued", "running")), step.c.lease_until < now).limit(limit)
-        return [step_of(row, self.connection) for row in self.connection.execute(query).all()]
+        return [step_of(row, self.raw) for row in self.settled.execute(query).all()]
 
     # -- what others are told ---------------------------------------------------------------------
 
@@ -277,7 +307,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         self._at = now
 
     def add_webhooks(self, held: RunRow, event: str, task_id: str | None, body: dict[str, Any], now: int) -> None:
-        insert_deliveries(self.connection, held, event, task_id, body, now, self._webhook_url)
+        insert_deliveries(self.raw, held, event, task_id, body, now, self._webhook_url)
 
     def _moved(self, task_id: str, token: int, states: Sequence[str], values: dict[str, Any]) -> bool:
         """Changes the step if it is in one of ``states`` and ``token`` is still good."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 
 from gateway.engine.schedules import Schedule
 from gateway.security.access import Caller
 from gateway.store.codec import from_json, to_json
 from gateway.store.engine import Database
+from gateway.store.step_image import ImageTx
 from gateway.store.tables import dead_letter, entry, run, schedule, step
 
 
-class ScheduleQueries:
+class ScheduleQueries(ImageTx):
     """The part of ``EngineTx`` that keeps schedules going."""
-
-    connection: Connection
 
     def advance_schedule(
         self, seen: Schedule, next_at: int, *, last_at: int | None, run_id: str | None, note: str
@@ -28,7 +27,7 @@ class ScheduleQueries:
             values["last_at"] = last_at
         if run_id is not None:
             values["last_run_id"] = run_id
-        moved = self.connection.execute(
+        moved = self.raw.execute(
             update(schedule)
             .where(schedule.c.schedule_id == seen.schedule_id, schedule.c.next_at == seen.next_at)
             .where(schedule.c.active.is_(True))

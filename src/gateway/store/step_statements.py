@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Table, Text, bindparam, case, cast, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from gateway.store.prepared import Prepared
-from gateway.store.tables import definition, edge, event, run, step
+from gateway.store.tables import definition, event, run, step
 
 _RUN = run.c.run_id == bindparam("of_run")
 _TASK = step.c.task_id == bindparam("of_task")
@@ -22,7 +39,7 @@ def _insert(table: Table) -> Prepared:
     return Prepared(insert(table).values({column.key: bindparam(f"new_{column.key}") for column in table.c}))
 
 
-INSERT_RUN, INSERT_STEP, INSERT_EDGE = _insert(run), _insert(step), _insert(edge)
+INSERT_RUN = _insert(run)
 
 
 def new_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,8 +63,20 @@ def _default(column: Column[Any]) -> Any:
 
 
 FIND_RUN = Prepared(select(run).where(_RUN))
-LOCK_RUN = Prepared(select(run).where(_RUN).with_for_update())
-SET_PROGRESS = Prepared(update(run).where(_RUN).values(progress=bindparam("new_progress")))
+
+
+def _among(column: Column[Any], name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """``column`` is one of a list, whose length the statement does not say; for SQLite, and for PostgreSQL."""
+    values = func.json_each(bindparam(name, type_=Text)).table_valued("value")
+    array = cast(bindparam(name, type_=Text), ARRAY(Text))
+    return column.in_(select(values.c.value)), column == any_(array)
+
+
+_OF_RUNS, _ITEMS = _among(run.c.run_id, "runs"), _among(step.c.task_id, "tasks")
+LOCK_RUNS = Prepared(
+    select(run).where(_OF_RUNS[0]),
+    postgresql=select(run).where(_OF_RUNS[1]).order_by(run.c.run_id).with_for_update(),
+)
 
 NEWEST_DEFINITION = Prepared(
     select(definition)
@@ -57,7 +86,14 @@ NEWEST_DEFINITION = Prepared(
 )
 
 FIND_STEP = Prepared(select(step).where(_TASK))
+_RUN_OF = select(step.c.run_id)
+RUNS_OF = Prepared(_RUN_OF.where(_ITEMS[0]), postgresql=_RUN_OF.where(_ITEMS[1]))
 STEPS_OF_RUN = Prepared(select(step).where(step.c.run_id == bindparam("of_run"), _SHOWN).order_by(step.c.position))
+_STEPS = [select(step).where(one, _SHOWN) for one in _among(step.c.run_id, "runs")]
+STEPS_OF_RUNS = Prepared(_STEPS[0], postgresql=_STEPS[1])
+_BOTH = [steps.union_all(select(step).where(items)) for steps, items in zip(_STEPS, _ITEMS, strict=True)]
+#: The steps of some runs, and some items.
+STEPS_AND_ITEMS = Prepared(_BOTH[0], postgresql=_BOTH[1])
 
 _due = step.alias("due")
 # Not by OR: PostgreSQL would look at every ready step of all runs.
@@ -67,6 +103,15 @@ _BEGUN = select(run.c.run_id).where(run.c.parent_run == bindparam("of_run"))
 _READY = func.coalesce(_due.c.state, "") == "ready"
 _DUE = (
     select(_due.c.task_id)
+    .where(_READY, _due.c.not_before <= bindparam("now"))
+    .where(_due.c.run_id.in_(_OWN.union_all(_BEGUN)))
+    .order_by(_due.c.priority.desc(), _due.c.created_at, _due.c.position)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+#: Ready steps of a run, and of the runs that it began.
+LOCK_READY = Prepared(
+    select(_due)
     .where(_READY, _due.c.not_before <= bindparam("now"))
     .where(_due.c.run_id.in_(_OWN.union_all(_BEGUN)))
     .order_by(_due.c.priority.desc(), _due.c.created_at, _due.c.position)
@@ -90,68 +135,13 @@ HAND_OUT_OF_RUN = Prepared(
         step.c.created_at,
         step.c.position,
         step.c.limited,
+        step.c.run_id,
     )
 )
 ANY_READY = Prepared(
     select(step.c.task_id)
     .where(step.c.run_id == bindparam("of_run"), step.c.state == "ready", step.c.not_before <= bindparam("now"))
     .limit(1)
-)
-#: queued → running.
-START = Prepared(
-    update(step)
-    .where(*_HELD, step.c.state == "queued", step.c.run_id == bindparam("of_run"))
-    .where(or_(step.c.role == "undo", bindparam("any_role")))
-    .values(
-        state="running",
-        worker=bindparam("new_worker"),
-        lease_until=bindparam("new_lease"),
-        attempts=step.c.attempts + 1,
-        started_at=func.coalesce(step.c.started_at, bindparam("now", type_=BigInteger)),
-        progress=0.0,
-        progress_note="",
-    )
-    .returning(*step.c)
-)
-SAVE_INPUT = Prepared(update(step).where(*_HELD, step.c.state == "running").values(input=bindparam("new_input")))
-#: running → an ended state.
-END = Prepared(
-    update(step)
-    .where(*_HELD, step.c.state == "running")
-    .values(
-        state=bindparam("new_state"),
-        completed_at=bindparam("now"),
-        lease_until=None,
-        output=bindparam("new_output"),
-        published=bindparam("new_published"),
-        error=bindparam("new_error"),
-        record=bindparam("new_record"),
-        progress=case((bindparam("done"), 1.0), else_=step.c.progress),
-    )
-    .returning(step.c.task_id)
-)
-_WAITING = (
-    step.c.run_id == bindparam("of_run"),
-    step.c.step_id.in_(
-        select(edge.c.step_id).where(edge.c.run_id == bindparam("of_run"), edge.c.depends_on == bindparam("ended"))
-    ),
-    step.c.state == "waiting",
-    step.c.role == "step",
-)
-_LEFT = (step.c.task_id, step.c.state, step.c.waiting_on)
-#: One dependency less; ready where it was the last and nothing more is asked.
-RELEASE = Prepared(
-    update(step)
-    .where(*_WAITING)
-    .values(
-        waiting_on=step.c.waiting_on - 1,
-        state=case(((step.c.waiting_on <= 1) & step.c.gated.is_(False), "ready"), else_="waiting"),
-    )
-    .returning(*_LEFT)
-)
-#: The same after a step that gave nothing: those that waited on it are asked what that means to them.
-RELEASE_TO_ASK = Prepared(
-    update(step).where(*_WAITING).values(waiting_on=step.c.waiting_on - 1, gated=True).returning(*_LEFT)
 )
 TALLY = Prepared(
     select(step.c.role, step.c.state, func.count().label("rows"), func.sum(step.c.progress).label("progress"))
@@ -171,19 +161,68 @@ FOLLOWING_ITEMS = Prepared(
     )
     .values(state="ready")
 )
-_LEFT_ITEMS = step.c.waiting_on - bindparam("ended", type_=BigInteger)
-ITEMS_OVER = Prepared(
-    update(step)
-    .where(_TASK, step.c.state == "gathering")
-    .values(waiting_on=_LEFT_ITEMS, progress=1 - _LEFT_ITEMS / (1.0 * bindparam("total", type_=BigInteger)))
-    .returning(step.c.waiting_on)
-)
+
+
+class UpdateMany(NamedTuple):
+    """Sets columns of many rows that are as their keys say: ``whole`` is given an array for each of ``names``, on
+    PostgreSQL; ``each`` is done for each row. ``texts``: which of the columns are text."""
+
+    names: tuple[str, ...]
+    texts: tuple[bool, ...]
+    whole: Prepared
+    each: Prepared
+
+
+def _update_many(table: Table, keys: tuple[str, ...], columns: tuple[str, ...]) -> UpdateMany:
+    pairs = [(f"key_{name}", table.c[name]) for name in keys] + [(f"new_{name}", table.c[name]) for name in columns]
+    arrays = ", ".join(f"CAST(:{name} AS {column.type}[])" for name, column in pairs)
+    sets = ", ".join(f"{name} = given.new_{name}" for name in columns)
+    where = " AND ".join(f"{table.name}.{name} = given.key_{name}" for name in keys)
+    given = ", ".join(name for name, _ in pairs)
+    # The first key is asked twice: PostgreSQL, which knows not how long the arrays are, would read the whole table.
+    some = f"{table.name}.{keys[0]} = ANY (CAST(:key_{keys[0]} AS TEXT[]))"
+    whole = f"UPDATE {table.name} SET {sets} FROM unnest({arrays}) AS given({given}) WHERE {some} AND {where}"  # noqa: S608
+    each = (
+        update(table)
+        .where(*(table.c[name] == bindparam(f"key_{name}") for name in keys))
+        .values({name: bindparam(f"new_{name}") for name in columns})
+    )
+    texts = tuple(isinstance(column.type, Text) for _, column in pairs)
+    return UpdateMany(tuple(name for name, _ in pairs), texts, Prepared(text(whole)), Prepared(each))
+
+
+#: What changes of a step, and of a run, once it is there.
+WRITTEN_STEP = (
+    "state", "waiting_on", "token", "lease_until", "attempts", "worker", "input", "output", "published", "error",
+    "progress", "progress_note", "started_at", "completed_at", "gated", "wake_at", "decision", "record",
+)  # fmt: skip
+WRITTEN_RUN = (
+    "status", "progress", "started_at", "completed_at", "output", "error", "cancel_requested", "deadline",
+)  # fmt: skip
+UPDATE_MANY = {
+    "step": _update_many(step, ("task_id", "token", "state"), WRITTEN_STEP),
+    "run": _update_many(run, ("run_id",), WRITTEN_RUN),
+}
 
 COUNT_ON = Prepared(
     text(
         "INSERT INTO counter (name, value) VALUES (:name, :count) "
         "ON CONFLICT (name) DO UPDATE SET value = counter.value + :count RETURNING value"
     ).columns(value=BigInteger)
+)
+
+
+#: The same with the events themselves, an array for each column; PostgreSQL's alone.
+COUNT_AND_ADD_EVENTS = Prepared(
+    text(
+        "WITH counted AS (INSERT INTO counter (name, value) VALUES (:name, :count) "
+        "ON CONFLICT (name) DO UPDATE SET value = counter.value + :count RETURNING value) "
+        "INSERT INTO event (id, type, run_id, task_id, owner, payload, created_at) "
+        "SELECT counted.value - :count + given.place, given.type, given.run_id, given.task_id, given.owner, "
+        "given.payload, :now FROM counted, unnest(CAST(:types AS TEXT[]), CAST(:runs AS TEXT[]), "
+        "CAST(:tasks AS TEXT[]), CAST(:owners AS TEXT[]), CAST(:payloads AS TEXT[])) "
+        "WITH ORDINALITY AS given (type, run_id, task_id, owner, payload, place)"
+    ).bindparams(bindparam("count", type_=BigInteger), bindparam("now", type_=BigInteger))
 )
 
 

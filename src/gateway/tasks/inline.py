@@ -15,13 +15,13 @@ _log = logging.getLogger(__name__)
 class InlineExecutor:
     """Rings by handing the step to a thread of its own pool."""
 
-    def __init__(self, runner: StepRunner, *, threads: int = 4) -> None:
+    def __init__(self, runner: StepRunner, *, threads: int = 8) -> None:
         self._runner = runner
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="step")
 
     def ring(self, doorbells: Sequence[Doorbell]) -> None:
         for bell in doorbells:
-            self._pool.submit(self._runner.run, bell.task_id, bell.token).add_done_callback(_tell)
+            self._pool.submit(self._runner.run, bell.task_id, bell.token, bell.run_id).add_done_callback(_tell)
 
     def close(self) -> None:
         """Takes no more steps; those that run are abandoned to the sweep of the next start."""

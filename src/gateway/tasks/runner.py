@@ -87,13 +87,16 @@ class StepRunner:
         """Who is told of steps that became ready."""
         self._executor = executor
 
-    def run(self, task_id: str, token: int) -> None:
+    def run(self, task_id: str, token: int, run_id: str = "") -> None:
         """The whole of one attempt, and while steps are short those that follow it in its run. Never raises for what
         a step does; logs what it cannot store."""
         self._calls.look()
-        with self._store.begin() as tx:  # alone: its run is not known before, so neither is its place in the order
+
+        def begin(tx: EngineTx) -> Ready | None:
             started = claim.start(tx, task_id, token, self._worker, self._clock.now())
-            ready = None if started is None else self._work.ready(tx, started)
+            return None if started is None else self._work.ready(tx, started)
+
+        ready = self._together.do(Doorbell(task_id, token, "", 0, run_id), begin)
         if ready is None:
             _log.debug("doorbell for %s is stale", task_id)
         until = time.monotonic() + _GO_ON_SECONDS
@@ -219,7 +222,7 @@ class StepRunner:
         pause = 0.1
         while True:
             try:
-                ended, ready, doorbells = self._together.do(run.run_id, finish)
+                ended, ready, doorbells = self._together.do(step, finish)
                 break
             except Unavailable:
                 if time.monotonic() > deadline:

@@ -78,7 +78,7 @@ class StepWork:
         except GatewayError as error:
             return Ready(run, step, {}, {}, error)
         if run.kind != "task":
-            tx.save_input(step.task_id, step.token, data, self._clock.now())
+            tx.save_input(step, data, self._clock.now())
         return Ready(run, step, data, upstream)
 
     async def do(self, ready: Ready, pulse: Pulse) -> Done:

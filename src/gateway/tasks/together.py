@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from gateway.engine.ports import EngineStore, EngineTx
+from gateway.engine.rows import Doorbell, StepRow
 from gateway.errors import Unavailable
 
 _log = logging.getLogger(__name__)
@@ -20,10 +21,12 @@ T = TypeVar("T")
 
 
 class _Entry(Generic[T]):
-    """What one thread wants done to a run; what came of it."""
+    """What one thread wants done to a step; what came of it."""
 
-    def __init__(self, run_id: str, work: Callable[[EngineTx], T]) -> None:
-        self.run_id = run_id
+    def __init__(self, what: StepRow | Doorbell, work: Callable[[EngineTx], T]) -> None:
+        self.what = what
+        #: Empty where it is not known.
+        self.run_id = what.run_id
         self.work = work
         self.over = False
         #: Free once its thread should look again: its work is over, or there is something to do for all.
@@ -56,10 +59,11 @@ class Together:
         self._open = 0
         self._held: set[str] = set()
 
-    def do(self, run_id: str, work: Callable[[EngineTx], T]) -> T:
-        """What ``work`` gives, once it is committed; raises what it raises. It may be done again, after its changes
-        were rolled back, and should change nothing but the transaction."""
-        entry = _Entry(run_id, work)
+    def do(self, what: StepRow | Doorbell, work: Callable[[EngineTx], T]) -> T:
+        """What ``work`` gives, once it is committed; raises what it raises. ``what`` is the step that it ends, or the
+        doorbell of one that it begins. It may be done again, after its changes were rolled back, and should change
+        nothing but the transaction."""
+        entry = _Entry(what, work)
         with self._lock:
             self._waiting.append(entry)
         while not entry.over:
@@ -74,8 +78,8 @@ class Together:
         return entry.outcome()
 
     def _batch(self) -> list[_Entry[Any]]:
-        """What may be done next, for this thread and others. Runs are locked in one order, here and in other
-        processes; one that is held is left for those who will have it next."""
+        """What may be done next, for this thread and others. A run that is held is left for those who will have it
+        next."""
         with self._lock:
             if self._open >= self._store.writers:
                 return []
@@ -83,8 +87,8 @@ class Together:
             if free:
                 self._waiting = [one for one in self._waiting if one not in free]
                 self._open += 1
-                self._held.update(one.run_id for one in free)
-            return sorted(free, key=lambda one: one.run_id)
+                self._held.update(one.run_id for one in free if one.run_id)
+            return free
 
     def _free(self) -> list[_Entry[Any]]:
         return [one for one in self._waiting if one.run_id not in self._held][:_MOST]
@@ -93,7 +97,7 @@ class Together:
         """Wakes those whose work is over, and one more, who goes on with what has come meanwhile."""
         with self._lock:
             self._open -= 1
-            self._held.difference_update(one.run_id for one in batch)
+            self._held.difference_update(one.run_id for one in batch if one.run_id)
             for one in batch:
                 one.over = True
                 one.ring()
@@ -103,6 +107,7 @@ class Together:
     def _try(self, batch: list[_Entry[Any]]) -> None:
         try:
             with self._store.begin() as tx:
+                tx.expect([entry.what for entry in batch])
                 values = [entry.work(tx) for entry in batch]
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised to whom it concerns
             if len(batch) == 1 or isinstance(error, Unavailable):

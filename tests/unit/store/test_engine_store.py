@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.artifact_collection_suite import ArtifactCollectionSuite
+from fixtures.ends_together_suite import EndsTogetherSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.listed_runs_suite import ListedRunsSuite
@@ -51,3 +52,7 @@ class TestRetentionOnSqlite(RetentionSuite):
 
 class TestArtifactCollectionOnSqlite(ArtifactCollectionSuite):
     """Artifacts that nothing names."""
+
+
+class TestEndsTogetherOnSqlite(EndsTogetherSuite):
+    """Several ends in one transaction."""

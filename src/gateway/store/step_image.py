@@ -1,0 +1,270 @@
+"""Runs that a transaction has locked, and their steps: read once, changed here, written together.
+
+Whoever holds a run's lock is alone with its steps, but for two things (``engine.ports``): a ready step may be handed
+out by another, and the holder of a running one keeps its lease and tells its progress. So what was read after the
+lock stays true, if ready steps are taken only where they are ``own``: made ready here, or locked as well. What is
+written is asked once more: a step that is not as it was found was moved against these rules, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from gateway.engine.rows import Doorbell, RunRow, StepRow
+from gateway.errors import Unavailable
+from gateway.store import step_statements as statements
+from gateway.store.many_rows import array, insert_rows
+from gateway.store.row_shapes import run_from, step_from
+from gateway.store.tables import step
+
+
+class KeptStep:
+    """A row of the table ``step`` as it will be, by columns; ``state`` and ``token`` are as the database has them."""
+
+    __slots__ = ("_row", "dirty", "own", "state", "token", "values")
+
+    def __init__(self, values: dict[str, Any], *, own: bool = False) -> None:
+        self.values = values
+        self.state: str = values["state"]
+        self.token: int = values["token"]
+        self.dirty = False
+        #: Nobody else may hand it out.
+        self.own = own
+        self._row: StepRow | None = None
+
+    def set(self, **columns: Any) -> None:
+        """As ``UPDATE``; of those columns that ``statements.WRITTEN_STEP`` names."""
+        self.values.update(columns)
+        self.dirty, self._row = True, None
+        if columns.get("state") == "ready":
+            self.own = True
+
+    def row(self, connection: Connection) -> StepRow:
+        """As the engine sees it."""
+        if self._row is None:
+            self._row = step_from(dict(self.values), connection)
+        return self._row
+
+    def doorbell(self) -> Doorbell:
+        """What is rung for it."""
+        values = self.values
+        return Doorbell(values["task_id"], values["token"], values["queue"], values["priority"], values["run_id"])
+
+    def written(self) -> None:
+        """The database has it as it is here."""
+        self.state, self.token, self.dirty = self.values["state"], self.values["token"], False
+
+
+class KeptRun:
+    """A row of the table ``run`` as it will be, by columns and as the engine sees it."""
+
+    __slots__ = ("dirty", "row", "values")
+
+    def __init__(self, values: dict[str, Any], connection: Connection) -> None:
+        self.values = {name: values[name] for name in statements.WRITTEN_RUN}
+        self.row: RunRow = run_from(values, connection)
+        self.dirty = False
+
+    def set(self, columns: dict[str, Any], **decoded: Any) -> None:
+        """As ``UPDATE``. ``decoded``: columns that the engine sees otherwise than the table has them."""
+        self.values |= columns
+        self.row = msgspec.structs.replace(self.row, **columns | decoded)
+        self.dirty = True
+
+
+class Image:
+    """One a transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.runs: dict[str, KeptRun] = {}
+        self._steps: dict[str, KeptStep] = {}
+        #: By run, in the order of the definition; without items.
+        self._shown: dict[str, list[KeptStep]] = {}
+        #: Of runs: ready steps that were locked beside those of ``_shown``, and whether there are no more.
+        self._locked: dict[str, list[KeptStep]] = {}
+        self._no_more: set[str] = set()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def lock(self, run_ids: Iterable[str]) -> None:
+        """Locks the runs, in one order, and reads them."""
+        wanted = sorted({run_id for run_id in run_ids if run_id not in self.runs})
+        if not wanted:
+            return
+        self.write()  # a run that was made here has steps that were changed before
+        for values in statements.LOCK_RUNS.all(self._connection, **among(self._connection, runs=wanted)):
+            run_id = values["run_id"]
+            self.runs[run_id] = KeptRun(values, self._connection)
+            for one in self._shown.pop(run_id, ()):  # from before the lock
+                self._steps.pop(one.values["task_id"], None)
+
+    def load(self, run_ids: Iterable[str], task_ids: Iterable[str] = ()) -> None:
+        """Reads the steps of these runs, and these items."""
+        runs = [run_id for run_id in run_ids if run_id not in self._shown]
+        items = [task_id for task_id in task_ids if task_id not in self._steps]
+        if not runs and not items:
+            return
+        self._shown |= {run_id: [] for run_id in runs}
+        query = statements.STEPS_AND_ITEMS if items else statements.STEPS_OF_RUNS
+        given = {"runs": runs, "tasks": items} if items else {"runs": runs}
+        for values in query.all(self._connection, **among(self._connection, **given)):
+            one = self._steps.setdefault(values["task_id"], KeptStep(values))
+            if values["role"] != "item":
+                self._shown[values["run_id"]].append(one)
+        for run_id in runs:
+            self._shown[run_id].sort(key=_position)
+
+    def of_run(self, run_id: str) -> list[KeptStep]:
+        """Its steps, in the order of the definition; without items."""
+        if run_id not in self._shown:
+            self.load([run_id])
+        return self._shown[run_id]
+
+    def find(self, task_id: str, run_id: str) -> KeptStep | None:
+        """A step or an item of that run, which is locked."""
+        if task_id not in self._steps:
+            self.load([run_id], [task_id])
+        one = self._steps.get(task_id)
+        return one if one is not None and one.values["run_id"] == run_id else None
+
+    def known(self, task_id: str) -> KeptStep | None:
+        """A step, if it was read."""
+        return self._steps.get(task_id)
+
+    def ready(self, run_id: str, now: int, wanted: int, soon: int) -> list[KeptStep]:
+        """Ready steps and items of a run that is locked, and of the runs that it began, that are due and nobody
+        else can hand out: ``wanted`` of them, where there are so many, most urgent first. ``soon`` more are going to
+        be asked for."""
+        shown = self.of_run(run_id)
+        if any(one.state in ("ready", "gathering") or one.values["state"] == "gathering" for one in shown):
+            self._lock_ready(run_id, now, wanted, soon)
+        found = [*shown, *self._locked.get(run_id, ())]
+        due = [one for one in found if one.own and one.values["state"] == "ready" and one.values["not_before"] <= now]
+        return sorted(due, key=_urgency)[:wanted]
+
+    def _lock_ready(self, run_id: str, now: int, wanted: int, soon: int) -> None:
+        """Those that the database has as ready, so that ``wanted`` are at hand."""
+        shown, beside = self._shown[run_id], self._locked.setdefault(run_id, [])
+        at_hand = sum(one.own and one.values["state"] == "ready" for one in [*shown, *beside])
+        if run_id in self._no_more or at_hand >= wanted:
+            return
+        most = max(wanted, soon)
+        if any(one.dirty and one.state == "ready" for one in self._steps.values()):
+            self.write()  # or what was handed out here would be found again
+        rows = statements.LOCK_READY.all(self._connection, of_run=run_id, now=now, most=most)
+        if len(rows) < most:
+            self._no_more.add(run_id)
+        for values in rows:
+            one = KeptStep(values, own=True)
+            before = self._steps.get(values["task_id"])
+            self._steps[values["task_id"]] = one
+            if before is not None and before in shown:
+                shown[shown.index(before)] = one
+            elif before is not None and before in beside:
+                beside[beside.index(before)] = one
+            else:
+                beside.append(one)
+
+    def more_ready(self, run_id: str) -> None:
+        """Items of the run became ready."""
+        self._no_more.discard(run_id)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Everything that was changed, steps in one statement and runs in another. ``Unavailable`` where a step was
+        moved against the rules meanwhile: the transaction is to be given up."""
+        steps = [one for one in self._steps.values() if one.dirty]
+        if steps:
+            keys = [(one.values["task_id"], one.token, one.state) for one in steps]
+            rows = [[one.values[name] for name in statements.WRITTEN_STEP] for one in steps]
+            if _update(self._connection, "step", keys, rows) != len(steps):
+                raise Unavailable("a step was moved by somebody else meanwhile", mend="try again", retry_after=1.0)
+            for one in steps:
+                one.written()
+        changed = {run_id: run for run_id, run in self.runs.items() if run.dirty}
+        if changed:
+            values = [list(run.values.values()) for run in changed.values()]
+            _update(self._connection, "run", [(run_id,) for run_id in changed], values)
+            for run in changed.values():
+                run.dirty = False
+
+    def forget(self) -> None:
+        """Steps are read anew: something changes them by another way."""
+        self.write()
+        self._steps.clear()
+        self._shown.clear()
+        self._locked.clear()
+        self._no_more.clear()
+
+
+class ImageTx:
+    """What all queries of a transaction share: the image, and how they come by the database."""
+
+    def __init__(self, connection: Connection) -> None:
+        #: For what neither reads nor changes runs or steps.
+        self.raw = connection
+        self.image = Image(connection)
+
+    @property
+    def connection(self) -> Connection:
+        """For what changes runs or steps by a statement of its own: what was read before is not relied on."""
+        self.image.forget()
+        return self.raw
+
+    @property
+    def settled(self) -> Connection:
+        """For what reads runs or steps."""
+        self.image.write()
+        return self.raw
+
+    def kept_run(self, run_id: str) -> KeptRun:
+        """The run, which is locked."""
+        self.image.lock((run_id,))
+        return self.image.runs[run_id]
+
+    def held_step(self, task_id: str, run_id: str, token: int, state: str) -> KeptStep | None:
+        """The step or item of that run, which is locked, if it is in that state and ``token`` is still good."""
+        one = self.image.find(task_id, run_id)
+        good = one is not None and one.values["token"] == token and one.values["state"] == state
+        return one if good else None
+
+
+def _position(one: KeptStep) -> int:
+    position: int = one.values["position"]
+    return position
+
+
+def _urgency(one: KeptStep) -> tuple[int, int, int]:
+    values = one.values
+    return -values["priority"], values["created_at"], values["position"]
+
+
+def insert_steps(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """New steps; columns that are not named have the defaults of the schema."""
+    whole = [tuple(statements.new_row(step, row).values()) for row in rows]
+    insert_rows(connection, step, [column.key for column in step.c], whole)
+
+
+def among(connection: Connection, **lists: Sequence[str]) -> dict[str, str]:
+    """Lists as the parameter of ``statements.among``."""
+    if connection.dialect.name == "postgresql":
+        return {name: array(values, text=True) for name, values in lists.items()}
+    return {name: msgspec.json.encode(values).decode() for name, values in lists.items()}
+
+
+def _update(connection: Connection, table: str, keys: Sequence[tuple[Any, ...]], rows: Sequence[Sequence[Any]]) -> int:
+    """How many rows are as their keys say, and were changed."""
+    many = statements.UPDATE_MANY[table]
+    if connection.dialect.name != "postgresql":
+        return many.each.many(
+            connection, [dict(zip(many.names, (*key, *row), strict=True)) for key, row in zip(keys, rows, strict=True)]
+        )
+    columns = zip(*((*key, *row) for key, row in zip(keys, rows, strict=True)), strict=True)
+    given = {name: array(values, text=text) for name, values, text in zip(many.names, columns, many.texts, strict=True)}
+    return many.whole.run(connection, **given)
