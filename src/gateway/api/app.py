@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Protocol
 
+import msgspec
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from starlette.websockets import WebSocket
 
 import gateway
 from gateway.api.dataplane import DataPlane
+from gateway.api.described.document import document, hot_doors
 from gateway.api.doors import Doors, PublicHandler, error_response, request_id_of
 from gateway.api.event_feed import EventFeed
 from gateway.api.http import (
@@ -125,7 +128,7 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
         version=gateway.__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         lifespan=lifespan,
     )
     app.state.feed = feed
@@ -135,6 +138,8 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
     for page in pages:
         doors.add_public("GET", page.path, _page(page), summary=page.summary)
     app.state.permissions = doors.permissions
+    plane = DataPlane(services)
+    app.add_api_route("/openapi.json", _openapi(doors, plane), response_model=None)
 
     @app.websocket("/ws")
     async def ws(connection: WebSocket) -> None:
@@ -146,7 +151,7 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
             _refusal(error), request.scope["path"], request_id_of(request.headers.get("x-request-id", ""))
         )
 
-    return _Root(DataPlane(services), app)
+    return _Root(plane, app)
 
 
 class _Root:
@@ -165,6 +170,16 @@ class _Root:
 def _page(page: Page) -> PublicHandler:
     async def show(_request: Request, _services: Services) -> Response:
         return Response(page.content, 200, dict(page.headers), page.media_type)
+
+    return show
+
+
+def _openapi(doors: Doors, plane: DataPlane) -> Callable[[], Response]:
+    """The description of the interface; made when it is first asked for."""
+    made = cache(lambda: msgspec.json.encode(document([*doors.told, *hot_doors(plane.permissions)])))
+
+    def show() -> Response:
+        return Response(made(), 200, media_type="application/json")
 
     return show
 

@@ -84,6 +84,12 @@ class DataPlane:
             MODELS: ("GET", "models:read", self._models),
         }
 
+    @property
+    def permissions(self) -> dict[tuple[str, str], str]:
+        """What each door asks for, by its method and path."""
+        found = {(method, path): permission for path, (method, permission, _) in self._doors.items()}
+        return {**found, ("GET", f"{MODELS}/{{name}}"): found["GET", MODELS]}
+
     def serves(self, _method: str, path: str) -> bool:
         """Whether the path is one of the hot doors."""
         return path in self._doors or path.startswith(f"{MODELS}/")

@@ -209,7 +209,6 @@ def add(doors: Doors) -> None:
         "models:write",
         promote,
         summary="Point an alias at a version",
-        body={"type": "object"},
     )
     doors.add(
         "POST",
@@ -217,5 +216,4 @@ def add(doors: Doors) -> None:
         "models:write",
         rollback,
         summary="Point an alias back",
-        body={"type": "object"},
     )
