@@ -53,14 +53,12 @@ class Call:
         return decode_object(await read_body(self.request.scope, self.request.receive))
 
     def query(self, name: str) -> str | None:
-        """A query parameter, as its declaration allows. ``LookupError``: the door declares none of that name, so
-        nobody could know of it."""
+        """A query parameter, as its declaration allows (``ValidationFailed``). One that the door does not declare is
+        not there: nobody could know of it."""
         given = self.request.query_params.get(name)
-        if self.described is not None:
-            param = self.described.param(name)
-            if given is not None:
-                param.check(given)
-        return given
+        if given is None or self.described is None:
+            return given
+        return self.described.read(name, given)
 
     def path(self, name: str) -> str:
         """A path parameter."""

@@ -183,8 +183,10 @@ def test_the_description_of_the_interface_names_each_permission(house: House) ->
         (method.upper(), path): operation["x-permission"]
         for path, operations in described["paths"].items()
         for method, operation in operations.items()
+        if method != "parameters"
     }
-    assert {**house.permissions} == {key: told[key] for key in house.permissions}
+    doors = {key: permission for key, permission in {**house.permissions, **HOT}.items() if "/dashboard" not in key[1]}
+    assert doors == {key: told.get(key) for key in doors}
 
 
 def test_a_request_keeps_its_id_and_an_evil_one_does_not(house: House) -> None:

@@ -222,7 +222,10 @@ DOORS: DescribedDoors = {
         tag="Service", answer=_HEALTH, also=503, says="503 where it is not ready: parts says which part is down"
     ),
     ("GET", "/metrics"): Described(
-        tag="Service", media={"text/plain": {"type": "string"}}, says="needs metrics:read, but in development"
+        tag="Service",
+        media={"text/plain": {"type": "string"}},
+        errors=(401, 403),
+        says="needs metrics:read, but in development",
     ),
     ("GET", "/stats"): Described(
         tag="Service",

@@ -15,9 +15,10 @@ from gateway.api.described.shapes import Schema, ref
 from gateway.api.described.table import COMPONENTS
 from gateway.api.described.v1 import HOT_DOORS, HOT_SUMMARIES, SOCKET
 from gateway.api.errors import dialect_of
+from gateway.api.wire.model_rows import MODELS
 
 _PLACE = re.compile(r"\{(\w+)\}")
-_PROBLEMS = {"gateway": "Problem", "openai": "OpenAIError", "anthropic": "AnthropicError"}
+_PROBLEMS = {"gateway": "Problem", "openai": "OpenAIError", "anthropic": "AnthropicError", "either": "EitherError"}
 _PROBLEM_MEDIA = "application/problem+json"
 #: What a model call may end in beside what every call may.
 _OF_CALLS = (400, 402, 404, 422, 429)
@@ -119,7 +120,7 @@ def _operation(door: Door, kinds: set[tuple[str, int]]) -> dict[str, Any]:
         found["parameters"] = parameters
     if said.body is not None:
         found["requestBody"] = {"required": True, "content": {said.body_media: {"schema": said.body}}}
-    dialect = dialect_of(door.path)
+    dialect = "either" if door.path.startswith(MODELS) else dialect_of(door.path)
     errors = {status: _error_ref(dialect, status, kinds) for status in statuses(door)}
     good = {status: _good(door, status) for status in (door.status, said.also) if status is not None}
     answers = {str(status): answer for status, answer in sorted((errors | good).items())}

@@ -31,12 +31,14 @@ class Described(Struct, frozen=True, kw_only=True):
     also: int | None = None
     says: str = ""
 
-    def param(self, name: str) -> Param:
-        """The declared query parameter. ``LookupError``: a handler reads nothing that callers are not told of."""
-        for found in self.query:
-            if found.name == name:
-                return found
-        raise LookupError(f"the query parameter {name!r} is not declared; see gateway.api.described")
+    def read(self, name: str, given: str) -> str | None:
+        """What is given for a query parameter, where there is one of that name; ``ValidationFailed`` for what its
+        declaration does not allow."""
+        for param in self.query:
+            if param.name == name:
+                param.check(given)
+                return given
+        return None
 
 
 DescribedDoors = Mapping[tuple[str, str], Described]

@@ -57,6 +57,10 @@ COMPONENTS: Mapping[str, Schema] = {
         },
         said="an error in OpenAI's shape",
     ),
+    "EitherError": {
+        "description": "AnthropicError where anthropic-version is sent",
+        "oneOf": [ref("OpenAIError"), ref("AnthropicError")],
+    },
     "ChatCompletion": {
         **told(
             {

@@ -124,7 +124,7 @@ def _chat(call: Call, model: str) -> Chat:
 
 
 def _draw(call: Call) -> float | None:
-    given = call.request.query_params.get("draw")
+    given = call.query("draw")
     if given is None:
         return None
     try:
