@@ -59,7 +59,7 @@ DOORS: DescribedDoors = {
     ),
     ("POST", "/dead-letters/{task_id}/replay"): Described(tag="Tasks", answer=_RUN, errors=(409, 422)),
     ("DELETE", "/dead-letters/{task_id}"): Described(tag="Tasks"),
-    ("POST", "/workflows"): Described(tag="Workflows", body=ref("NewWorkflow"), answer=ref("Workflow")),
+    ("POST", "/workflows"): Described(tag="Workflows", body=ref("NewWorkflow"), answer=ref("Workflow"), errors=(404,)),
     ("GET", "/workflows"): Described(tag="Workflows", answer=told({"workflows": many(ref("Workflow"))})),
     ("GET", "/workflows/{workflow_id}"): Described(tag="Workflows", answer=ref("Workflow")),
     ("POST", "/workflows/{workflow_id}/estimate"): Described(

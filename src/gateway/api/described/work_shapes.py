@@ -160,6 +160,7 @@ COMPONENTS: Mapping[str, Schema] = {
             "retry_after": maybe(NUMBER),
             "step_id": _T,
             "retryable": TRUTH,
+            "calls": many(FREE, said="of unknown outcome"),
         },
         said="why a task or run failed, or what its last attempt met",
     ),
