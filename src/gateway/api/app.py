@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -147,9 +148,12 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return error_response(
+        response = error_response(
             _refusal(error), request.scope["path"], request_id_of(request.headers.get("x-request-id", ""))
         )
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(sorted(_methods_of(app, request.scope)))
+        return response
 
     return _Root(plane, app)
 
@@ -182,6 +186,12 @@ def _openapi(doors: Doors, plane: DataPlane) -> Callable[[], Response]:
         return Response(made(), 200, media_type="application/json")
 
     return show
+
+
+def _methods_of(app: FastAPI, scope: Scope) -> set[str]:
+    """What the path of a request may be asked by."""
+    routes = [route for route in app.routes if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE]
+    return {method for route in routes for method in route.methods or ()}
 
 
 def _refusal(error: HTTPException) -> GatewayError:

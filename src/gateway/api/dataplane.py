@@ -106,7 +106,7 @@ class DataPlane:
         try:
             method, permission, handler = self._doors.get(path) or ("GET", "models:read", self._models)
             if scope["method"] != method:
-                raise MethodNotAllowed(mend=f"use {method}")
+                raise MethodNotAllowed(mend=f"use {method}", allow=method)
             exchange.caller = await authenticate(self._services, exchange.headers)
             if not exchange.caller.may(permission):
                 await admit(self._services, exchange.caller, permission, method, path, exchange.request_id)

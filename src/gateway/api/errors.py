@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.api.wire.headers import anthropic_limit_headers, refused_headers
-from gateway.errors import GatewayError, GuardBlocked, IdempotencyMismatch, RateLimited, UpstreamError
+from gateway.errors import GatewayError, GuardBlocked, IdempotencyMismatch, MethodNotAllowed, RateLimited, UpstreamError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _TYPES_AT = "https://gnanam.example/errors/"
@@ -136,6 +136,8 @@ def headers_of(error: GatewayError, path: str) -> dict[str, str]:
     headers["x-should-retry"] = "true" if error.retryable and not worked else "false"
     if isinstance(error, GuardBlocked):
         headers["x-gateway-guards"] = f"{error.details.get('guard', '')}=block"
+    if isinstance(error, MethodNotAllowed) and "allow" in error.details:
+        headers["allow"] = str(error.details["allow"])
     if error.status == 401:
         headers["www-authenticate"] = 'Bearer realm="gateway"'
     return headers

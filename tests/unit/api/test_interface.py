@@ -20,8 +20,7 @@ _NOT_BUILT = {"/v1/completions", "/v2/models/{name}/infer"}
 
 @pytest.fixture
 def described(house: House) -> dict[str, Any]:
-    document: dict[str, Any] = house.interface.document
-    return document
+    return dict(house.interface.document)
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -173,7 +172,7 @@ def test_a_parameter_is_read_and_held_to_what_is_said(house: House, described: d
         for item in queries(operation):
             asked = {**needed, item["name"]: _bad(item["schema"])}
             query = "&".join(f"{name}={value}" for name, value in asked.items())
-            given = {} if method == "POST" and "body" in str(operation) else None
+            given: dict[str, Any] | None = {} if method == "POST" and "body" in str(operation) else None
             if path in ("/v1/models", "/invoices/reconcile") and "maximum" not in item["schema"]:
                 continue  # a name that is none is a 404 there; the body comes first here
             found = house.ask(method, f"{fill(path)}?{query}", given, headers=headers)

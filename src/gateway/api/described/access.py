@@ -84,12 +84,16 @@ _SENT = "/webhooks/deliveries"
 COMPONENTS: Mapping[str, Schema] = {
     "Key": told(_KEY, said="a key, never its secret"),
     "NewKey": asked(
-        {"name": text(1, 100), "role": one_of(ROLES)},
+        {"name": text(1, 100, like=r"\S"), "role": one_of(ROLES)},
         {
-            "principal": text(longest=200),
-            "team": text(longest=200),
-            "project": text(longest=200),
-            "models": many(text(1, 200), said="names, or beginnings of names with *; all where it is left out"),
+            "principal": _SUBJECT,
+            "team": _SUBJECT,
+            "project": _SUBJECT,
+            "models": many(
+                text(like="^[A-Za-z0-9._:/@*-]{1,200}$"),
+                1,
+                said="names, or beginnings of names with *; all where it is left out",
+            ),
             **_LIMITS,
             "expires_at": TIME,
             "budget": maybe(ref("BudgetOfKey")),
@@ -188,7 +192,7 @@ DOORS: DescribedDoors = {
     ("POST", "/webhooks"): Described(
         tag="Webhooks",
         body=asked(
-            {"url": text(1, 2048, like="^https?://")},
+            {"url": text(1, 2048, like="^https?://[^/]")},
             {"events": many(one_of(_EVENTS), said="all of tasks and runs where it is empty")},
         ),
         answer=ref("WebhookWithSecret"),

@@ -67,12 +67,12 @@ _FIELDS: Mapping[str, Schema] = {
             "speed": _T,
             "diagnostics": FREE,
             "compaction": FREE,
-            "prompt": PROMPT,
         }
     ),
+    "prompt": PROMPT,
     **dict.fromkeys(("thread", "fallbacks", "fallback_credit_token", "billing_policy"), NOTHING),
 }
-_PROMPTED: Schema = {"required": ["prompt"], "properties": {"prompt": {"type": "object"}}}
+_PROMPTED: Schema = {"required": ["prompt"]}
 _USAGE = told({"input_tokens": COUNT, "output_tokens": COUNT})
 _OTHERS = "a block that only Anthropic has (document, redacted_thinking, server_tool_use, …) goes to it as it stands"
 

@@ -20,6 +20,7 @@ from gateway.api.wire.model_rows import MODELS
 _PLACE = re.compile(r"\{(\w+)\}")
 _PROBLEMS = {"gateway": "Problem", "openai": "OpenAIError", "anthropic": "AnthropicError", "either": "EitherError"}
 _PROBLEM_MEDIA = "application/problem+json"
+_SOME: Schema = {"type": "string", "minLength": 1}
 #: What a model call may end in beside what every call may.
 _OF_CALLS = (400, 402, 404, 422, 429)
 
@@ -48,11 +49,15 @@ def document(doors: Iterable[Door]) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
     kinds: set[tuple[str, int]] = set()
+    doors = list(doors)
+    limits: dict[str, dict[str, Schema]] = {}
+    for door in doors:
+        limits.setdefault(door.path, {}).update(door.described.places)
     for door in doors:
         place = paths.setdefault(door.path, {})
         named = _PLACE.findall(door.path)
         if named:
-            place["parameters"] = [_place(name) for name in named]
+            place["parameters"] = [_place(name, limits[door.path].get(name, _SOME)) for name in named]
         place[door.method.lower()] = _operation(door, kinds)
     paths["/ws"] = {"get": _handshake()}
     return {
@@ -162,8 +167,7 @@ def _error(dialect: str, status: int) -> dict[str, Any]:
     return found
 
 
-def _place(name: str) -> dict[str, Any]:
-    schema: Schema = {"type": "string", "minLength": 1}
+def _place(name: str, schema: Schema) -> dict[str, Any]:
     said = words.PLACES.get(name)
     return {"name": name, "in": "path", "required": True, "schema": schema} | ({"description": said} if said else {})
 

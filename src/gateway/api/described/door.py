@@ -16,7 +16,8 @@ class Described(Struct, frozen=True, kw_only=True):
     """``answer`` is what it gives where all is well: a schema of JSON (``None``: nothing, 204), ``media`` what it may
     give instead, by media type. ``once`` doors take ``Idempotency-Key``, ``calls`` are doors that call a model.
     ``errors`` are statuses beside those that follow from the rest; ``also`` a second good status with that answer.
-    ``body_media`` is the media type of the body. ``says`` is told beside the summary."""
+    ``body_media`` is the media type of the body. ``places`` are
+    the parts of the path that not every text can be; ``says`` is told beside the summary."""
 
     tag: str
     answer: Schema | None = None
@@ -27,6 +28,7 @@ class Described(Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...] = ()
     once: bool = False
     calls: bool = False
+    places: Mapping[str, Schema] = {}
     errors: tuple[int, ...] = ()
     also: int | None = None
     says: str = ""

@@ -37,6 +37,7 @@ from gateway.registry.prompt_version import LONGEST_TEMPLATE
 _T = text()
 _INT = 2**31 - 1
 VERSION = whole(1, _INT)
+PROMPT_NAME = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*$"
 _FLOATS = {"type": "number"}
 _TARGETS = many(told({"version": VERSION, "weight": COUNT}))
 
@@ -168,8 +169,8 @@ _LLM_INPUT = asked(
         "version": {"oneOf": [VERSION, text(like="^[1-9][0-9]{0,8}$")]},
         "label": _T,
     },
-    anyOf=[{"required": ["prompt"]}, {"required": ["messages"]}, {"required": ["template"]}],
-    **{"not": {"anyOf": [{"required": ["prompt", "messages"]}, {"required": ["prompt", "template"]}]}},
+    oneOf=[{"required": ["prompt"]}, {"anyOf": [{"required": ["messages"]}, {"required": ["template"]}]}],
+    dependentRequired={name: ["template"] for name in ("variables", "version", "label")},
 )
 _OF_CONFIG: Mapping[str, Schema] = {
     "name": text(said="GET /models lists them; there is a default"),
@@ -195,11 +196,12 @@ EXECUTE_ML = asked(
         "input_data": asked(
             {},
             {
-                "features": {"description": "one row: a list, or an object by the features' names"},
-                "rows": {"description": "several"},
+                "features": {"description": "one row: an object by the features' names; or a list of such"},
+                "rows": {"description": "rows: lists of numbers, in the order of the features"},
                 "series": many(NUMBER, said="oldest first"),
                 "horizon": whole(1),
             },
+            **one_field_of("features", "rows", "series"),
             description="GET /models/{name} says what the model takes",
         )
     },
@@ -335,9 +337,9 @@ COMPONENTS: Mapping[str, Schema] = {
         {"selection": FREE},
     ),
     "NewPrompt": asked(
-        {"name": text(1, 100)},
+        {"name": text(1, 100, like=PROMPT_NAME)},
         {
-            "template": text(longest=LONGEST_TEMPLATE),
+            "template": text(1, LONGEST_TEMPLATE),
             "messages": many(_TURN, 1, 100),
             "variables": maybe(by_name(_VARIABLE, said="what it takes, by name")),
             "defaults": maybe(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.api.described import model_shapes as shapes
 from gateway.api.described.door import Described, DescribedDoors
-from gateway.api.described.param import Param, name_of, whole_of
+from gateway.api.described.param import SELECTION, Param, name_of, whole_of
 from gateway.api.described.shapes import (
     COUNT,
     FREE,
@@ -27,9 +27,6 @@ from gateway.models.selection import FIELDS
 _T = text()
 _VERSION = shapes.VERSION
 _ASKED_OF = ("x-gateway-session", "x-gateway-tags", "x-gateway-cache", "x-gateway-optimise")
-_SELECTION = tuple(
-    Param(name, text(longest=100), "a limit of the choice, as a call's header says it") for name in FIELDS
-)
 _REASON = text(longest=1000)
 _RENDERED = told(
     {
@@ -53,6 +50,9 @@ _RESULT_OF_VERSION = told(
     }
 )
 _SPLIT = many(asked({"version": _VERSION, "weight": whole(1, 1_000_000)}), 2, 10, said="versions with weights")
+_ALIAS = text(like="^([A-Za-z_][A-Za-z0-9_]*)?$", said="champion where it is left out")
+#: What a label may be called.
+_NAMED = {"label": {**text(1, 64, like="^[A-Za-z_][A-Za-z0-9_.-]*$"), "not": {"const": "latest"}}}
 _LABEL = "/prompts/{name}/labels/{label}"
 
 DOORS: DescribedDoors = {
@@ -95,15 +95,15 @@ DOORS: DescribedDoors = {
         query=(
             Param("draw", text(longest=40, like=r"^(0(\.[0-9]+)?|1(\.0+)?)$"), "stands for chance, from 0 to 1"),
             whole_of("input_tokens", high=2_000_000, said="how long the call is"),
-            *_SELECTION,
+            *(SELECTION[name] for name in FIELDS),
         ),
         errors=(400, 429, 503),
     ),
     ("POST", "/models/{name}/promote"): Described(
-        tag="Models", body=asked({"version": _VERSION}, {"alias": _T}), answer=ref("Alias"), errors=(409,)
+        tag="Models", body=asked({"version": _VERSION}, {"alias": _ALIAS}), answer=ref("Alias"), errors=(409,)
     ),
     ("POST", "/models/{name}/rollback"): Described(
-        tag="Models", body=asked({}, {"alias": _T}), answer=ref("Alias"), errors=(409,)
+        tag="Models", body=asked({}, {"alias": _ALIAS}), answer=ref("Alias"), errors=(409,)
     ),
     ("POST", "/prompts"): Described(tag="Prompts", body=ref("NewPrompt"), answer=ref("PromptVersion"), errors=(409,)),
     ("GET", "/prompts"): Described(tag="Prompts", answer=told({"prompts": many(ref("ListedPrompt"))})),
@@ -116,7 +116,7 @@ DOORS: DescribedDoors = {
             {},
             {
                 "version": maybe(_VERSION),
-                "label": text(longest=64),
+                "label": {"anyOf": [text(longest=0), _NAMED["label"]]},
                 "variables": FREE,
                 "session": text(longest=200, said="which version of a split is meant"),
                 "model": text(longest=200, said="whose tokens are counted"),
@@ -143,7 +143,7 @@ DOORS: DescribedDoors = {
         answer=told({"name": _T, "days": COUNT, "results": many(_RESULT_OF_VERSION)}),
         query=(whole_of("days", high=366, default=30),),
     ),
-    ("GET", _LABEL): Described(tag="Prompts", answer=ref("Label")),
+    ("GET", _LABEL): Described(tag="Prompts", answer=ref("Label"), places=_NAMED),
     ("PUT", _LABEL): Described(
         tag="Prompts",
         body=asked(

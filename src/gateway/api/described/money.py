@@ -26,7 +26,7 @@ from gateway.api.described.shapes import (
     text,
     told,
 )
-from gateway.api.described.work_bodies import AMOUNT
+from gateway.api.described.work_bodies import AMOUNT, AMOUNT_ABOVE_0
 from gateway.api.wire.tables import FORMATS
 from gateway.ledger.budget import AT_CAP, SCOPES
 from gateway.ledger.entry import Entry
@@ -34,13 +34,15 @@ from gateway.ledger.reconciling import COLUMNS
 from gateway.ledger.usage_ask import GROUPS, SUMS, WORDS
 
 _T = text()
-_MONTH = text(like="^[0-9]{4}-(0[1-9]|1[0-2])$", said="2026-01")
+_MONTH = text(like="^(19[89][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])$", said="2026-01")
+_DATES: Schema = {"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}
+_TIMES_OR_AGO: Schema = {**_DATES, "anyOf": [*_DATES["anyOf"], {"pattern": "^[0-9]{1,5}[hd]$"}]}
 _WHEN = "a date (2026-01-31), a time with its zone, or how long ago (36h, 30d)"
 #: What calls are told apart by, in the words of callers and of entries.
 FILTERS = ("model", "provider", "key", "user", "team", "workflow", "kind", "outcome", "basis", "tag", *WORDS)
 TIMES = ("since", "until")
 _FILTERS = tuple(name_of(name, f"as {WORDS[name]}" if name in WORDS else "") for name in FILTERS)
-_TIMES = (name_of("since", _WHEN), name_of("until", f"not included: {_WHEN}"))
+_TIMES = (Param("since", _TIMES_OR_AGO, _WHEN), Param("until", _TIMES_OR_AGO, f"not included: {_WHEN}"))
 _ZONE = name_of("time_zone", "whose midnight a day begins at; UTC")
 _FORMAT = word_of("format", FORMATS, default="json")
 _IDS = (name_of("run_id"), name_of("task_id"))
@@ -89,13 +91,30 @@ _DIFFERENCE: Mapping[str, Schema] = {"entries": COUNT, "before_usd": USD, "after
 _BUDGET: Mapping[str, Schema] = {
     "limit_usd": AMOUNT,
     "window": text(like=r"^(run|day|week|month|lifetime|rolling:[1-9][0-9]{0,2}[hd])$"),
-    "time_zone": maybe(text(longest=60, said="of days, weeks and months; such as Europe/Berlin")),
+    "time_zone": maybe(text(1, 60, said="of days, weeks and months; such as Europe/Berlin")),
     "alert_shares": maybe(
         many({"oneOf": [number(above=0, high=1), text(like=r"^(0\.[0-9]*[1-9]|1)$")]}, 0, 10, said="of the limit")
     ),
     "at_cap": one_of(AT_CAP, default="refuse"),
     "degrade_to": maybe(many(text(1, 200), 0, 5, said="models, where at_cap is degrade")),
 }
+
+
+def _unless(properties: Mapping[str, Schema]) -> Schema:
+    """All of these are not there together."""
+    return {"not": {"required": list(properties), "properties": dict(properties)}}
+
+
+#: What goes together in a budget.
+_FITTING: list[Schema] = [
+    _unless({"time_zone": {"type": "string"}, "window": {"not": {"enum": ["day", "week", "month"]}}}),
+    _unless({"at_cap": {"const": "queue"}, "window": {"enum": ["lifetime", "run"]}}),
+    {
+        "if": {"required": ["at_cap"], "properties": {"at_cap": {"const": "degrade"}}},
+        "then": {"required": ["degrade_to"], "properties": {"degrade_to": {"type": "array", "minItems": 1}}},
+        "else": {"properties": {"degrade_to": {"anyOf": [{"type": "null"}, {"maxItems": 0}]}}},
+    },
+]
 _TOTAL = told({"rows": COUNT, "invoiced_usd": USD, "ledger_usd": USD})
 
 COMPONENTS: Mapping[str, Schema] = {
@@ -231,8 +250,9 @@ COMPONENTS: Mapping[str, Schema] = {
             "then": {"properties": {"subject": {"const": "*"}}},
             "else": {"properties": {"subject": {"not": {"const": "*"}}}, "required": ["subject"]},
         },
+        allOf=[*_FITTING, _unless({"scope": {"const": "run"}, "window": {"const": "run"}})],
     ),
-    "BudgetOfKey": asked({"limit_usd": AMOUNT}, _BUDGET),
+    "BudgetOfKey": asked({"limit_usd": AMOUNT}, _BUDGET, allOf=_FITTING),
 }
 
 DOORS: DescribedDoors = {
@@ -314,7 +334,7 @@ DOORS: DescribedDoors = {
             {
                 "provider": text(1, said="its name in providers.yaml"),
                 "month": _MONTH,
-                "csv": text(1, 20_000_000, said="the invoice, with a line of names"),
+                "csv": text(1, 20_000_000, like=r"\n", said="the invoice, with a line of names"),
             },
             {
                 "columns": asked({}, dict.fromkeys(COLUMNS, _T), description="names of its columns"),
@@ -332,8 +352,8 @@ DOORS: DescribedDoors = {
         answer=told({"prices": many(ref("Price"))}),
         query=(
             name_of("model"),
-            name_of("at", "a date, or a time with its zone"),
-            name_of("known_at", "as it was known at this time"),
+            Param("at", _DATES, "a date, or a time with its zone"),
+            Param("known_at", _DATES, "as it was known at this time"),
         ),
         errors=(404,),
     ),
@@ -354,8 +374,8 @@ DOORS: DescribedDoors = {
         tag="Prices",
         body=asked(
             {
-                "since": text(said="a date, or a time with its zone"),
-                "until": text(said="not included"),
+                "since": {**_DATES, "description": "a date, or a time with its zone"},
+                "until": {**_DATES, "description": "not included"},
             },
             {
                 "team": text(longest=200),
@@ -387,7 +407,7 @@ DOORS: DescribedDoors = {
     ("GET", "/budgets/{budget_id}"): Described(tag="Budgets", answer=ref("Budget")),
     ("DELETE", "/budgets/{budget_id}"): Described(tag="Budgets", answer=ref("Budget")),
     ("POST", "/budgets/{budget_id}/approve"): Described(
-        tag="Budgets", body=asked({"amount_usd": AMOUNT}), answer=ref("Budget")
+        tag="Budgets", body=asked({"amount_usd": AMOUNT_ABOVE_0}), answer=ref("Budget")
     ),
     ("POST", "/budgets/{budget_id}/deny"): Described(tag="Budgets", answer=ref("Budget"), errors=(409,)),
 }

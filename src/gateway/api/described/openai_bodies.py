@@ -215,12 +215,9 @@ COMPONENTS: Mapping[str, Schema] = {
             "model": text(1),
             "messages": many(ref("ChatMessage"), 1),
             **nullable({**_CHAT_READ, **_CHAT_CARRIED}),
-            "prompt": maybe(PROMPT),
+            "prompt": PROMPT,
         },
-        anyOf=[
-            {"required": ["model", "messages"]},
-            {"required": ["prompt"], "properties": {"prompt": {"type": "object"}}},
-        ],
+        anyOf=[{"required": ["model", "messages"]}, {"required": ["prompt"]}],
     ),
     "ResponsesRequest": asked(
         {},
@@ -234,7 +231,7 @@ COMPONENTS: Mapping[str, Schema] = {
         },
         anyOf=[
             {"required": ["model", "input"]},
-            {"required": ["model", "previous_response_id"]},
+            {"required": ["model", "previous_response_id"], "properties": {"previous_response_id": text(1)}},
             {"required": ["prompt"], "properties": {"prompt": {"type": "object"}}},
         ],
     ),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from gateway.api.described.shapes import Schema, one_of, text, whole
 from gateway.errors import ValidationFailed
+from gateway.models.selection import CAPABILITIES
 
 #: The longest text that is looked at.
 LONGEST = 500
 #: No text in the database has it.
 _NUL = "\0"
+_NEED = f"({'|'.join(CAPABILITIES)})"
 
 
 class Param(Struct, frozen=True):
@@ -73,4 +76,15 @@ def limit_of(default: int = 50, most: int = 200) -> Param:
     return whole_of("limit", 1, most, "rows of a page", default)
 
 
+#: A language model that is chosen is chosen within these, as headers or in the query.
+SELECTION: Mapping[str, Param] = {
+    param.name: param
+    for param in (
+        Param("max_cost_usd", text(longest=40, like=r"^[0-9]{1,6}(\.[0-9]{1,10})?$"), "USD an attempt may cost"),
+        Param("max_latency_ms", text(longest=40, like=r"^[1-9][0-9]{0,5}(\.[0-9]+)?$"), "milliseconds"),
+        Param("min_quality", text(longest=40, like=r"^(0|0?\.[0-9]+|1(\.0*)?)$"), "from 0 to 1"),
+        Param("needs", text(longest=200, like=rf"^ *({_NEED}( *, *{_NEED})*)? *$"), "capabilities, with commas"),
+        Param("deterministic", text(longest=5, like="^(0|1|true|false)$"), "no exploring"),
+    )
+}
 CURSOR = name_of("cursor", "next_cursor of the page before")

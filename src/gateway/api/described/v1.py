@@ -185,7 +185,10 @@ COMPONENTS: Mapping[str, Schema] = {
     ),
 }
 _FORM = asked(
-    {"file": {"type": "string", "contentMediaType": "application/octet-stream"}, "purpose": one_of(("batch",))},
+    {
+        "file": {"type": "string", "minLength": 1, "contentMediaType": "application/octet-stream"},
+        "purpose": one_of(("batch",)),
+    },
     {f"expires_after[{name}]": schema for name, schema in _EXPIRES.items()},
 )
 _FILE, _BATCH, _RESPONSE = "/v1/files/{file_id}", "/v1/batches/{batch_id}", "/v1/responses/{response_id}"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.api.described.param import Param
+from msgspec.structs import replace
+
+from gateway.api.described.param import SELECTION, Param
 from gateway.api.described.shapes import Schema, text, whole
+from gateway.models.selection import HEADERS as SELECTION_HEADERS
 
 DESCRIPTION = """One door to every model: language models, predictive models, durable tasks and workflows, exact cost.
 
@@ -74,7 +77,7 @@ HEADERS: Mapping[str, Param] = {
         text(1, 255, like=r"^[\x20-\x7e]+$"),
         "the same key and body give the first answer again: nothing is done or paid twice",
     ),
-    "Prefer": Param("Prefer", text(like="^wait=[0-9]{1,6}$"), "wait=N: hold the answer back, N seconds at most"),
+    "Prefer": Param("Prefer", text(), "wait=N: hold the answer back, N seconds at most"),
     "x-gateway-session": Param("x-gateway-session", text(longest=200), "what a conversation is known by"),
     "x-gateway-tags": Param(
         "x-gateway-tags",
@@ -86,11 +89,7 @@ HEADERS: Mapping[str, Param] = {
     ),
     "x-gateway-optimise": Param("x-gateway-optimise", text(), "how to save tokens; off for not at all"),
     "x-gateway-strict": Param("x-gateway-strict", text(like="^(1|true)$"), "refuse what a provider cannot heed"),
-    "x-gateway-max-cost-usd": Param("x-gateway-max-cost-usd", text(like=r"^[0-9]{1,5}(\.[0-9]{1,10})?$")),
-    "x-gateway-max-latency-ms": Param("x-gateway-max-latency-ms", text(like="^[1-9][0-9]{0,5}$")),
-    "x-gateway-min-quality": Param("x-gateway-min-quality", text(like=r"^(0(\.[0-9]+)?|1)$")),
-    "x-gateway-needs": Param("x-gateway-needs", text(), "capabilities, with commas"),
-    "x-gateway-deterministic": Param("x-gateway-deterministic", text(like="^(0|1|true|false)$")),
+    **{header: replace(SELECTION[name], name=header) for header, name in SELECTION_HEADERS.items()},
     "anthropic-version": Param("anthropic-version", text(), "the caller speaks Anthropic's dialect"),
 }
 ANSWER_HEADERS: Mapping[str, dict[str, Any]] = {

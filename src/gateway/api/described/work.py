@@ -83,7 +83,7 @@ DOORS: DescribedDoors = {
     ("POST", "/runs/{run_id}/retry"): Described(tag="Runs", body=ref("Rerun"), answer=_RUN, once=True, errors=(409,)),
     ("POST", "/runs/{run_id}/approve"): Described(tag="Runs", body=bodies.DECISION, answer=_DECIDED, errors=(409,)),
     ("POST", "/runs/{run_id}/signals/{name}"): Described(
-        tag="Runs", body=asked({}, {"payload": ANY}), answer=_HEARD, errors=(409,)
+        tag="Runs", body=asked({}, {"payload": ANY}), answer=_HEARD, errors=(409,), places={"name": bodies.NAME}
     ),
     ("GET", "/runs/{run_id}/lineage"): Described(tag="Runs", answer=ref("Lineage")),
     ("POST", "/runs/{run_id}/replay"): Described(tag="Runs", answer=_RUN, errors=(409, 422)),

@@ -24,6 +24,7 @@ from gateway.engine.step_definition import UNKNOWN_OUTCOMES
 from gateway.governance.validators import LLM_PARAMETERS
 from gateway.models.selection import CAPABILITIES
 from gateway.models.tags import MOST_TAGS
+from gateway.money import MAX_UNITS, UNITS_PER_USD
 from gateway.security.access import roles_with
 
 _NAME = "^[A-Za-z][A-Za-z0-9_.-]{0,63}$"
@@ -32,8 +33,18 @@ NAME = text(like=_NAME)
 _SECONDS = number(above=0, high=_DAY, said="seconds")
 AMOUNT: Schema = {
     "description": 'an amount in USD, at most ten decimals; text such as "0.05" is exact',
-    "oneOf": [text(like=r"^[0-9]{1,9}(\.[0-9]{1,10})?$"), number(0, 10**8)],
+    "oneOf": [text(like=r"^[0-9]{1,8}(\.[0-9]{1,10})?$"), number(0, MAX_UNITS // UNITS_PER_USD)],
 }
+AMOUNT_ABOVE_0: Schema = {
+    "description": AMOUNT["description"],
+    "oneOf": [
+        text(like=r"^(0\.[0-9]{0,9}[1-9]|[1-9][0-9]{0,7}(\.[0-9]{1,10})?)$"),
+        number(above=0, high=MAX_UNITS // UNITS_PER_USD),
+    ],
+}
+#: Five fields.
+_CRON = text(like=r"^([0-9A-Za-z*,/-]+ ){4}[0-9A-Za-z*,/-]+$", said="such as 30 6 * * MON-FRI")
+_ZONE = text(1, said="such as Europe/Berlin; UTC where it is left out")
 _METADATA: Schema = {
     "type": "object",
     "description": f"yours, at most 16384 bytes; tags (at most {MOST_TAGS}) are kept with usage",
@@ -154,6 +165,7 @@ _STEP = asked(
         "on_unknown_outcome": _UNKNOWN,
         "budget": ref("RunBudget"),
     },
+    anyOf=[{"required": [name]} for name in ("task_type", "approval", "signal", "workflow")],
 )
 
 COMPONENTS: Mapping[str, Schema] = {
@@ -167,6 +179,11 @@ COMPONENTS: Mapping[str, Schema] = {
         {
             "at_limit": one_of(("stop", "degrade"), default="stop"),
             "degrade_to": text(said="the model to go on with"),
+        },
+        **{
+            "if": {"required": ["at_limit"], "properties": {"at_limit": {"const": "degrade"}}},
+            "then": {"required": ["degrade_to"], "properties": {"degrade_to": {"minLength": 1}}},
+            "else": {"properties": {"degrade_to": {"maxLength": 0}}},
         },
     ),
     "NewStep": _STEP,
@@ -202,9 +219,9 @@ COMPONENTS: Mapping[str, Schema] = {
         },
     ),
     "NewSchedule": asked(
-        {"workflow_id": text(1), "cron": text(said="five fields, such as 30 6 * * MON-FRI")},
+        {"workflow_id": text(1), "cron": _CRON},
         {
-            "timezone": text(said="such as Europe/Berlin; UTC where it is left out"),
+            "timezone": _ZONE,
             "catch_up": one_of(CATCH_UP, default="one"),
             "overlap": one_of(OVERLAP, default="allow"),
             "run": ref("NewRunOfSchedule"),
@@ -212,9 +229,9 @@ COMPONENTS: Mapping[str, Schema] = {
     ),
     "NewRunOfSchedule": asked({}, {"input": FREE, **_COMMON}, **_NOT_BOTH_TIMES),
     "Backfill": asked(
-        {"cron": text(), "from": TIME, "to": TIME},
+        {"cron": _CRON, "from": TIME, "to": TIME},
         {
-            "timezone": text(),
+            "timezone": _ZONE,
             "concurrency": whole(1, 1000, default=4),
             "run": ref("NewRunOfSchedule"),
         },
@@ -224,4 +241,8 @@ COMPONENTS: Mapping[str, Schema] = {
 DECISION = asked(
     {"step_id": text(1)},
     {"approved": {"type": "boolean", "default": True}, "reason": text(longest=2000, said="needed where it is refused")},
+    **{
+        "if": {"required": ["approved"], "properties": {"approved": {"const": False}}},
+        "then": {"required": ["reason"], "properties": {"reason": {"minLength": 1}}},
+    },
 )
