@@ -56,6 +56,7 @@ from gateway.api.http import (
 )
 from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
+from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 from gateway.serving.learner import EXCHANGE_TURNS
 
@@ -140,7 +141,7 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
         doors.add_public("GET", page.path, _page(page), summary=page.summary)
     app.state.permissions = doors.permissions
     plane = DataPlane(services)
-    app.add_api_route("/openapi.json", _openapi(doors, plane), response_model=None)
+    app.add_api_route("/openapi.json", _openapi(doors, plane, services.desk.task_types), response_model=None)
 
     @app.websocket("/ws")
     async def ws(connection: WebSocket) -> None:
@@ -178,9 +179,12 @@ def _page(page: Page) -> PublicHandler:
     return show
 
 
-def _openapi(doors: Doors, plane: DataPlane) -> Callable[[], Response]:
+def _openapi(doors: Doors, plane: DataPlane, task_types: Mapping[str, TaskTypeSpec]) -> Callable[[], Response]:
     """The description of the interface; made when it is first asked for."""
-    made = cache(lambda: msgspec.json.encode(document([*doors.told, *hot_doors(plane.permissions)])))
+
+    @cache
+    def made() -> bytes:
+        return msgspec.json.encode(document([*doors.told, *hot_doors(plane.doors)], task_types))
 
     def show() -> Response:
         return Response(made(), 200, media_type="application/json")

@@ -75,7 +75,8 @@ class DataPlane:
         self._services = services
         self._once = OnceDoor(services, self)
         self._heads = AnswerHeads()
-        self._doors: dict[str, tuple[str, str, Callable[[_Exchange], Awaitable[None]]]] = {
+        #: By path: method, permission, and who answers.
+        self.doors: dict[str, tuple[str, str, Callable[[_Exchange], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", "llm:execute", self._chat_completions),
             "/v1/responses": ("POST", "llm:execute", self._responses),
             "/v1/messages": ("POST", "llm:execute", self._messages),
@@ -84,15 +85,9 @@ class DataPlane:
             MODELS: ("GET", "models:read", self._models),
         }
 
-    @property
-    def permissions(self) -> dict[tuple[str, str], str]:
-        """What each door asks for, by its method and path."""
-        found = {(method, path): permission for path, (method, permission, _) in self._doors.items()}
-        return {**found, ("GET", f"{MODELS}/{{name}}"): found["GET", MODELS]}
-
     def serves(self, _method: str, path: str) -> bool:
         """Whether the path is one of the hot doors."""
-        return path in self._doors or path.startswith(f"{MODELS}/")
+        return path in self.doors or path.startswith(f"{MODELS}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -102,9 +97,9 @@ class DataPlane:
             return
         token = logs.request_id.set(exchange.request_id)
         started = time.perf_counter()
-        route = path if path in self._doors else "/v1/models/{name}"
+        route = path if path in self.doors else "/v1/models/{name}"
         try:
-            method, permission, handler = self._doors.get(path) or ("GET", "models:read", self._models)
+            method, permission, handler = self.doors.get(path) or ("GET", "models:read", self._models)
             if scope["method"] != method:
                 raise MethodNotAllowed(mend=f"use {method}", allow=method)
             exchange.caller = await authenticate(self._services, exchange.headers)

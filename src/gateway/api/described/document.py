@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -14,8 +14,10 @@ from gateway.api.described.door import JSON, Described
 from gateway.api.described.shapes import Schema, ref
 from gateway.api.described.table import COMPONENTS
 from gateway.api.described.v1 import HOT_DOORS, HOT_SUMMARIES, SOCKET
+from gateway.api.described.work_bodies import new_task
 from gateway.api.errors import dialect_of
 from gateway.api.wire.model_rows import MODELS
+from gateway.engine.task_types import TaskTypeSpec
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _PROBLEMS = {"gateway": "Problem", "openai": "OpenAIError", "anthropic": "AnthropicError", "either": "EitherError"}
@@ -37,15 +39,15 @@ class Door(Struct, frozen=True):
     described: Described
 
 
-def hot_doors(permissions: dict[tuple[str, str], str]) -> list[Door]:
-    """The doors that no room registers, with the permissions that the data plane asks for."""
+def hot_doors(plane: Mapping[str, tuple[str, str, Any]]) -> list[Door]:
+    """The doors that no room registers, with the permissions (the second of each) that the data plane asks for."""
     return [
-        Door(method, path, HOT_SUMMARIES[method, path], permissions[method, path], 200, False, said)
+        Door(method, path, HOT_SUMMARIES[method, path], plane[path.partition("/{")[0]][1], 200, False, said)
         for (method, path), said in HOT_DOORS.items()
     ]
 
 
-def document(doors: Iterable[Door]) -> dict[str, Any]:
+def document(doors: Iterable[Door], task_types: Mapping[str, TaskTypeSpec]) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
     kinds: set[tuple[str, int]] = set()
@@ -74,7 +76,7 @@ def document(doors: Iterable[Door]) -> dict[str, Any]:
         "security": _secured(),
         "paths": paths,
         "components": {
-            "schemas": dict(COMPONENTS),
+            "schemas": {**COMPONENTS, "NewTask": new_task(task_types)},
             "responses": {_error_name(dialect, status): _error(dialect, status) for dialect, status in sorted(kinds)},
             "parameters": {name: param.view("header") for name, param in words.HEADERS.items()},
             "headers": dict(words.ANSWER_HEADERS),

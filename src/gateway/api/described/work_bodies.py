@@ -21,6 +21,7 @@ from gateway.api.described.shapes import (
 )
 from gateway.engine.schedules import CATCH_UP, OVERLAP
 from gateway.engine.step_definition import UNKNOWN_OUTCOMES
+from gateway.engine.task_types import TaskTypeSpec
 from gateway.governance.validators import LLM_PARAMETERS
 from gateway.models.selection import CAPABILITIES
 from gateway.models.tags import MOST_TAGS
@@ -237,6 +238,28 @@ COMPONENTS: Mapping[str, Schema] = {
         },
     ),
 }
+
+
+def new_task(task_types: Mapping[str, TaskTypeSpec]) -> Schema:
+    """``NewTask`` with the task types that there are, and the names that each one's input has."""
+    whole: Schema = COMPONENTS["NewTask"]
+    known = {**whole["properties"]["task_type"], "enum": sorted(task_types)}
+    return {
+        **whole,
+        "properties": {**whole["properties"], "task_type": known},
+        "allOf": [_input_of(task_types[name]) for name in sorted(task_types)],
+    }
+
+
+def _input_of(spec: TaskTypeSpec) -> Schema:
+    data: Schema = {"propertyNames": {"enum": list(spec.inputs)}, "required": list(spec.required)}
+    if spec.name == "llm_analysis":
+        data["anyOf"] = [{"required": [name]} for name in ("prompt", "messages", "template")]
+    then: Schema = {"properties": {"input_data": data}}
+    if spec.required or "anyOf" in data:
+        then["required"] = ["input_data"]
+    return {"if": {"properties": {"task_type": {"const": spec.name}}}, "then": then}
+
 
 DECISION = asked(
     {"step_id": text(1)},
