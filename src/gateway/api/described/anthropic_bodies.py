@@ -32,6 +32,17 @@ _SOURCE: Schema = {
         part("file", {"file_id": _T}),
     ]
 }
+_BLOCKS: Mapping[str, Schema] = {
+    "TextBlock": part("text", {"text": _T}),
+    "ImageBlock": part("image", {"source": ref("ImageSource")}),
+    "ToolUseBlock": told({"type": one_of(("tool_use",)), "id": _T, "name": _T}, {"input": FREE}),
+    "ToolResultBlock": told(
+        {"type": one_of(("tool_result",)), "tool_use_id": _T}, {"content": _CONTENT, "is_error": TRUTH}
+    ),
+    "ThinkingBlock": told({"type": one_of(("thinking",)), "thinking": _T}, {"signature": _T}),
+    "DocumentBlock": part("document", {"source": FREE}),
+    "RedactedThinkingBlock": part("redacted_thinking", {"data": _T}),
+}
 _FIELDS: Mapping[str, Schema] = {
     "model": text(1),
     "messages": many(told({"role": one_of(("user", "assistant", "system")), "content": maybe(_CONTENT)}), 1),
@@ -79,19 +90,10 @@ _OTHERS = "a block that only Anthropic has (document, redacted_thinking, server_
 COMPONENTS: Mapping[str, Schema] = {
     "ContentBlock": {
         "description": _OTHERS,
-        "anyOf": [
-            part("text", {"text": _T}),
-            part("image", {"source": _SOURCE}),
-            told({"type": one_of(("tool_use",)), "id": _T, "name": _T}, {"input": FREE}),
-            told(
-                {"type": one_of(("tool_result",)), "tool_use_id": _T},
-                {"content": _CONTENT, "is_error": TRUTH},
-            ),
-            told({"type": one_of(("thinking",)), "thinking": _T}, {"signature": _T}),
-            part("document", {"source": FREE}),
-            part("redacted_thinking", {"data": _T}),
-        ],
+        "anyOf": [ref(name) for name in _BLOCKS],
     },
+    **_BLOCKS,
+    "ImageSource": _SOURCE,
     "MessagesRequest": asked(
         {},
         {"max_tokens": whole(1, 10**7), **_FIELDS},

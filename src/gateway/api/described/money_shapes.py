@@ -217,12 +217,15 @@ COMPONENTS: Mapping[str, Schema] = {
     "NewBudget": asked(
         {"scope": one_of(SCOPES), "limit_usd": AMOUNT},
         {"subject": text(1, 200, said="who is bound; * for the gateway"), **_BUDGET},
-        **{
-            "if": {"properties": {"scope": {"const": "gateway"}}, "required": ["scope"]},
-            "then": {"properties": {"subject": {"const": "*"}}},
-            "else": {"properties": {"subject": {"not": {"const": "*"}}}, "required": ["subject"]},
-        },
-        allOf=[*_FITTING, _unless({"scope": {"const": "run"}, "window": {"const": "run"}})],
+        allOf=[
+            *_FITTING,
+            _unless({"scope": {"const": "run"}, "window": {"const": "run"}}),
+            {
+                "if": {"properties": {"scope": {"const": "gateway"}}, "required": ["scope"]},
+                "then": {"properties": {"subject": {"const": "*"}}},
+                "else": {"properties": {"subject": {"not": {"const": "*"}}}, "required": ["subject"]},
+            },
+        ],
     ),
     "BudgetOfKey": asked({"limit_usd": AMOUNT}, _BUDGET, allOf=_FITTING),
 }

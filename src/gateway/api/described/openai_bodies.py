@@ -47,14 +47,12 @@ PROMPT = asked(
     },
     description="a stored prompt: its messages come first",
 )
-_PARTS: Schema = {
-    "oneOf": [
-        part("text", {"text": _T}),
-        part("refusal", {"refusal": _T}),
-        part("image_url", {"image_url": _IMAGE}),
-        part("input_audio", {"input_audio": FREE}),
-        part("file", {"file": FREE}),
-    ]
+_PARTS: Mapping[str, Schema] = {
+    "TextPart": part("text", {"text": _T}),
+    "RefusalPart": part("refusal", {"refusal": _T}),
+    "ImagePart": part("image_url", {"image_url": _IMAGE}),
+    "AudioPart": part("input_audio", {"input_audio": FREE}),
+    "FilePart": part("file", {"file": FREE}),
 }
 _FUNCTION = told({"name": _T}, {"description": maybe(_T), "parameters": maybe(FREE), "strict": maybe(TRUTH)})
 _JSON_SCHEMA = told({}, {"name": _T, "description": _T, "schema": FREE, "strict": maybe(TRUTH)})
@@ -208,7 +206,8 @@ COMPONENTS: Mapping[str, Schema] = {
         "if": {"properties": {"role": {"const": "tool"}}},
         "then": {"required": ["tool_call_id"]},
     },
-    "ContentPart": _PARTS,
+    **_PARTS,
+    "ContentPart": {"oneOf": [ref(name) for name in _PARTS]},
     "ChatCompletionRequest": asked(
         {},
         {

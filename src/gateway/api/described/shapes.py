@@ -7,7 +7,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-ANY: Schema = {}
+ANY: Schema = {"description": "any JSON"}
 TRUTH: Schema = {"type": "boolean"}
 INTEGER: Schema = {"type": "integer"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -73,7 +73,12 @@ def told(always: Mapping[str, Schema], sometimes: Mapping[str, Schema] | None = 
 
 
 def asked(needed: Mapping[str, Schema], more: Mapping[str, Schema] | None = None, **rest: Any) -> Schema:
-    """An object of a request: a field that is none of these is refused. ``rest`` is put to it (``oneOf``, …)."""
+    """An object of a request: a field that is none of these is refused. ``rest`` is put to it; what of the fields has
+    to be there together (``oneOf``, …) stands where it holds for those who validate, and who make clients from the
+    document are not led to several kinds of object."""
+    together = {name: rest.pop(name) for name in ("oneOf", "anyOf", "allOf") if name in rest}
+    if together:
+        rest |= {"if": {"type": "object"}, "then": together}
     found: Schema = {"type": "object", "additionalProperties": False, "properties": {**needed, **(more or {})}, **rest}
     return {**found, "required": list(needed)} if needed else found
 

@@ -173,7 +173,7 @@ COMPONENTS: Mapping[str, Schema] = {
     "LlmParameters": asked({}, {name: _parameter(*bounds) for name, bounds in LLM_PARAMETERS.items()}),
     "ModelConfig": asked(
         {"name": text(1, said="GET /models lists them")},
-        {**_CONFIG, "parameters": FREE, "batch": {"enum": [True, False, "provider"]}},
+        {**_CONFIG, "parameters": FREE, "batch": {"anyOf": [TRUTH, one_of(("provider",))]}},
     ),
     "RunBudget": asked(
         {"limit_usd": AMOUNT},
@@ -247,7 +247,8 @@ def new_task(task_types: Mapping[str, TaskTypeSpec]) -> Schema:
     return {
         **whole,
         "properties": {**whole["properties"], "task_type": known},
-        "allOf": [_input_of(task_types[name]) for name in sorted(task_types)],
+        "if": {"type": "object"},
+        "then": {"allOf": [_input_of(task_types[name]) for name in sorted(task_types)]},
     }
 
 
