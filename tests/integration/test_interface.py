@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fixtures.gateway_process import GatewayProcess
+from fixtures.house import running_house
 from fixtures.interface import Interface
 
 FLOW = {
@@ -179,6 +182,20 @@ def test_money_and_rights(ask: Asker) -> None:
     )
     for read in reads:
         ask("GET", read)
+
+
+def test_no_text_breaks_a_door_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    with running_house(tmp_path, DATABASE_URL=postgres_url) as house:
+        for path, place in house.interface.document["paths"].items():
+            if "{" in path:
+                for method in set(place) - {"parameters"}:
+                    body = {} if "requestBody" in place[method] else None
+                    found = house.ask(method.upper(), re.sub(r"\{\w+\}", "%00", path), body)
+                    assert found.status in (404, 501), (method, path, found.body)
+            for item in place.get("get", {}).get("parameters", ()):
+                if item.get("in") == "query" and path != "/ws":
+                    asked = re.sub(r"\{\w+\}", "x", path) + f"?{item['name']}=%00"
+                    assert house.ask("GET", asked).status < 500, asked
 
 
 def test_all_but_what_is_rare_was_answered(ask: Asker) -> None:

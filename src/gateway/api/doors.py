@@ -24,7 +24,7 @@ from gateway.api.described.door import Described
 from gateway.api.described.table import described
 from gateway.api.errors import body_of, headers_of, status_of
 from gateway.api.services import Services
-from gateway.errors import GatewayError, NotAuthenticated, PermissionDenied
+from gateway.errors import GatewayError, NotAuthenticated, NotFound, PermissionDenied
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.security.access import PERMISSIONS, Caller
@@ -150,6 +150,8 @@ class Doors:
             try:
                 caller = await authenticate(services, request.headers)
                 await admit(services, caller, permission, method, request.url.path, request_id)
+                if any("\0" in str(part) for part in request.path_params.values()):  # no database has such a text
+                    raise NotFound("there is nothing of that name", mend="a name has no NUL")
                 response = await handler(Call(request, caller, services, request_id, said))
             except GatewayError as error:
                 response = error_response(error, request.scope["path"], request_id)

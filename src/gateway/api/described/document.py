@@ -87,7 +87,7 @@ def document(doors: Iterable[Door], task_types: Mapping[str, TaskTypeSpec]) -> d
 
 def operation_id(method: str, path: str) -> str:
     """The name of an operation."""
-    return re.sub(r"\W+", "_", f"{method}_{path}").strip("_").lower()
+    return re.sub(r"\W+", "_", f"{method}{path}").strip("_").lower()
 
 
 def statuses(door: Door) -> list[int]:
