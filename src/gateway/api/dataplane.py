@@ -92,7 +92,8 @@ class DataPlane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         exchange = _Exchange(self._services, self._heads, scope, receive, send)
-        if "idempotency-key" in exchange.headers and path in COSTLY and CAUSE not in scope:
+        once = "idempotency-key" in exchange.headers and path in COSTLY and scope["method"] == "POST"
+        if once and CAUSE not in scope:
             await self._once.serve(scope, receive, send, exchange.headers, exchange.request_id)
             return
         token = logs.request_id.set(exchange.request_id)

@@ -131,6 +131,8 @@ def test_a_method_that_is_none(house: House) -> None:
     for path, allowed in methods.items():
         found = house.ask("PATCH", path, {})
         assert (found.status, found.headers["allow"]) == (405, allowed), path
+        again = house.ask("PATCH", path, {}, headers={"idempotency-key": "a-method-that-is-none"})
+        assert again.status == 405, path
         assert says_why(house, path, found.body)
 
 

@@ -38,6 +38,7 @@ def part(kind: str, fields: Mapping[str, Schema]) -> Schema:
     return told({"type": one_of((kind,)), **fields})
 
 
+_SAID: Schema = {"not": NOTHING}
 PROMPT = asked(
     {"id": text(1)},
     {
@@ -46,6 +47,7 @@ PROMPT = asked(
         "variables": maybe(FREE),
     },
     description="a stored prompt: its messages come first",
+    **{"not": {"required": ["version", "label"], "properties": dict.fromkeys(("version", "label"), _SAID)}},
 )
 _PARTS: Mapping[str, Schema] = {
     "TextPart": part("text", {"text": _T}),

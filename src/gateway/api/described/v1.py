@@ -190,6 +190,10 @@ _FORM = asked(
         "purpose": one_of(("batch",)),
     },
     {f"expires_after[{name}]": schema for name, schema in _EXPIRES.items()},
+    dependentRequired={
+        "expires_after[anchor]": ["expires_after[seconds]"],
+        "expires_after[seconds]": ["expires_after[anchor]"],
+    },
 )
 _FILE, _BATCH, _RESPONSE = "/v1/files/{file_id}", "/v1/batches/{batch_id}", "/v1/responses/{response_id}"
 _ORDER = word_of("order", ("asc", "desc"), default="desc")

@@ -74,7 +74,7 @@ PLACES: Mapping[str, str] = {
 HEADERS: Mapping[str, Param] = {
     "Idempotency-Key": Param(
         "Idempotency-Key",
-        text(1, 255, like=r"^[\x20-\x7e]+$"),
+        text(1, 255, like=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"),
         "the same key and body give the first answer again: nothing is done or paid twice",
     ),
     "Prefer": Param("Prefer", text(), "wait=N: hold the answer back, N seconds at most"),

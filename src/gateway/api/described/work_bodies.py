@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.api.described.param import SELECTION as PARAMS
 from gateway.api.described.shapes import (
     FREE,
     TIME,
@@ -76,11 +77,11 @@ def _parameter(kind: str, low: float, high: float) -> Schema:
 SELECTION = asked(
     {},
     {
-        "max_cost_usd": number(0, 1_000_000),
-        "max_latency_ms": number(1, 3_600_000),
-        "min_quality": number(0, 1),
-        "needs": many(one_of(CAPABILITIES)),
-        "deterministic": TRUTH,
+        "max_cost_usd": {"anyOf": [number(0, 1_000_000), PARAMS["max_cost_usd"].schema]},
+        "max_latency_ms": {"anyOf": [number(1, 3_600_000), PARAMS["max_latency_ms"].schema]},
+        "min_quality": {"anyOf": [number(0, 1), PARAMS["min_quality"].schema]},
+        "needs": {"anyOf": [many(one_of(CAPABILITIES)), PARAMS["needs"].schema]},
+        "deterministic": {"anyOf": [TRUTH, PARAMS["deterministic"].schema]},
     },
     description="limits of a model that is chosen (auto)",
 )
