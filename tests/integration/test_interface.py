@@ -189,7 +189,7 @@ def test_no_text_breaks_a_door_on_postgresql(tmp_path: Path, postgres_url: str) 
         for path, place in house.interface.document["paths"].items():
             if "{" in path:
                 for method in set(place) - {"parameters"}:
-                    body = {} if "requestBody" in place[method] else None
+                    body: dict[str, Any] | None = {} if "requestBody" in place[method] else None
                     found = house.ask(method.upper(), re.sub(r"\{\w+\}", "%00", path), body)
                     assert found.status in (404, 501), (method, path, found.body)
             for item in place.get("get", {}).get("parameters", ()):
