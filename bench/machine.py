@@ -6,6 +6,7 @@ import contextlib
 import os
 import platform
 import resource
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ def facts() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory / 1024 / 1024:.0f} GiB",
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} {'of the system' if sys.base_prefix == '/usr' else 'built here'}",
     }
 
 

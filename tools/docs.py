@@ -31,6 +31,21 @@ again for such codes, and for those that its `retry.on` names.
 |---|--:|---|---|
 """
 
+_TAIL = """
+## Of steps and runs
+
+Some ends of a step or run are no answer of a door. They have a code too, in `error` of the step and of the run:
+
+| Code | Again? | Meaning |
+|---|---|---|
+| `step_failed` | yes | The step's function raised an error that is none of the above; its type and place are told. |
+| `worker_lost` | yes | The worker died or went silent; after the fifth time the step has failed. |
+| `run_timeout` | no | The run passed its `timeout`. |
+| `run_cancelled` | no | The run that is done as this step was cancelled by itself. |
+| `approval_refused`, `approval_expired` | no | Somebody refused, or nobody said a word in time. |
+| `signal_timeout` | no | The signal did not come in time. |
+"""
+
 
 def error_classes() -> list[type[errors.GatewayError]]:
     """Every error of the house, in the order of the file."""
@@ -44,7 +59,7 @@ def errors_page() -> str:
     for kind in error_classes():
         meaning = (kind.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
         rows.append(f"| `{kind.code}` | {kind.status} | {'yes' if kind.retryable else 'no'} | {meaning} |\n")
-    return _HEAD + "".join(rows)
+    return _HEAD + "".join(rows) + _TAIL
 
 
 def main(arguments: list[str]) -> int:

@@ -52,7 +52,7 @@ from gateway.tasks.run_control import RunControl
 from gateway.tasks.run_history import RunHistory
 from gateway.tasks.schedules import Schedules
 from gateway.telemetry import logs
-from gateway.work_process import make_orchestrator, make_runner, webhook_secret
+from gateway.work_process import make_orchestrator, make_retention, make_runner, webhook_secret
 from gateway.workflows.task_types import installed_workflows
 
 
@@ -133,6 +133,7 @@ def make_services(core: Core, executor: Executor) -> Services:
         desk=desk,
         control=control,
         history=RunHistory(control, reader, SqlRunRecords(core.database), SqlStepCallStore(core.database)),
+        retention=make_retention(core),
         schedules=Schedules(desk.maker, SqlScheduleStore(core.database), reader, core.clock),
         registry=core.registry,
         prompts=core.prompts,

@@ -74,6 +74,7 @@ from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
 from gateway.store.webhook_store import SqlWebhookStore
+from gateway.tasks.submission import check_models
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import CallObserver
@@ -285,8 +286,10 @@ def check_prices(catalogue: Catalogue) -> None:
 
 def check_workflows(catalogue: Catalogue) -> None:
     """``DefinitionInvalid`` for a workflow that cannot run with these models."""
+    task_types = known_task_types()
     for raw in catalogue.workflows:
-        parse_definition(raw, known_task_types(), lambda name: name in catalogue.models)
+        definition = parse_definition(raw, task_types, lambda name: name in catalogue.models)
+        check_models(definition, task_types, catalogue)
 
 
 def await_schema(database: Database, seconds: float = 60.0) -> None:

@@ -65,6 +65,7 @@ class Settings:
     allowed_origins: tuple[str, ...]
     store_responses: StoreResponses
     batch_poll: int
+    keep_runs_days: int
     dev: bool
     environ: Mapping[str, str]
     origins: Mapping[str, str]
@@ -148,6 +149,9 @@ class Settings:
                 ("unless_refused", "if_asked", "never"),
             ),
             batch_poll=_integer("GATEWAY_BATCH_POLL", text("batch_poll", "GATEWAY_BATCH_POLL", "30"), 1, 3600),
+            keep_runs_days=_integer(
+                "GATEWAY_KEEP_RUNS_DAYS", text("keep_runs_days", "GATEWAY_KEEP_RUNS_DAYS", "0"), 0, 36_500
+            ),
             dev=dev,
             environ=dict(environ),
             origins=origins,

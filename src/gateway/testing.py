@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from msgspec import Struct
 
 from gateway.clock import SECOND
+from gateway.engine.control import Decision, decide, signal
+from gateway.engine.ports import EngineTx
 from gateway.engine.recovery import sweep
 from gateway.engine.rows import Doorbell
 from gateway.engine.states import RUN_ENDED
@@ -169,12 +171,10 @@ class MemoryGateway:
     def run(self, workflow: Workflow | Mapping[str, Any], data: Mapping[str, Any] | None = None) -> Outcome:
         """Defines the workflow, runs it with this input, and says how it went. A run that waits for
         somebody from outside comes back as it stands."""
-        if isinstance(workflow, Workflow):
-            self._learn(list(workflow.task_types.values()))
-        raw = workflow.definition() if isinstance(workflow, Workflow) else dict(workflow)
-        made = self._desk.define(self.caller, raw)
+        self.define(workflow)
+        name = workflow.workflow_id if isinstance(workflow, Workflow) else str(workflow["workflow_id"])
         asked = read_run({"input": dict(data or {})})
-        started = self._desk.start_run(self.caller, made["workflow_id"], asked, new_id("req"))
+        started = self._desk.start_run(self.caller, name, asked, new_id("req"))
         return self.go_on(started["run_id"])
 
     def run_task(
@@ -195,6 +195,30 @@ class MemoryGateway:
         started = self._desk.submit_task(self.caller, given, new_id("req"))
         return self.go_on(started["run_id"])
 
+    def define(self, workflow: Workflow | Mapping[str, Any]) -> None:
+        """Makes it known, for workflows that run it as a step; those that are given as objects are known already."""
+        if isinstance(workflow, Workflow):
+            for within in workflow.workflows:
+                self.define(within)
+            self._learn(list(workflow.task_types.values()))
+        raw = workflow.definition() if isinstance(workflow, Workflow) else dict(workflow)
+        self._desk.define(self.caller, raw)
+
+    def approve(
+        self, run_id: str, step_id: str, *, approved: bool = True, reason: str = "", by: Caller | None = None
+    ) -> Outcome:
+        """Somebody's word (the caller's unless ``by`` says whose) on a step that waits for it; how the run went on."""
+        word = Decision(approved, (by or self.caller).principal, reason, self.clock.now())
+        with self._store.begin() as tx:
+            decide(tx, by or self.caller, run_id, step_id, word)
+        return self.go_on(run_id)
+
+    def signal(self, run_id: str, name: str, payload: Any = None) -> Outcome:
+        """Sends the run a signal; how it went on."""
+        with self._store.begin() as tx:
+            signal(tx, run_id, name, payload, self.caller.principal, self.clock.now())
+        return self.go_on(run_id)
+
     def go_on(self, run_id: str) -> Outcome:
         """Runs what can be run of it, and moves the clock on where all that is left has its time to wait."""
         for turn in itertools.count():
@@ -210,10 +234,10 @@ class MemoryGateway:
         return self._outcome(run_id)
 
     def _wait(self, run_id: str) -> bool:
-        """Moves the clock to the next step's time. False: nothing waits for time alone."""
+        """Moves the clock to the next step's time, of the run and of those within. False: nothing waits for time
+        alone."""
         with self._store.read() as tx:
-            times = [step.not_before for step in tx.steps(run_id) if step.state == "ready"]
-        later = [time for time in times if time > self.clock.now()]
+            later = [time for time in _times(tx, run_id) if time > self.clock.now()]
         if not later:
             return False
         self.clock.pass_seconds((min(later) - self.clock.now()) / SECOND)
@@ -236,13 +260,22 @@ class MemoryGateway:
         )
 
 
+def _times(tx: EngineTx, run_id: str) -> Iterator[int]:
+    """When the steps of a run can begin that are ready, and those of its lists and of the runs within."""
+    for step in tx.steps(run_id):
+        items = tx.items(step.task_id) if step.state == "gathering" and step.spec.for_each is not None else []
+        yield from (one.not_before for one in (step, *items) if one.state == "ready")
+    for child in tx.children_live(run_id):
+        yield from _times(tx, child)
+
+
 class MemoryArtifacts:
     """Artifacts in memory; see ``models.artifacts.ArtifactStore``."""
 
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}
 
-    def put(self, content: bytes, media_type: str) -> ArtifactRef:
+    def put(self, content: bytes, media_type: str, holder: str = "") -> ArtifactRef:
         """Keeps the bytes."""
         digest = hashlib.sha256(content).hexdigest()
         self._kept[digest] = content

@@ -29,13 +29,16 @@ from gateway.security.secret_files import secret_for
 from gateway.serving.batch_courier import BatchCourier
 from gateway.serving.batch_settling import BatchSettling
 from gateway.settings import Settings
+from gateway.store.artifact_collection import ArtifactCollector
 from gateway.store.live_work import live_work
 from gateway.store.run_budgets import RunBudgetEnds
 from gateway.store.run_reader import SqlRunReader
+from gateway.store.run_retention import SqlRunRetention
 from gateway.store.schedule_store import SqlScheduleStore
 from gateway.store.spend_watch import SpendWatch
 from gateway.store.step_call_store import SqlStepCallStore
 from gateway.tasks.orchestrator import Orchestrator
+from gateway.tasks.retention import Retention
 from gateway.tasks.run_making import RunMaker
 from gateway.tasks.runner import StepRunner
 from gateway.tasks.schedules import Schedules
@@ -153,6 +156,7 @@ def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:
             make_schedules(core, executor).sweep,
             RunBudgetEnds(core.database).sweep,
             *_watch(core),
+            *_prune(core),
         ),
         deliverer,
         core.clock,
@@ -175,6 +179,19 @@ def _watch(core: Core) -> list[Callable[[], object]]:
         return []
     told = core.observer.anomaly
     return [SpendWatch(core.database, core.clock, told, factor=factor, minimum=units(minimum)).sweep]
+
+
+def make_retention(core: Core) -> Retention:
+    """Removes runs that ended long ago."""
+    artifacts = ArtifactCollector(core.database, core.clock)
+    return Retention(
+        SqlRunRetention(core.database), artifacts, core.audit, core.clock, keep_days=core.settings.keep_runs_days
+    )
+
+
+def _prune(core: Core) -> list[Callable[[], object]]:
+    """Does so by itself where it is set for how long they are kept."""
+    return [make_retention(core).sweep] if core.settings.keep_runs_days else []
 
 
 def make_deliverer(core: Core, clock: Clock) -> WebhookDeliverer:

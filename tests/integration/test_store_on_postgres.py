@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fixtures.artifact_collection_suite import ArtifactCollectionSuite
 from fixtures.batch_money_suite import BatchMoneySuite
 from fixtures.caps_suite import CapsSuite
 from fixtures.engine_suite import EngineSuite
@@ -19,6 +20,7 @@ from fixtures.named_budgets_suite import NamedBudgetsSuite
 from fixtures.nested_suite import NestedSuite
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
+from fixtures.retention_suite import RetentionSuite
 from fixtures.shares_suite import SharesSuite
 from fixtures.usage_suite import UsageSuite
 from gateway.store.engine import Database
@@ -78,6 +80,14 @@ class TestListedRunsOnPostgres(ListedRunsSuite):
 
 class TestNamedBudgetsOnPostgres(NamedBudgetsSuite):
     """Budgets of runs and steps."""
+
+
+class TestRetentionOnPostgres(RetentionSuite):
+    """Runs that ended long ago."""
+
+
+class TestArtifactCollectionOnPostgres(ArtifactCollectionSuite):
+    """Artifacts that nothing names."""
 
 
 class TestPromptsOnPostgres(PromptSuite):

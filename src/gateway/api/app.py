@@ -32,6 +32,7 @@ from gateway.api.http import (
     execute,
     feedback,
     files,
+    inference,
     invoices,
     keys,
     limits,
@@ -41,6 +42,7 @@ from gateway.api.http import (
     prices,
     prompt_labels,
     prompts,
+    prune,
     responses,
     run_acts,
     run_records,
@@ -49,7 +51,6 @@ from gateway.api.http import (
     system,
     tasks,
     tokens,
-    unbuilt,
     usage,
     webhooks,
     workflows,
@@ -69,8 +70,10 @@ _ROOMS = (
         estimates,
         run_acts,
         run_records,
+        prune,
         schedules,
         execute,
+        inference,
         tokens,
         feedback,
         models,
@@ -86,7 +89,7 @@ _ROOMS = (
         audit,
         webhooks,
     ),
-    *(responses, files, batches, moderations, unbuilt),
+    *(responses, files, batches, moderations),
 )
 #: Threads for what blocks: the database, the file system, predictions.
 _THREADS = 32

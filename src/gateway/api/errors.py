@@ -93,8 +93,16 @@ def anthropic_error(error: GatewayError, request_id: str) -> dict[str, Any]:
     return {"type": "error", "error": inner, "request_id": request_id}
 
 
+def inference_error(error: GatewayError, request_id: str) -> dict[str, Any]:
+    """The Open Inference Protocol's error object; its clients read ``error`` alone."""
+    message = f"{error.message} ({error.mend})" if error.mend else error.message
+    return {"error": message, "code": error.code, "request_id": request_id}
+
+
 def dialect_of(path: str) -> str:
-    """``anthropic``, ``openai`` or ``gateway``, by the door's path."""
+    """``anthropic``, ``openai``, ``inference`` or ``gateway``, by the door's path."""
+    if path == "/v2" or path.startswith("/v2/"):
+        return "inference"
     if path.startswith("/v1/messages"):
         return "anthropic"
     return "openai" if path.startswith("/v1/") or path == "/v1" else "gateway"
@@ -107,12 +115,14 @@ def body_of(error: GatewayError, path: str, request_id: str, *, anthropic: bool 
         return _ENCODER.encode(openai_error(error, request_id)), "application/json"
     if dialect == "anthropic":
         return _ENCODER.encode(anthropic_error(error, request_id)), "application/json"
+    if dialect == "inference":
+        return _ENCODER.encode(inference_error(error, request_id)), "application/json"
     return _ENCODER.encode(problem(error, request_id)), "application/problem+json"
 
 
 def status_of(error: GatewayError, path: str) -> int:
-    """The status of the error at the door of ``path``: programs written for OpenAI and Anthropic know a
-    bad request as 400 alone. (A key used twice is 422 everywhere.)"""
+    """The status of the error at the door of ``path``: programs written for OpenAI, Anthropic and
+    inference servers know a bad request as 400 alone. (A key used twice is 422 everywhere.)"""
     bad = error.status == 422 and not isinstance(error, IdempotencyMismatch)
     return 400 if bad and dialect_of(path) != "gateway" else error.status
 
@@ -132,12 +142,14 @@ def headers_of(error: GatewayError, path: str) -> dict[str, str]:
             headers |= anthropic_limit_headers(error)
         if error.retry_after is None:  # this call never fits
             return {**headers, "x-should-retry": "false"}
-    worked = isinstance(error, UpstreamError) and bool(error.details.get("reached"))
+    # A provider that has refused did no work (and was not charged); one that fell silent may have.
+    told = "upstream_status" in error.details
+    worked = isinstance(error, UpstreamError) and bool(error.details.get("reached")) and not told
     headers["x-should-retry"] = "true" if error.retryable and not worked else "false"
     if isinstance(error, GuardBlocked):
         headers["x-gateway-guards"] = f"{error.details.get('guard', '')}=block"
-    if isinstance(error, MethodNotAllowed) and "allow" in error.details:
-        headers["allow"] = str(error.details["allow"])
+    if isinstance(error, MethodNotAllowed) and error.details.get("allowed"):
+        headers["allow"] = ", ".join(error.details["allowed"])
     if error.status == 401:
         headers["www-authenticate"] = 'Bearer realm="gateway"'
     return headers

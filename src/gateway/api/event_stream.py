@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -12,7 +13,7 @@ from gateway.api.doors import Call
 from gateway.api.event_feed import EventFeed
 from gateway.api.http.params import whole_of
 from gateway.engine.states import RUN_ENDED
-from gateway.errors import ValidationFailed
+from gateway.errors import NotFound, ValidationFailed
 from gateway.tasks.views import event_view
 
 #: After these nothing more is told of the work.
@@ -29,16 +30,17 @@ async def event_stream(call: Call, *, run_id: str | None = None, task_id: str | 
     feed: EventFeed = call.request.app.state.feed
 
     async def lines() -> AsyncIterator[bytes]:
-        async for event in feed.listen(call.caller, after, run_id=run_id, task_id=task_id, silence=2.0):
-            if event is not None:
-                data = _ENCODER.encode(event_view(event))
-                yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.type.encode(), data)
-                if event.type in (_LAST_OF_TASK if task_id else _LAST_OF_RUN):
+        with contextlib.suppress(NotFound):  # removed while it was listened to: there is nothing more to tell
+            async for event in feed.listen(call.caller, after, run_id=run_id, task_id=task_id, silence=2.0):
+                if event is not None:
+                    data = _ENCODER.encode(event_view(event))
+                    yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.type.encode(), data)
+                    if event.type in (_LAST_OF_TASK if task_id else _LAST_OF_RUN):
+                        return
+                elif await asyncio.to_thread(_ended):
                     return
-            elif await asyncio.to_thread(_ended):
-                return
-            else:
-                yield b": waiting\n\n"
+                else:
+                    yield b": waiting\n\n"
 
     def _ended() -> bool:
         view = desk.run(call.caller, run_id) if run_id else desk.task(call.caller, task_id or "")

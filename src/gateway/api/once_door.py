@@ -19,7 +19,7 @@ from gateway.governance.validators import decode_object
 from gateway.store.idempotency_store import KeptAnswer, Turn
 
 #: Doors whose calls cost something.
-COSTLY = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"})
+COSTLY = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"})
 
 
 class OnceDoor:

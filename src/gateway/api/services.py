@@ -37,6 +37,7 @@ from gateway.store.response_store import SqlResponseStore
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.batch_desk import BatchDesk
 from gateway.tasks.desk import Desk
+from gateway.tasks.retention import Retention
 from gateway.tasks.run_control import RunControl
 from gateway.tasks.run_history import RunHistory
 from gateway.tasks.schedules import Schedules
@@ -67,6 +68,7 @@ class Services:
     desk: Desk
     control: RunControl
     history: RunHistory
+    retention: Retention
     schedules: Schedules
     registry: ModelRegistry
     prompts: PromptService

@@ -41,9 +41,14 @@ def create(
         console().print(f"[green]✓[/] {made['id']}: {made['scope']} {made['subject']} ≤ {cap}")
 
 
-def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
+def listing(
+    active: Annotated[bool, typer.Option("--active/--ended", help="Those in force, or the newest that ended.")] = True,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
     """Budgets as they stand."""
-    found = connect(url, key).get("/budgets")
+    found = connect(url, key).get("/budgets" if active else "/budgets?active=false")
     if as_json:
         show(found)
         return
@@ -51,7 +56,7 @@ def listing(url: Url = None, key: Key = None, as_json: Json = False) -> None:
     for item in found["budgets"]:
         amounts = [f"${plain(item[name])}" for name in ("limit_usd", "spent_usd", "reserved_usd")]
         table.add_row(item["id"], item["scope"], item["subject"], item["window"], *amounts)
-    console().print(table if found["budgets"] else "no budgets are set")
+    console().print(table if found["budgets"] else "no budgets are set" if active else "no budget has ended")
     if not found.get("enforced", True):
         console().print("[yellow]–[/] COST_TRACKING_ENABLED=false: they neither refuse nor alert, and count nothing")
 

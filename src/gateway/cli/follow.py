@@ -22,6 +22,8 @@ _ENDED = ("completed", "failed", "cancelled", "skipped")
 _SECONDS = 600.0
 #: A line that broke is taken up again after this pause, in seconds.
 _PAUSE = 0.5
+#: How often the last events are asked for again where the line breaks after the end.
+_MORE_TRIES = 3
 #: How much further a step is before that is a line of its own.
 _TENTH = 0.1
 #: Bytes of one event, which may carry a step's whole result.
@@ -105,7 +107,7 @@ async def _listen(
     seconds: float,
 ) -> None:
     """Returns when it has ended. Events are resumed by id, so none is missed or told twice."""
-    last = 0
+    last, over = 0, 0
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -120,7 +122,8 @@ async def _listen(
                         return
         except (WebSocketException, TimeoutError, OSError):
             await asyncio.sleep(_PAUSE)
-            if (await asyncio.to_thread(look))["status"] in _ENDED:
+            over += (await asyncio.to_thread(look))["status"] in _ENDED
+            if over > _MORE_TRIES:  # it has ended, and what was told of that cannot be had
                 return
     name = next(iter(subject.values()))
     raise Unavailable(f"{name} did not end within {seconds:g} s", mend="it goes on; ask for it again later")

@@ -61,7 +61,7 @@ def reconcile(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Matched, different, missing: exit status 1 where anything is not matched."""
+    """Matched, different, missing, of another month: exit status 1 where anything is not matched."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -85,7 +85,9 @@ def reconcile(
     if not clean:
         out.print(table)
     out.print(", ".join(f"{totals[status]['rows']} {status.replace('_', ' ')}" for status in totals))
-    out.print(f"invoiced {_usd(found['invoiced_usd'])}, in the ledger {_usd(found['ledger_usd'])}")
+    outside = totals["outside_month"]
+    more = f"; outside {month} {_usd(outside['invoiced_usd'])}, which is in neither" if outside["rows"] else ""
+    out.print(f"invoiced {_usd(found['invoiced_usd'])}, in the ledger {_usd(found['ledger_usd'])}{more}")
     raise typer.Exit(0 if clean else 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,15 +47,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 
 def make_app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
-    """The command tree, or the branch of it that is needed."""
+    """The command tree; of commands that are not in ``names`` it has their name and help alone, unloaded."""
     app = typer.Typer(
         name="ai-gateway",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
-    for name in names:
-        module, attribute, text = COMMANDS[name]
+    for name, (module, attribute, text) in COMMANDS.items():
+        if name not in names:
+            app.command(name, help=text)(_unloaded)
+            continue
         found = getattr(import_module(f"gateway.cli.{module}"), attribute)
         if attribute.startswith("make_"):
             app.add_typer(found(), name=name, help=text)
@@ -68,6 +71,10 @@ def make_app(names: Sequence[str] = tuple(COMMANDS)) -> typer.Typer:
         """Keeps a single command a command of its own name."""
 
     return app
+
+
+def _unloaded() -> None:
+    """Stands in the list for a command that was not asked for."""
 
 
 def _reason(error: GatewayError) -> str:
@@ -86,7 +93,8 @@ def _version(wanted: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Errors of ours are told in two lines, with the exit status of their kind."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    names = [given[0]] if given and given[0] in COMMANDS else list(COMMANDS)
+    completing = "_AI_GATEWAY_COMPLETE" in os.environ
+    names = list(COMMANDS) if completing else [word for word in given if word in COMMANDS][:1]
     try:
         make_app(names)(args=given, prog_name="ai-gateway")
     except GatewayError as error:

@@ -83,6 +83,8 @@ class RunBoard:
                 step.note = str((view.get("error") or {}).get("message", ""))
             elif view["status"] == "running":
                 step.note = str(view.get("progress_note") or "")
+            elif view["status"] in ("completed", "cancelled", "skipped"):
+                step.note = str(view.get("skipped") or "")
         self.cost = sum((Decimal(str(step.cost)) for step in self.steps.values()), Decimal(0))
 
     def hear(self, event: Mapping[str, Any]) -> None:

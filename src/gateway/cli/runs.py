@@ -11,6 +11,8 @@ from gateway.cli.client import Json, Key, Url, connect, console, listing_table, 
 from gateway.cli.exits import FOLLOWED_FAILED
 from gateway.cli.follow import follow_run
 from gateway.cli.lineage import draw
+from gateway.cli.prune import prune
+from gateway.cli.runs_within import children_of, print_children
 from gateway.cli.workflows import runs as listing
 from gateway.errors import ValidationFailed
 from gateway.money import plain
@@ -20,11 +22,22 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the run an
 Step = Annotated[str, typer.Argument(help="The step's id.")]
 
 
-def run(run_id: Id, url: Url = None, key: Key = None, as_json: Json = False) -> None:
-    """A run with its steps."""
-    found = connect(url, key).get(f"/runs/{segment(run_id)}")
+def run(
+    run_id: Id,
+    most: Annotated[int, typer.Option("--runs", min=1, help="Show so many of the runs within it.")] = 20,
+    status: Annotated[str | None, typer.Option(help="Only those of the runs within it that are so.")] = None,
+    url: Url = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """A run with its steps, and the runs within it."""
+    client = connect(url, key)
+    found = client.get(f"/runs/{segment(run_id)}")
+    within = None
+    if any(step.get("workflow") for step in found["steps"]):
+        within = children_of(client, run_id, status, most)
     if as_json:
-        show(found)
+        show(found if within is None else {**found, "children": within["children"]})
         return
     out = console()
     out.print(f"{found['run_id']}  {found['workflow_id']}  {found['status']}  ${plain(found['cost'])}", markup=False)
@@ -33,6 +46,8 @@ def run(run_id: Id, url: Url = None, key: Key = None, as_json: Json = False) -> 
         cells = [step["task_type"], step["status"], str(step["attempts"]), f"${plain(step['cost'])}", _note(step)]
         table.add_row(step["step_id"], *cells)
     out.print(table)
+    if within is not None:
+        print_children(within, status, out)
 
 
 def pause(run_id: Id, url: Url = None, key: Key = None) -> None:
@@ -140,7 +155,7 @@ def make_app() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True)
     app.command("list")(listing)
     app.command("show")(run)
-    for command in (pause, resume, cancel, retry, approvals, approve, refuse, signal, lineage, replay):
+    for command in (pause, resume, cancel, retry, approvals, approve, refuse, signal, lineage, replay, prune):
         app.command()(command)
     return app
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from gateway.errors import GatewayError, ValidationFailed
+from gateway.models.finite import no_number
 from gateway.workflows.workflow import Workflow
 
 
@@ -21,10 +22,24 @@ def definitions_in(file: Path) -> list[Any]:
     try:
         text = file.read_text(encoding="utf-8")
         raw = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        raise ValidationFailed(
+            f"{file.name} cannot be read: {line}{error.problem}", mend="write one definition, as JSON or YAML"
+        ) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValidationFailed(
             f"{file.name} cannot be read: {str(error).splitlines()[0]}", mend="write one definition, as JSON or YAML"
         ) from None
+    try:
+        json.dumps(raw)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValidationFailed(
+            f"{file.name} holds what JSON cannot: {str(error)[:200]}", mend="put dates and times in quotes"
+        ) from None
+    place = no_number(raw)
+    if place is not None:
+        raise ValidationFailed(f"{file.name}: {place} is NaN or infinite", mend="give a finite number, or leave it out")
     found = raw.get("workflows", [raw]) if isinstance(raw, dict) else [raw]
     return list(found) if isinstance(found, list) else [found]
 

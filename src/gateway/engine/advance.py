@@ -51,7 +51,8 @@ def fail(tx: EngineTx, held: StepRow, error: dict[str, Any], *, retryable: bool,
     if run is None:
         return False
     policy, code = held.spec.retry, error.get("code")
-    may_retry = (retryable or code in policy.on) and code not in policy.not_on and held.attempts < policy.max_attempts
+    retryable = retryable or code in policy.on
+    may_retry = retryable and code not in policy.not_on and held.attempts < policy.max_attempts
     flow = Flow(tx, run, now)
     if may_retry and not _unwanted(run, held):
         pause = retry_pause(policy.backoff, held.attempts, error.get("retry_after"), most=policy.max_backoff)

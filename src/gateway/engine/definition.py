@@ -22,7 +22,8 @@ from gateway.engine.step_definition import APPROVAL, SIGNAL, UNKNOWN_OUTCOMES, W
 from gateway.engine.step_fields import read_step
 from gateway.engine.step_fit import StepFit
 from gateway.engine.task_types import TaskTypeSpec
-from gateway.errors import DefinitionInvalid
+from gateway.errors import DefinitionInvalid, ValidationFailed
+from gateway.models.finite import no_number
 from gateway.models.json_schema import ready_schema
 
 MAX_STEPS = 200
@@ -76,22 +77,24 @@ def parse_definition(
     raw_steps = raw.get("steps")
     require(isinstance(raw_steps, list) and bool(raw_steps), "steps", "a list of at least one step")
     require(len(raw_steps) <= MAX_STEPS, "steps", f"at most {MAX_STEPS} steps")
+    place = no_number(raw)
+    require(place is None, place or "", "a finite number", mend="JSON has no NaN and no infinity: leave it out")
     unknown = one_of(raw.get("on_unknown_outcome", "retry"), "on_unknown_outcome", UNKNOWN_OUTCOMES)
+    schema = raw.get("input_schema")
+    if schema is not None:
+        require(isinstance(schema, dict), "input_schema", "a JSON schema of the run's input")
+        _refuse_no_schema(schema)
     steps = []
     for at, item in enumerate(raw_steps):
-        with _told_of(item.get("step_id") if isinstance(item, dict) else None):
+        with told_of(item.get("step_id") if isinstance(item, dict) else None):
             steps.append(read_step(item, f"steps[{at}]", task_types, known_model, unknown))
-    linker = _Linker(steps, task_types)
+    linker = _Linker(steps, task_types, schema)
     linked = linker.linked()
     _refuse_cycle(linked)
     output = raw.get("output")
     if output is not None:
         require(isinstance(output, dict) and bool(output), "output", "an object of name: reference")
         linker.check_output(output)
-    schema = raw.get("input_schema")
-    if schema is not None:
-        require(isinstance(schema, dict), "input_schema", "a JSON schema of the run's input")
-        _refuse_no_schema(schema)
     return WorkflowDefinition(
         workflow_id=workflow_id,
         name=name,
@@ -114,8 +117,23 @@ def _refuse_no_schema(schema: dict[str, Any]) -> None:
         ) from None
 
 
+def check_input(definition: WorkflowDefinition, data: Mapping[str, Any]) -> None:
+    """``ValidationFailed`` that names the first field of a run's input that does not fit the workflow's schema."""
+    if definition.input_schema is None:
+        return
+    for wrong in ready_schema(definition.input_schema).iter_errors(dict(data)):
+        steps = [*wrong.instance_path]
+        missing = getattr(wrong.kind, "property", None)
+        if isinstance(missing, str) and missing not in steps:
+            steps.append(missing)
+        place = "input" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+        raise ValidationFailed(
+            f"{place}: {wrong.message}"[:500], mend="see the workflow's input_schema", param=place[:200]
+        )
+
+
 @contextmanager
-def _told_of(step_id: Any) -> Iterator[None]:
+def told_of(step_id: Any) -> Iterator[None]:
     """Whatever is wrong within is told with the step's id."""
     try:
         yield
@@ -133,8 +151,11 @@ def _told_of(step_id: Any) -> Iterator[None]:
 class _Linker:
     """Follows every reference between steps, and gives each step the dependencies they imply."""
 
-    def __init__(self, steps: list[StepDefinition], task_types: Mapping[str, TaskTypeSpec]) -> None:
+    def __init__(
+        self, steps: list[StepDefinition], task_types: Mapping[str, TaskTypeSpec], input_schema: dict[str, Any] | None
+    ) -> None:
         self._steps = steps
+        self._input_schema = input_schema
         self._task_types = task_types
         self._by_id: dict[str, StepDefinition] = {}
         self.inputs: dict[str, None] = {}
@@ -148,19 +169,19 @@ class _Linker:
     def linked(self) -> list[StepDefinition]:
         """The steps with everything that others say of them."""
         for at, step in enumerate(self._steps):
-            with _told_of(step.step_id):
+            with told_of(step.step_id):
                 self._note_ends(step, f"steps[{at}]")
         found = []
         for at, step in enumerate(self._steps):
-            with _told_of(step.step_id):
+            with told_of(step.step_id):
                 found.append(self._link(step, f"steps[{at}]"))
         for at, step in enumerate(found):
             for name in step.dependencies:
                 path = f"steps[{at}].dependencies"
                 require(name not in self._undoes, path, f"nothing can wait for {name!r}: it only undoes another step")
-        fit = StepFit(self._by_id, self._task_types)
+        fit = StepFit(self._by_id, self._task_types, self._input_schema)
         for at, step in enumerate(found):
-            with _told_of(step.step_id):
+            with told_of(step.step_id):
                 fit.check(step, f"steps[{at}]")
         return found
 

@@ -84,6 +84,9 @@ def inside(schema: Schema | None, path: Sequence[str], root: Schema | None) -> S
             raise LookupError(name)
         if "type" not in found:  # one of several: which, only the value tells
             return None
+        closed = kinds == {"object"} and found.get("additionalProperties") is False
+        if closed and name not in found.get("properties", {}) and "patternProperties" not in found:
+            raise LookupError(name)
         current = found.get("items") if name.isdigit() and "array" in kinds else _property(found, name)
     return current
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.clock import SECOND
+from gateway.engine.definition import check_input
 from gateway.engine.gates import (
     gathered,
     kept_error,
@@ -250,6 +251,7 @@ class Flow:
         if definition is None:
             raise ValidationFailed(f"the workflow {workflow_id!r} has no such version any more", param=step.step_id)
         data = resolve(step.spec.input_mapping, self.run.input, source.steps, source.item)
+        check_input(definition, data)
         child = child_of(self.run, step, definition, version, data)
         record = {"run": child.run_id, "definition": version}
         if not self.tx.move(step, "gathering", self.now, input=data, started_at=self.now, record=record):

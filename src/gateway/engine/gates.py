@@ -11,7 +11,10 @@ from gateway.engine.mapping import Reference, Source, StepOutput, look_up, value
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.step_definition import StepDefinition
 from gateway.errors import GatewayError, ValidationFailed
+from gateway.models.plain_text import plain_text
 
+#: Characters of an error's message that are kept with a step.
+_LONGEST_TOLD = 10_000
 #: Items of one list.
 MOST_ITEMS = 10_000
 
@@ -81,7 +84,8 @@ def published_of(spec: StepDefinition, output: Mapping[str, Any]) -> dict[str, A
 
 def kept_error(error: GatewayError) -> dict[str, Any]:
     """An error as steps and runs keep it."""
-    kept: dict[str, Any] = {"code": error.code, "message": error.message, "mend": error.mend}
+    message, mend = plain_text(error.message, _LONGEST_TOLD), plain_text(error.mend, _LONGEST_TOLD)
+    kept: dict[str, Any] = {"code": error.code, "message": message, "mend": mend}
     if error.param is not None:
         kept["param"] = error.param
     if error.retry_after is not None:

@@ -8,9 +8,10 @@ from typing import Any
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.step_definition import StepDefinition
-from gateway.errors import DefinitionInvalid, NotFound
+from gateway.errors import DefinitionInvalid
 from gateway.ids import new_id
 from gateway.models.run_budget import bounds_of_run, bounds_of_step
+from gateway.models.tags import handed_down
 
 #: Workflows within workflows.
 DEEPEST = 8
@@ -20,7 +21,7 @@ def pins_of(
     definition: WorkflowDefinition, newest: Callable[[str], tuple[WorkflowDefinition, str] | None]
 ) -> dict[str, str]:
     """The newest version (hash) of every workflow that a run of this one may come to run, by workflow id.
-    ``NotFound`` for one that is not there; ``DefinitionInvalid`` for a workflow within itself."""
+    ``DefinitionInvalid`` for one that is not there, and for a workflow within itself."""
     pins: dict[str, str] = {}
     _follow(definition, (definition.workflow_id,), newest, pins)
     return pins
@@ -71,6 +72,7 @@ def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version
         request_id=run.request_id,
         steps=tuple(new),
         priority=step.priority,
+        metadata=handed_down(run.metadata),
         config_epoch=run.config_epoch,
         output_mapping=definition.output,
         not_before=step.not_before,
@@ -96,13 +98,20 @@ def _follow(
         if step.workflow is None:
             continue
         place = f"steps[{at}].workflow"
-        if step.workflow in path or len(path) > DEEPEST:
-            circle = " → ".join([*path, step.workflow])
+        circle = " → ".join([*path, step.workflow])
+        if step.workflow in path:
             raise DefinitionInvalid(f"{place}: workflows within each other: {circle}", param=place)
+        if len(path) > DEEPEST:
+            raise DefinitionInvalid(
+                f"{place}: workflows lie within each other at most {DEEPEST} deep: {circle}", param=place
+            )
         found = newest(step.workflow)
         if found is None:
-            raise NotFound(
-                f"{place}: there is no workflow {step.workflow!r}", mend="GET /workflows lists them", param=place
+            raise DefinitionInvalid(
+                f"{place}: there is no workflow {step.workflow!r} (step {step.step_id!r})",
+                mend="define it first; GET /workflows lists them",
+                param=place,
+                step=step.step_id,
             )
         pins[step.workflow] = found[1]
         _follow(found[0], (*path, step.workflow), newest, pins)

@@ -57,6 +57,8 @@ def read_step(
     require(isinstance(raw, dict), path, "a step is an object with step_id and task_type")
     refuse_unknown(raw, FIELDS, path)
     step_id = name_at(raw.get("step_id"), f"{path}.step_id")
+    dotted = "a name without '.': references are divided there"
+    require("." not in step_id, f"{path}.step_id", dotted, mend="write '_' or '-' for it")
     task_type = _task_type(raw, path)
     waits = ("for_each", "budget") if task_type in (APPROVAL, SIGNAL) else ()
     for name in (*_OF_WORK, *waits) if task_type in CONTROL else ():
@@ -93,7 +95,7 @@ def read_step(
         signal=_signal(raw, f"{path}.signal"),
         workflow=None if raw.get(WORKFLOW) is None else name_at(raw[WORKFLOW], f"{path}.workflow"),
         cache_ttl=_cache(raw.get("cache"), f"{path}.cache"),
-        limits=read_limits(raw.get("limits"), f"{path}.limits"),
+        limits=_limits_of(raw.get("limits"), f"{path}.limits", spec),
         on_unknown_outcome=one_of(
             raw.get("on_unknown_outcome", unknown), f"{path}.on_unknown_outcome", UNKNOWN_OUTCOMES
         ),
@@ -132,6 +134,15 @@ def read_limits(raw: Any, path: str) -> tuple[Limit, ...]:
         return ()
     require(isinstance(raw, list) and len(raw) <= 8, path, "a list of at most 8 limits")
     return tuple(_limit(item, f"{path}[{at}]") for at, item in enumerate(raw))
+
+
+def _limits_of(raw: Any, path: str, spec: TaskTypeSpec | None) -> tuple[Limit, ...]:
+    """A limit that could never bind the step is refused: whoever wrote it counts on it."""
+    limits = read_limits(raw, path)
+    for at, limit in enumerate(limits):
+        bound = limit.key not in ("model", "provider") or spec is None or spec.model_kind is not None
+        require(bound, f"{path}[{at}].key", f"{spec.name if spec else ''} uses no model", mend="name another key")
+    return limits
 
 
 def _task_type(raw: Mapping[str, Any], path: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.engine.checks import require
 from gateway.engine.fitting import Schema, in_words, inside, kind_of, kinds_of, may_fit, resolved
-from gateway.engine.mapping import ItemRef, Reference, StepRef, parse_reference, references
+from gateway.engine.mapping import InputRef, ItemRef, Reference, StepRef, parse_reference, references
 from gateway.engine.step_definition import APPROVAL, SIGNAL, WORKFLOW, StepDefinition
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import DefinitionInvalid, ValidationFailed
@@ -25,14 +25,22 @@ _GIVEN: Mapping[str, Mapping[str, Schema]] = {
 }
 _ERROR: Schema = {"type": ["object", "null"]}
 _MEND = "map a value of that type; GET /task-types shows what each task type takes and gives"
+_MEND_WITHIN = "see the input_schema of that workflow: GET /workflows/ID"
 
 
 class StepFit:
     """The types of one definition's mappings, as far as the schemas of its task types tell them."""
 
-    def __init__(self, steps: Mapping[str, StepDefinition], task_types: Mapping[str, TaskTypeSpec]) -> None:
+    def __init__(
+        self,
+        steps: Mapping[str, StepDefinition],
+        task_types: Mapping[str, TaskTypeSpec],
+        input_schema: Schema | None = None,
+    ) -> None:
+        """``input_schema`` is that of the run's input, where the workflow has one."""
         self._steps = steps
         self._task_types = task_types
+        self._input_schema = input_schema
 
     def check(self, step: StepDefinition, path: str) -> None:
         """Raises ``DefinitionInvalid`` at the place of the first value that can never fit."""
@@ -53,6 +61,21 @@ class StepFit:
             self._value(value, inside(spec.input_schema, (name,), spec.input_schema), spec, step, place)
         if spec.check is not None and not list(references(step.input_mapping, path)):
             _literal(spec, step, path)
+
+    def check_within(self, step: StepDefinition, path: str, schema: Schema) -> None:
+        """The same for a step that is a run of a workflow with such an ``input_schema``."""
+        within = TaskTypeSpec(f"the workflow {step.workflow!r}", "", "cpu", "", (), (), (), input_schema=dict(schema))
+        for name in schema.get("required", ()):
+            place = f"{path}.input_mapping"
+            require(name in step.input_mapping, place, f"{within.name} needs the input {name!r}", mend=_MEND_WITHIN)
+        for name, value in step.input_mapping.items():
+            place = f"{path}.input_mapping.{name}"
+            try:
+                wanted = inside(schema, (name,), schema)
+            except LookupError:
+                told = f"{place}: {within.name} takes no such input"
+                raise DefinitionInvalid(told, mend=_MEND_WITHIN, param=place) from None
+            self._value(value, wanted, within, step, place)
 
     def _value(self, value: Any, wanted: Schema | None, spec: TaskTypeSpec, step: StepDefinition, place: str) -> None:
         root = spec.input_schema
@@ -83,6 +106,9 @@ class StepFit:
             first, root = self._output(self._steps[reference.step_id], reference.path[0])
             said = f"what step {reference.step_id!r} gives as {'.'.join(reference.path)!r}"
             return _along(first, reference.path[1:], root, place, said), said
+        if isinstance(reference, InputRef):
+            said = f"the run's input {'.'.join(reference.path)!r}"
+            return _along(self._input_schema, reference.path, self._input_schema, place, said), said
         if isinstance(reference, ItemRef) and reference.path is None:
             return frozenset({"number"}), "the index"
         if isinstance(reference, ItemRef) and step.for_each is not None and isinstance(step.for_each.over, str):

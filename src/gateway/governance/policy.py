@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.errors import ValidationFailed
 from gateway.models.llm_models import Chat, ImagePart, TextPart, ToolResultPart, ToolUsePart
+from gateway.models.server_fields import parts_of
 
 MOST_MESSAGES = 2_000
 MOST_TOOLS = 128
@@ -43,7 +44,7 @@ def input_tokens_bound(chat: Chat) -> int:
                 size += len(part.text.encode()) + len(part.signature)
     for tool in chat.tools:
         size += len(str(tool.schema)) + len(tool.description.encode()) + len(tool.name) + 64
-    if chat.native_only and chat.native is not None:
+    if chat.native_only and chat.native is not None and parts_of(chat.native_only):
         size += len(str(chat.native))  # parts that only the body itself has: documents, files, sound
     if chat.response_format is not None:
         size += len(str(chat.response_format.schema)) + 32
@@ -52,7 +53,7 @@ def input_tokens_bound(chat: Chat) -> int:
 
 def has_media(chat: Chat) -> bool:
     """Whether the input may hold sound or images: what only the body itself has may be sound."""
-    if chat.native_only:
+    if chat.native_only and parts_of(chat.native_only):
         return True
     return any(isinstance(part, ImagePart) for message in chat.messages for part in message.parts)
 

@@ -13,6 +13,8 @@ from gateway.errors import BadRequest, ValidationFailed
 
 LARGEST_BODY = 10 * 1024 * 1024
 _DEEPEST = 100
+#: The mark of the encoding, which some editors write; and how what is compressed begins.
+_MARK, _GZIP = b"\xef\xbb\xbf", b"\x1f\x8b"
 _LARGEST_INTEGER = 2**63
 #: Parameters of a language model: (kind, lowest, highest).
 LLM_PARAMETERS: Mapping[str, tuple[str, float, float]] = {
@@ -35,6 +37,10 @@ def decode_json(body: bytes) -> Any:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if body.startswith(_MARK):
+            return decode_json(body.removeprefix(_MARK))
+        if body.startswith(_GZIP):
+            raise BadRequest("the body is compressed", mend="send it as it is, without Content-Encoding") from None
         raise BadRequest(
             f"the body is not valid JSON: {str(error)[:120]}", mend="send one JSON object in UTF-8"
         ) from None

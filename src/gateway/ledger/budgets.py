@@ -48,10 +48,11 @@ class BudgetStore(Protocol):
     def get(self, budget_id: str) -> Budget | None: ...
 
     def list(
-        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
-    ) -> list[Budget]:
-        """Budgets of single runs that come of one for each run, and of steps, are listed only where their
-        ``parent`` is asked for."""
+        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None,
+        limit: int | None = None,
+    ) -> list[Budget]:  # fmt: skip
+        """By their ids; those that are not ``active``, the newest first. Budgets of single runs that come of one for
+        each run, and of steps, are listed only where their ``parent`` is asked for."""
         ...
 
     def deactivate(self, budget_id: str) -> bool:
@@ -132,16 +133,14 @@ class BudgetService:
         subject: str | None = None,
         active: bool | None = True,
         parent: str | None = None,
+        limit: int | None = None,
     ) -> list[Budget]:
-        """Budgets as they stand now."""
+        """Budgets as they stand now: those in force, those that have ended (``active=False``), or both (``None``)."""
         caller.require("budgets:read")
         self._catch_up()
         now = self._clock.now()
-        return [
-            budget.as_of(now)
-            for budget in self._store.list(scope=scope, subject=subject, active=active, parent=parent)
-            if budget.scope != THRESHOLD_SCOPE
-        ]
+        found = self._store.list(scope=scope, subject=subject, active=active, parent=parent, limit=limit)
+        return [budget.as_of(now) for budget in found if budget.scope != THRESHOLD_SCOPE]
 
     def get(self, caller: Requester, budget_id: str) -> Budget:
         """One budget; ``NotFound`` otherwise."""

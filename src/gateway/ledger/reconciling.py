@@ -2,7 +2,8 @@
 
 The invoice is CSV as providers export it. Its columns are known by their usual names, or named by the caller: a
 cost in USD, a model, and, if it is told, a day. Lines of one model and day (such as input and output apart) are
-added up first. The ledger's side are the entries of that provider by the model that answered and the UTC day.
+added up first. The ledger's side are the entries of that provider by the model that answered and the UTC day, in one
+month: what the invoice has of other days was not looked for, so it is neither missing nor part of the difference.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -31,7 +32,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "currency": ("currency", "amount_currency", "currency_code"),
     }
 )
-Status = Literal["matched", "different", "missing_in_ledger", "missing_in_invoice"]
+Status = Literal["matched", "different", "missing_in_ledger", "missing_in_invoice", "outside_month"]
 _AMOUNT = re.compile(r"-?\$?-?(\d{1,3}(,\d{3})+|\d+)?(\.\d+)?([eE][+-]?\d{1,2})?")
 
 Key = tuple[str, str]
@@ -88,9 +89,12 @@ def read_invoice(
     return InvoiceLines(sums, len(rows) - 1, "day" in places, {name: rows[0][at] for name, at in places.items()})
 
 
-def reconciled(invoice: InvoiceLines, entered: Mapping[Key, tuple[int, int]], tolerance: int) -> list[Compared]:
-    """Both sides line by line. ``entered`` has units and calls by day and model; costs that differ by no more than
-    ``tolerance`` are the same."""
+def reconciled(
+    invoice: InvoiceLines, entered: Mapping[Key, tuple[int, int]], tolerance: int, month: tuple[date, date]
+) -> list[Compared]:
+    """Both sides line by line. ``entered`` has units and calls by day and model, of the ``month`` from its first day
+    to before the next one's; costs that differ by no more than ``tolerance`` are the same."""
+    first, following = (day.isoformat() for day in month)
     ledger: dict[Key, tuple[int, int]] = {}
     for (day, model), (cost, calls) in entered.items():
         key = (day if invoice.by_day else "", model.lower())
@@ -102,15 +106,15 @@ def reconciled(invoice: InvoiceLines, entered: Mapping[Key, tuple[int, int]], to
         if not invoiced and not cost:
             continue
         ours = cost if key in ledger else None
-        found.append(Compared(_status(invoiced, ours, tolerance), *key, invoiced, ours, calls))
+        outside = invoice.by_day and not first <= key[0] < following
+        status = "outside_month" if outside else _status(invoiced, ours, tolerance)
+        found.append(Compared(status, *key, invoiced, ours, calls))
     return found
 
 
 def totals(rows: Iterable[Compared]) -> dict[str, tuple[int, int, int]]:
     """Of each status: how many lines, and the units on both sides."""
-    found: dict[str, tuple[int, int, int]] = dict.fromkeys(
-        ("matched", "different", "missing_in_ledger", "missing_in_invoice"), (0, 0, 0)
-    )
+    found: dict[str, tuple[int, int, int]] = dict.fromkeys(get_args(Status), (0, 0, 0))
     for row in rows:
         count, invoiced, entered = found[row.status]
         found[row.status] = count + 1, invoiced + (row.invoiced or 0), entered + (row.entered or 0)

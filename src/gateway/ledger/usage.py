@@ -81,7 +81,7 @@ class UsageService:
         first, following = month_of(month)
         self._catch_up()
         entered = self._store.billed(provider, midnight(first, UTC), midnight(following, UTC))
-        return reconciled(invoice, entered, tolerance)
+        return reconciled(invoice, entered, tolerance, (first, following))
 
     def forecast(self, ask: UsageAsk) -> Forecast:
         """What the month that runs in ``ask.zone`` will have cost at its end; ``ask.where`` says of whom."""

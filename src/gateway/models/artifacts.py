@@ -25,3 +25,12 @@ class ArtifactStore(Protocol):
     def get(self, sha256: str) -> bytes:
         """The bytes, checked against their hash. ``NotFound`` or ``ArtifactCorrupt`` otherwise."""
         ...
+
+
+class HeldArtifacts(ArtifactStore, Protocol):
+    """A store that is told for whom."""
+
+    def put(self, content: bytes, media_type: str, holder: str = "") -> ArtifactRef:
+        """As ``ArtifactStore.put``, for as long as ``holder``, a run or a task, is kept; without one for a day,
+        within which something must name it."""
+        ...

@@ -7,13 +7,15 @@ streamed one, ``Usage`` what it consumed; ``LanguageModel`` is the port a provid
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct, field
 
 FinishReason = Literal["stop", "length", "tool_use", "content_filter"]
 Role = Literal["system", "user", "assistant", "tool"]
 UsageBasis = Literal["provider", "counted", "estimated", "none"]
+#: The tool that stands for a response_format where the provider has none: forced there, text again on the way back.
+ANSWER_TOOL = "json_answer"
 
 
 class TextPart(Struct, frozen=True, tag="text"):
@@ -103,6 +105,10 @@ class PromptCache(Struct, frozen=True):
     key: str = ""
 
 
+#: The dialect of OpenAI's older completions, where a text goes on: no turns, so no other dialect carries it.
+COMPLETIONS: Final = "openai_completions"
+
+
 class Body(dict[str, Any]):
     """A caller's body, and the bytes it came as. Whoever changes it makes another dict, which has no ``raw``."""
 
@@ -143,7 +149,7 @@ class Chat(Struct, frozen=True):
     response_format: ResponseFormat | None = None
     reasoning_effort: str = ""
     user: str = ""
-    dialect: Literal["openai", "anthropic", "gateway"] = "gateway"
+    dialect: Literal["openai", "anthropic", "gateway", "openai_completions"] = "gateway"
     extra: dict[str, Any] = field(default_factory=dict)
     native: dict[str, Any] | None = None
     native_only: tuple[str, ...] = ()
@@ -236,6 +242,8 @@ class Delta(Struct, frozen=True):
 
     ``tool_index`` numbers the tool calls of a choice; ``tool_id`` and ``tool_name`` come with the
     first piece of each, and the call's ``signature`` (without ``tool_index`` it is the thinking's).
+    ``refusal`` says that the text is why the model does not answer (a whole ``Choice`` that ends with ``stop``
+    has that word as its ``raw_finish`` then).
     ``usage`` replaces what came before (it is cumulative). The last piece of a choice carries
     ``finish``; a stream that ends without one is an error, not a success.
     """
@@ -255,6 +263,7 @@ class Delta(Struct, frozen=True):
     id: str = ""
     model: str = ""
     native: Native | None = None
+    refusal: bool = False
 
     def says(self) -> bool:
         """Whether the caller would see or pay something: until then another deployment may still answer."""

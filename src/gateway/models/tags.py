@@ -1,7 +1,7 @@
 """Tags: what callers call their calls by, such as ``project=alpha`` or ``nightly``, so that usage can be asked by it.
 
 They come with a request (``x-gateway-tags``) or with a task or run (``metadata.tags``) and are kept with the
-entry in one writing: each once, in order, with commas between.
+entry in one writing: each once, in order, with commas between. The runs within a run have its tags.
 """
 
 from __future__ import annotations
@@ -36,6 +36,12 @@ def kept_tags(metadata: dict[str, Any]) -> str:
         return tags_of_metadata(metadata)
     except ValidationFailed:
         return ""
+
+
+def handed_down(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What a run within a run has of its metadata: the tags. A definition sets none, so they are those of whoever began
+    the outermost run, and a sum by tag has all that it began."""
+    return {"tags": metadata["tags"]} if "tags" in metadata else {}
 
 
 def tag_value(tags: str, name: str) -> str:

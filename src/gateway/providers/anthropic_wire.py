@@ -10,6 +10,7 @@ from gateway.errors import NotSupported, UpstreamError
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import split_id
 from gateway.models.llm_models import (
+    ANSWER_TOOL,
     Chat,
     Choice,
     Delta,
@@ -26,7 +27,8 @@ from gateway.models.llm_models import (
     UsageDetail,
 )
 from gateway.providers.cache_marks import marked
-from gateway.providers.carrying import ANSWER_TOOL, answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, part_of, told
 
 VERSION = "2023-06-01"
@@ -147,13 +149,13 @@ def _native(chat: Chat, native: dict[str, Any], upstream_model: str, stream: boo
     return body
 
 
-def decode_reply(content: bytes) -> Reply:
-    """The whole answer. ``UpstreamError`` for one that is not of this shape."""
+def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
+    """The whole answer; ``forced`` see ``carrying.is_forced``. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         parts = tuple(part for block in raw["content"] for part in _part(block))
         stop = str(raw.get("stop_reason") or "end_turn")
-        if any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):
+        if forced and any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):
             parts = tuple(TextPart(part.arguments) if isinstance(part, ToolUsePart) else part for part in parts)
             stop = "end_turn" if stop == "tool_use" else stop
         choice = Choice(parts, _FINISH.get(stop, "stop"), stop, raw.get("stop_sequence") or "")
@@ -191,19 +193,22 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
 
 
 class StreamDecoder:
-    """Turns the named events of one stream into deltas."""
+    """Turns the named events of one stream into deltas; ``forced`` see ``carrying.is_forced``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, forced: bool = True) -> None:
+        self._forced = forced
         self._usage = Usage()
         self._id = ""
         self._model = ""
         self._tools: dict[int, int] = {}
+        #: Calls of which no arguments were said yet, with the input they began with.
+        self._silent: dict[int, Any] = {}
         #: Blocks that are the answer in the form of a tool call, and whether anything of each was said.
         self._answer: dict[int, bool] = {}
 
     def decode(self, raw: dict[str, Any]) -> list[Delta]:
         """The pieces in one event."""
-        kind = raw.get("type")
+        kind, at = raw.get("type"), int(raw.get("index") or 0)
         if kind == "message_start":
             message = raw.get("message") or {}
             self._id, self._model = str(message.get("id") or ""), str(message.get("model") or "")
@@ -211,18 +216,22 @@ class StreamDecoder:
             return [Delta(usage=self._usage, id=self._id, model=self._model)]
         if kind == "content_block_start":
             block = raw.get("content_block") or {}
-            if block.get("type") == "tool_use" and block.get("name") == ANSWER_TOOL:
-                self._answer[int(raw.get("index") or 0)] = False
+            if self._forced and block.get("type") == "tool_use" and block.get("name") == ANSWER_TOOL:
+                self._answer[at] = False
                 return []
             if block.get("type") == "tool_use":
-                index = self._tools.setdefault(int(raw.get("index") or 0), len(self._tools))
+                index = self._tools.setdefault(at, len(self._tools))
+                self._silent[at] = block.get("input") or {}
                 return [self._delta(tool_index=index, tool_id=block.get("id") or "", tool_name=block.get("name") or "")]
             text = block.get("text") or ""
             return [self._delta(text=text)] if text else []
         if kind == "content_block_delta":
-            return self._block_delta(raw)
-        if kind == "content_block_stop" and self._answer.get(int(raw.get("index") or 0)) is False:
+            return self._block_delta(raw, at)
+        if kind == "content_block_stop" and self._answer.get(at) is False:
             return [self._delta(text="{}")]  # an empty input comes without a piece
+        if kind == "content_block_stop" and at in self._silent:
+            given = msgspec.json.encode(self._silent.pop(at)).decode()
+            return [self._delta(tool_index=self._tools[at], arguments=given)]
         if kind == "message_delta":
             self._usage = decode_usage(raw.get("usage"), self._usage)
             delta = raw.get("delta") or {}
@@ -241,18 +250,19 @@ class StreamDecoder:
             ]
         return []
 
-    def _block_delta(self, raw: dict[str, Any]) -> list[Delta]:
+    def _block_delta(self, raw: dict[str, Any], at: int) -> list[Delta]:
         delta = raw.get("delta") or {}
         kind = delta.get("type")
         if kind == "text_delta":
             return [self._delta(text=delta.get("text") or "")]
-        if kind == "input_json_delta" and int(raw.get("index") or 0) in self._answer:
-            piece = delta.get("partial_json") or ""
-            self._answer[int(raw.get("index") or 0)] |= bool(piece)
+        piece = delta.get("partial_json") or ""
+        if kind == "input_json_delta" and at in self._answer:
+            self._answer[at] |= bool(piece)
             return [self._delta(text=piece)] if piece else []
         if kind == "input_json_delta":
-            index = self._tools.get(int(raw.get("index") or 0), 0)
-            return [self._delta(tool_index=index, arguments=delta.get("partial_json") or "")]
+            if piece:
+                self._silent.pop(at, None)
+            return [self._delta(tool_index=self._tools.get(at, 0), arguments=piece)]
         if kind == "thinking_delta":
             return [self._delta(thinking=delta.get("thinking") or "")]
         if kind == "signature_delta":

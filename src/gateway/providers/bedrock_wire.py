@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.errors import NotSupported, UpstreamError
 from gateway.models.llm_models import (
+    ANSWER_TOOL,
     Chat,
     Choice,
     Delta,
@@ -25,7 +26,8 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import ANSWER_TOOL, answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -48,8 +50,8 @@ def encode(chat: Chat, *, native_schema: bool = False) -> tuple[bytes, tuple[str
     (``native_schema``), elsewhere as a forced tool. Raises ``NotSupported`` for what would change the
     answer's meaning.
     """
-    _refuse(chat)
     dropped = [name for name in unmapped(chat, "bedrock") if name != "top_k"]
+    _refuse(chat)
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
     dropped += [name for name in ("reasoning_effort", "user") if getattr(chat, name)]
     parts = [part for message in chat.messages for part in message.parts]
@@ -76,13 +78,13 @@ def encode(chat: Chat, *, native_schema: bool = False) -> tuple[bytes, tuple[str
     return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
 
 
-def decode_reply(content: bytes) -> Reply:
-    """The whole answer. ``UpstreamError`` for one that is not of this shape."""
+def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
+    """The whole answer; ``forced`` see ``carrying.is_forced``. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         parts = tuple(part for block in raw["output"]["message"]["content"] for part in _part(block))
         stop = _stop(raw.get("stopReason"))
-        if any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):
+        if forced and any(isinstance(part, ToolUsePart) and part.name == ANSWER_TOOL for part in parts):
             parts = tuple(TextPart(part.arguments) if isinstance(part, ToolUsePart) else part for part in parts)
             stop = _answered(stop)
         return Reply("", "", (Choice(parts, _FINISH.get(stop, "stop"), stop),), decode_usage(raw.get("usage")))
@@ -107,10 +109,13 @@ def decode_usage(raw: Any) -> Usage:
 
 
 class StreamDecoder:
-    """Turns the events of one stream into deltas."""
+    """Turns the events of one stream into deltas; ``forced`` see ``carrying.is_forced``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, forced: bool = True) -> None:
+        self._forced = forced
         self._tools: dict[int, int] = {}
+        #: Calls of which no arguments were said yet.
+        self._silent: set[int] = set()
         #: Blocks that are the answer in the form of a tool call, and whether anything of each was said.
         self._answer: dict[int, bool] = {}
 
@@ -121,15 +126,19 @@ class StreamDecoder:
             use = (raw.get("start") or {}).get("toolUse")
             if not isinstance(use, dict):
                 return []
-            if use.get("name") == ANSWER_TOOL:
+            if self._forced and use.get("name") == ANSWER_TOOL:
                 self._answer[block] = False
                 return []
             index = self._tools.setdefault(block, len(self._tools))
+            self._silent.add(block)
             return [Delta(tool_index=index, tool_id=use.get("toolUseId") or "", tool_name=use.get("name") or "")]
         if event == "contentBlockDelta":
             return self._block_delta(block, raw.get("delta") or {})
         if event == "contentBlockStop" and self._answer.get(block) is False:
             return [Delta(text="{}")]  # an empty input comes without a piece
+        if event == "contentBlockStop" and block in self._silent:
+            self._silent.discard(block)
+            return [Delta(tool_index=self._tools[block], arguments="{}")]
         if event == "messageStop":
             stop = _stop(raw.get("stopReason"))
             stop = _answered(stop) if self._answer else stop
@@ -146,7 +155,10 @@ class StreamDecoder:
             self._answer[block] |= bool(text)
             return [Delta(text=text)] if text else []
         if isinstance(delta.get("toolUse"), dict):
-            return [Delta(tool_index=self._tools.get(block, 0), arguments=delta["toolUse"].get("input") or "")]
+            text = delta["toolUse"].get("input") or ""
+            if text:
+                self._silent.discard(block)
+            return [Delta(tool_index=self._tools.get(block, 0), arguments=text)]
         thought = delta.get("reasoningContent")
         if isinstance(thought, dict):
             return [Delta(thinking=thought.get("text") or "", signature=thought.get("signature") or "")]
@@ -225,11 +237,7 @@ def _block(part: Part) -> dict[str, Any]:
     if isinstance(part, ImagePart):
         return _image(part)
     if isinstance(part, ToolUsePart):
-        arguments = arguments_of(part)
-        if not isinstance(arguments, dict):
-            mend = "send the arguments as the model wrote them"
-            raise NotSupported("an earlier tool call's arguments are no JSON object", mend=mend, param="messages")
-        return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments}}
+        return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments_of(part)}}
     if isinstance(part, ToolResultPart):
         result: dict[str, Any] = {"toolUseId": part.id, "content": [{"text": part.content}]}
         return {"toolResult": result | ({"status": "error"} if part.is_error else {})}

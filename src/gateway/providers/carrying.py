@@ -10,9 +10,6 @@ import msgspec
 from gateway.errors import NotSupported
 from gateway.models.llm_models import Chat, Message, ToolUsePart
 
-#: The tool that stands for a response_format: forced on the way there, text on the way back.
-ANSWER_TOOL = "json_answer"
-
 
 def unmapped(chat: Chat, dialect: str) -> list[str]:
     """The names of the caller's fields that ``dialect`` has no words for.
@@ -53,8 +50,17 @@ def answer_schema(chat: Chat) -> dict[str, Any] | None:
     return {"type": "object", **asked.schema}
 
 
+def is_forced(chat: Chat | None) -> bool:
+    """Whether a call of ``llm_models.ANSWER_TOOL`` is the answer: one of the caller's own tools may have that name,
+    but then no answer is forced. Where nobody knows the ``chat`` any more, it is."""
+    return chat is None or (chat.response_format is not None and not chat.tools)
+
+
 def turns_of(messages: tuple[Message, ...], blocks: Callable[[Message], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """User and assistant turns; results of tools are the user's, and equal roles in a row become one."""
+    """User and assistant turns; results of tools are the user's, and equal roles in a row become one.
+
+    ``NotSupported`` where nobody but the system says anything.
+    """
     turns: list[dict[str, Any]] = []
     for message in messages:
         made = [] if message.role == "system" else blocks(message)
@@ -65,14 +71,21 @@ def turns_of(messages: tuple[Message, ...], blocks: Callable[[Message], list[dic
             turns[-1]["content"] += made
         else:
             turns.append({"role": role, "content": made})
+    if not turns:
+        raise NotSupported("this model answers a user's turn, and there is none", mend="add one", param="messages")
     return turns
 
 
-def arguments_of(part: ToolUsePart) -> Any:
-    """An earlier tool call's arguments as a value. ``NotSupported`` for what is no JSON."""
+def arguments_of(part: ToolUsePart) -> dict[str, Any]:
+    """An earlier tool call's arguments as a value. ``NotSupported`` for what is no JSON object."""
     try:
-        return msgspec.json.decode(part.arguments or "{}")
+        arguments = msgspec.json.decode(part.arguments or "{}")
     except msgspec.DecodeError:
-        raise NotSupported(
-            "an earlier tool call's arguments are not JSON", mend="send the arguments as the model wrote them"
-        ) from None
+        arguments = None
+    if isinstance(arguments, dict):
+        return arguments
+    raise NotSupported(
+        "an earlier tool call's arguments are not a JSON object",
+        mend="send the arguments as the model wrote them",
+        param="messages",
+    )

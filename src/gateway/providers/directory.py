@@ -7,7 +7,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from gateway.clock import Clock
-from gateway.errors import NotBuilt, ProviderNotConfigured
+from gateway.errors import NotBuilt, NotSupported, ProviderNotConfigured
 from gateway.models.batch_models import BatchApi
 from gateway.models.custom_models import load_language_model
 from gateway.models.embedding_models import EmbeddingModel
@@ -15,6 +15,7 @@ from gateway.models.llm_models import Chat, LanguageModel
 from gateway.models.moderation_models import ModerationModel
 from gateway.providers import anthropic_wire
 from gateway.providers.anthropic_batches import AnthropicBatches
+from gateway.providers.completions_wire import CompletionsWire
 from gateway.providers.embedded_wire import EmbeddedWire
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
@@ -78,6 +79,24 @@ class ProviderDirectory:
         made = self._make(provider, model)
         self._made[provider.name, model.name] = (provider, model, made)
         return made
+
+    def completion_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed:
+        """What goes on with a text (``COMPLETIONS``) for ``model`` at ``provider``; ``NotSupported`` where its API has
+        no such thing."""
+        _check_configured(provider, model)
+        upstream = model.upstream_model or model.name
+        if provider.type in ("openai", "openai_compatible"):
+            endpoint = FixedEndpoint(f"{provider.base_url}/completions", _bearer(provider))
+        elif provider.type == "azure_openai":
+            endpoint = self._azure_endpoint(provider, upstream, "completions")
+        else:
+            raise NotSupported(
+                f"the provider of {model.name} has no older completions",
+                mend="use /v1/chat/completions, or a model of an OpenAI-style server that has /v1/completions",
+                param="model",
+            )
+        wire = CompletionsWire(upstream)
+        return HttpModel(provider.name, wire, endpoint, self._transport, provider.timeouts, proxy=provider.proxy)
 
     def embedding_model(self, provider: ProviderSpec, model: ModelSpec) -> EmbeddingModel:
         """What embeds for ``model`` at ``provider``; ``NotBuilt`` where its API has no such thing."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import msgspec
-
 from gateway.models.llm_models import Delta
 from gateway.providers.aws_event_stream import AwsEvent, EventStreamDecoder
+from gateway.providers.lenient_json import loads
 from gateway.providers.sse import SseDecoder, SseEvent
-
-_DECODER = msgspec.json.Decoder()
 
 
 class Frames(Protocol):
@@ -110,7 +107,7 @@ _KINDS = {
 
 def _object(data: bytes) -> dict[str, Any] | None:
     try:
-        raw = _DECODER.decode(data)
+        raw = loads(data)
     except (ValueError, RecursionError):  # no JSON, no UTF-8, or nested without end
         return None
     return raw if isinstance(raw, dict) else None

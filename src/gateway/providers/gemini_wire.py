@@ -25,7 +25,8 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import unmapped
+from gateway.providers.carrying import arguments_of, unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, google_detail, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -83,6 +84,8 @@ def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tu
         )
     dropped = ["user"] if chat.user else []
     dropped += [name for name in unmapped(chat, "gemini") if name != SIGNATURE]
+    if _asked_budget(chat) is not None:
+        dropped.remove("thinking")
     parts = [part for message in chat.messages for part in message.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")
@@ -111,7 +114,7 @@ def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tu
 def decode_reply(content: bytes) -> Reply:
     """The whole answer. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         name = _text(raw, "responseId")
         choices = tuple(_choice(item, name, place) for place, item in enumerate(raw.get("candidates") or ()))
         if not choices:
@@ -225,10 +228,18 @@ def _generation_config(chat: Chat) -> dict[str, Any]:
         config["responseMimeType"] = "application/json"
         if wanted.kind == "json_schema":
             config["responseJsonSchema"] = wanted.schema
-    budget = _BUDGETS.get(chat.reasoning_effort)
+    asked = _asked_budget(chat)
+    budget = _BUDGETS.get(chat.reasoning_effort) if asked is None else asked
     if budget is not None:
         config["thinkingConfig"] = {"thinkingBudget": budget} | ({"includeThoughts": True} if budget else {})
     return config
+
+
+def _asked_budget(chat: Chat) -> int | None:
+    """Tokens of thinking that an Anthropic-style call asks for: the same thing here."""
+    asked = chat.extra.get("thinking") if chat.dialect == "anthropic" else None
+    budget = asked.get("budget_tokens") if isinstance(asked, dict) and asked.get("type") == "enabled" else None
+    return budget if isinstance(budget, int) and budget > 0 else None
 
 
 def _declaration(tool: Tool) -> dict[str, Any]:
@@ -288,7 +299,7 @@ def _blocks(part: Part, names: dict[str, str]) -> list[dict[str, Any]]:
         return [{"inlineData": {"mimeType": part.media_type, "data": part.data}}]
     if isinstance(part, ToolUsePart):
         names[part.id] = part.name
-        block: dict[str, Any] = {"functionCall": {"id": part.id, "name": part.name, "args": _arguments(part)}}
+        block: dict[str, Any] = {"functionCall": {"id": part.id, "name": part.name, "args": arguments_of(part)}}
         return [block | ({"thoughtSignature": part.signature} if part.signature else {})]
     if isinstance(part, ToolResultPart):
         if part.id not in names:
@@ -300,20 +311,6 @@ def _blocks(part: Part, names: dict[str, str]) -> list[dict[str, Any]]:
         said = {"error" if part.is_error else "output": part.content}
         return [{"functionResponse": {"id": part.id, "name": names[part.id], "response": said}}]
     return []
-
-
-def _arguments(part: ToolUsePart) -> dict[str, Any]:
-    try:
-        arguments = msgspec.json.decode(part.arguments or "{}")
-    except msgspec.DecodeError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise NotSupported(
-            "an earlier tool call's arguments are not a JSON object",
-            mend="send the arguments as the model wrote them",
-            param="messages",
-        )
-    return arguments
 
 
 def _choice(candidate: dict[str, Any], name: str, place: int) -> Choice:

@@ -10,11 +10,13 @@ from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Chat, Delta, Reply
 from gateway.providers import anthropic_wire, bedrock_wire, embeddings_wire, gemini_wire, openai_wire
+from gateway.providers.carrying import is_forced
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import Endpoint
 from gateway.providers.framing import AwsFrames, Frames, SseFrames
 from gateway.providers.http_stream import HttpStream
 from gateway.providers.openai_blocks import OpenAIFrames
+from gateway.providers.openai_calls import Calls
 from gateway.providers.openai_whole import relayed
 from gateway.providers.token_counters import Counter
 from gateway.providers.transport import StreamedResponse, Transport
@@ -31,7 +33,7 @@ class Wire(Protocol):
 
     def decode_reply(self, content: bytes, chat: Chat | None = None) -> Reply: ...
 
-    def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]: ...
+    def decoder(self, chat: Chat | None = None) -> Callable[[dict[str, Any]], list[Delta]]: ...
 
     def frames(self, chat: Chat) -> Frames: ...
 
@@ -58,8 +60,9 @@ class OpenAIWire:
                 return relay
         return openai_wire.decode_reply(content)
 
-    def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
-        return openai_wire.decode_chunk
+    def decoder(self, _chat: Chat | None = None) -> Callable[[dict[str, Any]], list[Delta]]:
+        calls = Calls()
+        return lambda raw: openai_wire.decode_chunk(raw, calls)
 
     def frames(self, chat: Chat) -> Frames:
         return OpenAIFrames(chat.model) if chat.relay and chat.dialect == "openai" else SseFrames()
@@ -78,11 +81,11 @@ class AnthropicWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return anthropic_wire.encode(chat, self._model, stream=stream, max_tokens=self._max_tokens)
 
-    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
-        return anthropic_wire.decode_reply(content)
+    def decode_reply(self, content: bytes, chat: Chat | None = None) -> Reply:
+        return anthropic_wire.decode_reply(content, forced=is_forced(chat))
 
-    def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
-        return anthropic_wire.StreamDecoder().decode
+    def decoder(self, chat: Chat | None = None) -> Callable[[dict[str, Any]], list[Delta]]:
+        return anthropic_wire.StreamDecoder(forced=is_forced(chat)).decode
 
     def frames(self, _chat: Chat) -> Frames:
         return SseFrames()
@@ -103,7 +106,7 @@ class GeminiWire:
     def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
         return gemini_wire.decode_reply(content)
 
-    def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
+    def decoder(self, _chat: Chat | None = None) -> Callable[[dict[str, Any]], list[Delta]]:
         return gemini_wire.StreamDecoder().decode
 
     def frames(self, _chat: Chat) -> Frames:
@@ -122,11 +125,11 @@ class BedrockWire:
     def encode(self, chat: Chat, *, stream: bool) -> tuple[bytes, tuple[str, ...]]:
         return bedrock_wire.encode(chat, native_schema=self._native_schema)
 
-    def decode_reply(self, content: bytes, _chat: Chat | None = None) -> Reply:
-        return bedrock_wire.decode_reply(content)
+    def decode_reply(self, content: bytes, chat: Chat | None = None) -> Reply:
+        return bedrock_wire.decode_reply(content, forced=is_forced(chat))
 
-    def decoder(self) -> Callable[[dict[str, Any]], list[Delta]]:
-        decoder = bedrock_wire.StreamDecoder()
+    def decoder(self, chat: Chat | None = None) -> Callable[[dict[str, Any]], list[Delta]]:
+        decoder = bedrock_wire.StreamDecoder(forced=is_forced(chat))
         return lambda raw: decoder.decode(raw["event"], raw["payload"])
 
     def frames(self, _chat: Chat) -> Frames:
@@ -157,8 +160,8 @@ class HttpModel:
         """What of the chat this deployment cannot carry. Raises ``NotSupported`` for what it must refuse."""
         wire = self._wire
         own = wire.takes_all and chat.native is not None and chat.dialect == wire.dialect
-        if own and SIGNATURE not in chat.unmapped:
-            return ()  # it goes as it stands
+        if own and SIGNATURE not in chat.unmapped and not chat.native_only:
+            return ("thinking",) if "thinking" in chat.unmapped else ()  # it goes as it stands
         return wire.encode(chat, stream=False)[1]
 
     async def complete(self, chat: Chat) -> Reply:
@@ -195,7 +198,7 @@ class HttpModel:
             self._provider,
             begin,
             self._wire.frames(chat),
-            self._wire.decoder(),
+            self._wire.decoder(chat),
             own=dialect if chat.native is not None and chat.dialect == dialect else "",
             asked=chat.n,
         )

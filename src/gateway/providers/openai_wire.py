@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import UpstreamError
+from gateway.errors import NotSupported, UpstreamError
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import extra_content, signature_in
 from gateway.models.llm_models import (
@@ -26,8 +26,11 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
+from gateway.models.server_fields import SERVER_FIELDS
 from gateway.providers.carrying import unmapped
+from gateway.providers.lenient_json import loads
 from gateway.providers.model_names import renamed
+from gateway.providers.openai_calls import Calls
 from gateway.providers.usage_counts import count_of, openai_detail, part_of, told
 
 _FINISH: dict[str, FinishReason] = {
@@ -52,8 +55,10 @@ def encode(
 
     ``official`` is OpenAI itself; other servers of the dialect get ``max_tokens`` always, and no
     developer turns. A body of this very dialect goes as it stands. ``cache_key`` says that it knows
-    ``prompt_cache_key``.
+    ``prompt_cache_key``. Raises ``NotSupported`` for what would change the answer's meaning.
     """
+    if official and chat.native_only and chat.dialect == "openai":
+        _refuse_server_fields(chat)
     if chat.native is not None and chat.dialect == "openai":
         raw = _raw(chat, chat.native, upstream_model, stream, official) if type(chat.native) is Body else None
         if raw is not None and not (cache_key and chat.prompt_cache is not None):
@@ -90,6 +95,16 @@ def encode(
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return msgspec.json.encode(_kept(chat, body) if cache_key else body), tuple(dropped)
+
+
+def _refuse_server_fields(chat: Chat) -> None:
+    names = [name for name in chat.native_only if name in SERVER_FIELDS]
+    if names:
+        raise NotSupported(
+            f"the provider of this model has no {', '.join(names)}",
+            mend="leave it out, or use a model of a server that has it",
+            param=names[0],
+        )
 
 
 def _kept(chat: Chat, body: dict[str, Any]) -> dict[str, Any]:
@@ -160,7 +175,7 @@ def _bound_name(upstream_model: str, official: bool) -> str:
 def decode_reply(content: bytes) -> Reply:
     """The whole answer. ``UpstreamError`` for one that is not of this shape."""
     try:
-        raw = msgspec.json.decode(content)
+        raw = loads(content)
         choices = tuple(_choice(item) for item in raw["choices"])
         if not choices:
             raise ValueError("no choices")
@@ -193,42 +208,51 @@ def decode_usage(raw: Any) -> Usage:
     )
 
 
-def finish_of(reason: str) -> FinishReason:
-    """What OpenAI's word for the end of a choice means; a word that nobody knows is an end all the same."""
-    return _FINISH.get(reason, "stop")
+def finish_of(reason: str, *, called: bool = False) -> FinishReason:
+    """What OpenAI's word for the end of a choice means; a word that nobody knows is an end all the same. Some
+    servers say ``stop`` also where the choice ``called`` a tool."""
+    finish = _FINISH.get(reason, "stop")
+    return "tool_use" if called and finish == "stop" else finish
 
 
-def decode_chunk(raw: dict[str, Any]) -> list[Delta]:
-    """The pieces in one streamed chunk."""
+def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]:
+    """The pieces in one streamed chunk; ``calls`` are the tool calls of its stream."""
     deltas: list[Delta] = []
+    calls = Calls() if calls is None else calls
     name, model = str(raw.get("id") or ""), str(raw.get("model") or "")
     for choice in raw.get("choices") or ():
         index = int(choice.get("index") or 0)
         delta = choice.get("delta")
         if delta:
-            _pieces(delta, index, name, model, deltas)
+            _pieces(delta, index, name, model, deltas, calls)
         finish = choice.get("finish_reason")
         if finish:
-            deltas.append(Delta(choice=index, finish=finish_of(finish), raw_finish=finish, id=name, model=model))
+            meant = finish_of(finish, called=calls.any(index))
+            raw_finish = "refusal" if index in calls.refused and meant == "stop" else finish
+            deltas.append(Delta(choice=index, finish=meant, raw_finish=raw_finish, id=name, model=model))
     if isinstance(raw.get("usage"), dict):
         deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
     return deltas
 
 
-def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta]) -> None:
-    text = delta.get("content") or delta.get("refusal") or ""
-    thinking = delta.get("reasoning_content") or ""
+def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: list[Delta], calls: Calls) -> None:
+    thinking, text = _said(delta)
+    refusal = bool(delta.get("refusal"))
+    if refusal:
+        calls.refused.add(index)
     if text or thinking:
-        deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model))
+        deltas.append(Delta(choice=index, text=text, thinking=thinking, id=name, model=model, refusal=refusal))
     for call in delta.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function = call.get("function") or call.get("custom") or {}
+        called = function.get("name") or ""
+        place, call_id = calls.place(index, call, called)
         deltas.append(
             Delta(
                 choice=index,
-                tool_index=int(call.get("index") or 0),
-                tool_id=call.get("id") or "",
-                tool_name=function.get("name") or "",
-                arguments=function.get("arguments") or "",
+                tool_index=place,
+                tool_id=call_id,
+                tool_name=called if call_id else "",
+                arguments=_arguments(function),
                 signature=signature_in(call),
                 id=name,
                 model=model,
@@ -236,20 +260,46 @@ def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: li
         )
 
 
+def _said(message: dict[str, Any]) -> tuple[str, str]:
+    """What a message, or a piece of one, has of thinking and of text. Servers call their thinking
+    ``reasoning_content`` or ``reasoning`` (vLLM, Ollama, OpenRouter), or have it as a part of the content (Mistral)."""
+    thinking = message.get("reasoning_content") or message.get("reasoning")
+    content = message.get("content") or message.get("refusal")
+    if not isinstance(content, list):
+        return thinking if isinstance(thinking, str) else "", content if isinstance(content, str) else ""
+    thought = "".join(_text_of(part.get("thinking")) for part in content if part.get("type") == "thinking")
+    return thought, _text_of(content)
+
+
+def _text_of(parts: Any) -> str:
+    """The text of a text, or of a list of parts."""
+    if not isinstance(parts, list):
+        return parts if isinstance(parts, str) else ""
+    return "".join(part.get("text") or "" for part in parts if part.get("type") == "text")
+
+
+def _arguments(function: dict[str, Any]) -> str:
+    """JSON as text, also of a server that writes it as a value; of a custom tool its input."""
+    given = function.get("arguments") or function.get("input")
+    return given if isinstance(given, str) else msgspec.json.encode(given).decode() if given else ""
+
+
 def _choice(raw: dict[str, Any]) -> Choice:
     message = raw.get("message") or {}
     parts: list[Part] = []
-    if message.get("reasoning_content"):
-        parts.append(ThinkingPart(message["reasoning_content"]))
-    text = message.get("content") or message.get("refusal")
+    thinking, text = _said(message)
+    if thinking:
+        parts.append(ThinkingPart(thinking))
     if text:
         parts.append(TextPart(text))
+    calls = Calls()
     for call in message.get("tool_calls") or ():
-        function = call["function"]
-        signature = signature_in(call)
-        parts.append(ToolUsePart(call["id"], function["name"], function.get("arguments") or "", signature))
+        function = call.get("function") or call["custom"]
+        call_id = str(call.get("id") or "") or calls.place(0, {}, function["name"])[1]
+        parts.append(ToolUsePart(call_id, function["name"], _arguments(function), signature_in(call)))
     finish = str(raw.get("finish_reason") or "stop")
-    return Choice(tuple(parts), _FINISH.get(finish, "stop"), finish)
+    meant = finish_of(finish, called=bool(message.get("tool_calls")))
+    return Choice(tuple(parts), meant, "refusal" if message.get("refusal") and meant == "stop" else finish)
 
 
 def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, Any]]:
@@ -258,7 +308,7 @@ def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, 
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
         encoded += [{"role": "tool", "tool_call_id": part.id, "content": part.content} for part in results]
         calls = [part for part in message.parts if isinstance(part, ToolUsePart)]
-        content = _content(message.parts)
+        content = _content(message)
         if content is None and not calls:
             continue
         turn: dict[str, Any] = {"role": message.role, "content": content}
@@ -272,10 +322,13 @@ def _messages(messages: tuple[Message, ...], *, signed: bool) -> list[dict[str, 
     return encoded
 
 
-def _content(parts: tuple[Part, ...]) -> Any:
-    if any(isinstance(part, ImagePart) for part in parts):
+def _content(message: Message) -> Any:
+    """Several texts of a user stay apart, those of the system are joined as ``anthropic_wire`` does it; an assistant's
+    are one text (a provider cuts it where it cites)."""
+    texts = [part.text for part in message.parts if isinstance(part, TextPart)]
+    if any(isinstance(part, ImagePart) for part in message.parts) or (message.role == "user" and len(texts) > 1):
         content: list[dict[str, Any]] = []
-        for part in parts:
+        for part in message.parts:
             if isinstance(part, TextPart):
                 content.append({"type": "text", "text": part.text})
             elif isinstance(part, ImagePart):
@@ -283,8 +336,7 @@ def _content(parts: tuple[Part, ...]) -> Any:
                 image = {"url": url, "detail": part.detail} if part.detail else {"url": url}
                 content.append({"type": "image_url", "image_url": image})
         return content
-    texts = [part.text for part in parts if isinstance(part, TextPart)]
-    return "".join(texts) if texts else None
+    return ("\n\n" if message.role == "system" else "").join(texts) if texts else None
 
 
 def _tools(chat: Chat, body: dict[str, Any]) -> None:

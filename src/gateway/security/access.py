@@ -39,6 +39,7 @@ PERMISSIONS: dict[str, str] = {
     "webhooks:write": "subscribe to events by webhook, see and replay deliveries",
     "metrics:read": "read metrics and statistics",
     "runs:read_all": "see everybody's tasks and runs",
+    "runs:prune": "remove runs that ended long ago",
 }
 
 _VIEW = frozenset({"tasks:read", "workflows:read", "models:read", "prompts:read", "usage:read", "metrics:read"})

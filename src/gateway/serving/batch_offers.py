@@ -22,7 +22,7 @@ from gateway.ledger.entry import Charge
 from gateway.ledger.pricing import worst_case
 from gateway.models.batch_models import BatchApi
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Reply
+from gateway.models.llm_models import ANSWER_TOOL, Chat, Reply
 from gateway.registry.catalogue import BATCH_PROVIDER_TYPES, Catalogue, ModelSpec, ProviderSpec
 from gateway.security.access import Caller
 from gateway.serving.chat import ChatService
@@ -39,6 +39,7 @@ REASONS = {
     "asked": "the batch asks for the usual path",
     "model": "the model's row says batch: inline",
     "route": "the model is a route over several deployments",
+    "tools": f"a tool has the name {ANSWER_TOOL}, which stands for an answer to a schema there",
     "guards": "the model has guards, which read and restore an answer within one call",
     "no_batch_api": "no batch API is known of the model's provider",
     "not_configured": "the model's provider has no credential here",
@@ -88,6 +89,8 @@ class BatchOffers:
         reason = way_closed(spec, provider)
         if reason is not None:
             return reason
+        if provider.type == "anthropic" and any(tool.name == ANSWER_TOOL for tool in chat.tools):
+            return "tools"  # nobody could tell its calls from answers when they come back
         cards = batch_cards(spec.name, provider.price_list, spec.upstream_model, spec.price, self._clock.now())
         if cards is None:
             return "price_unknown"

@@ -171,7 +171,7 @@ class ChatService:
             outcome="completed" if refusal is None else refusal.code,
             upstream_model=reply.model or None,
         )
-        self._limits.settle(order.limits, usage.total_tokens)
+        self._limits.settle(order.limits, order.spent + usage.total_tokens)
         if refusal is not None:
             raise refusal
         meta = answer_meta(

@@ -60,6 +60,8 @@ class Order(Struct, frozen=True):
     guard: Guarded | None = None
     #: See ``policy.input_tokens_bound``, of ``chat``.
     bound: int = 0
+    #: Tokens of an answer of this call that was not good enough, which count against its limits beside the next one's.
+    spent: int = 0
 
 
 class Attempt(Struct, frozen=True):

@@ -17,7 +17,7 @@ from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.ledger.savings import saved_by_call
 from gateway.models.call import CallContext
-from gateway.models.llm_models import Chat, Message, TextPart, Usage
+from gateway.models.llm_models import COMPLETIONS, Chat, Message, TextPart, Usage
 from gateway.models.selection import refuse_selection
 from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.health import Health
@@ -180,7 +180,8 @@ class ChatPath:
         catalogue, caller, chat, call = order.catalogue, order.caller, order.chat, order.call
         provider = catalogue.provider(spec.provider)
         ready = with_defaults(chat, spec)
-        model = self.deployments.language_model(provider, spec)
+        found = self.deployments
+        model = (found.completion_model if ready.dialect == COMPLETIONS else found.language_model)(provider, spec)
         dropped = model.dropped(ready)
         if dropped and call.strict:
             raise NotSupported(

@@ -28,10 +28,13 @@ class DeltaFlow:
     def __init__(self, push: Push) -> None:
         self._push = push
         self._open: dict[Channel, None] = {}
+        self._refused: set[int] = set()
 
     def feed(self, delta: Delta) -> list[Delta]:
         """The pieces to tell in the place of this one."""
         said = _said(delta)
+        if delta.refusal:
+            self._refused.add(delta.choice)
         told = self._close([channel for channel in self._open if _ends(channel, delta, said)])
         changes: dict[str, str] = {}
         for channel, piece in said.items():
@@ -58,7 +61,7 @@ class DeltaFlow:
             elif rest and channel.kind == "thinking":
                 told.append(Delta(choice=channel.choice, thinking=rest))
             elif rest:
-                told.append(Delta(choice=channel.choice, text=rest))
+                told.append(Delta(choice=channel.choice, text=rest, refusal=channel.choice in self._refused))
         return told
 
 
@@ -66,10 +69,10 @@ def deltas_of(reply: Reply) -> tuple[Delta, ...]:
     """A whole answer as the pieces of a stream."""
     told = [Delta(id=reply.id, model=reply.model)]
     for at, choice in enumerate(reply.choices):
-        tools = 0
+        tools, refused = 0, choice.finish == "stop" and choice.raw_finish == "refusal"
         for part in choice.parts:
             if isinstance(part, TextPart):
-                told.append(Delta(choice=at, text=part.text))
+                told.append(Delta(choice=at, text=part.text, refusal=refused))
             elif isinstance(part, ThinkingPart):
                 told.append(Delta(choice=at, thinking=part.text, signature=part.signature))
             elif isinstance(part, ToolUsePart):

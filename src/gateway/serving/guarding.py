@@ -32,6 +32,7 @@ from gateway.models.llm_models import (
     ToolResultPart,
     ToolUsePart,
 )
+from gateway.models.server_fields import parts_of
 from gateway.registry.catalogue import ModelSpec
 from gateway.serving.delta_flow import Channel, DeltaFlow
 from gateway.serving.native_texts import NativeFlow, restored_value
@@ -59,11 +60,12 @@ class Guarded:
 
     def refuse_unreadable(self, chat: Chat) -> None:
         """``NotSupported`` for a streamed answer with parts that only its dialect has: nobody could read them."""
-        if chat.native_only and (self.answered_whole(chat) or rewrites(self._chain.outputs)):
+        parts = parts_of(chat.native_only)
+        if parts and (self.answered_whole(chat) or rewrites(self._chain.outputs)):
             raise NotSupported(
-                f"the guards of this model read the answer, and cannot read {', '.join(chat.native_only)} in a stream",
+                f"the guards of this model read the answer, and cannot read {', '.join(parts)} in a stream",
                 mend="leave it out, or ask without stream",
-                param=chat.native_only[0],
+                param=parts[0],
             )
 
     def checked(self, chat: Chat, reply: Reply) -> tuple[Reply, GuardBlocked | None]:

@@ -11,6 +11,8 @@ Event = dict[str, Any]
 _JSON = frozenset({"arguments", "partial_json"})
 #: The texts of an OpenAI chunk's delta that come in pieces.
 _OPENAI = ("content", "refusal", "reasoning_content", "reasoning")
+#: The kinds of tool calls in it, and where each has what is handed to the tool.
+_CALLS = {"function": "arguments", "custom": "input"}
 #: Anthropic's pieces: the type of a delta, and its field.
 _ANTHROPIC = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
@@ -88,13 +90,21 @@ class NativeFlow:
         for choice in choices:
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if not isinstance(delta, dict):
-                fresh.append(choice)
+                fresh.append(self._going_on(choice))
                 continue
             index = choice.get("index") or 0
             fresh.append({**choice, "delta": self._openai_delta(index, delta)})
             if choice.get("finish_reason"):
                 before += self._openai_rest(chunk, index, fresh)
         return [*before, {**chunk, "choices": fresh}]
+
+    def _going_on(self, choice: Any) -> Any:
+        """A piece of an older completion, whose text stands in the choice itself."""
+        if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
+            return choice
+        channel = (choice.get("index") or 0, "text")
+        text = self._push(channel, choice["text"], escaped=False)
+        return {**choice, "text": text + self._rest(channel) if choice.get("finish_reason") else text}
 
     def _openai_delta(self, index: Any, delta: Event) -> Event:
         changed = dict(delta)
@@ -111,11 +121,12 @@ class NativeFlow:
         return changed
 
     def _openai_call(self, index: Any, call: Any) -> Any:
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
-            return call
-        text = self._push((index, "tool", call.get("index") or 0), function["arguments"], escaped=True)
-        return {**call, "function": {**function, "arguments": text}}
+        for kind, field in _CALLS.items():
+            said = call.get(kind) if isinstance(call, dict) else None
+            if isinstance(said, dict) and isinstance(said.get(field), str):
+                text = self._push((index, kind, call.get("index") or 0), said[field], escaped=field in _JSON)
+                return {**call, kind: {**said, field: text}}
+        return call
 
     def _openai_rest(self, chunk: Event, index: Any, said: list[Event]) -> list[Event]:
         """What is held back of a choice. It comes before the chunk that ends it; where that chunk still
@@ -127,8 +138,8 @@ class NativeFlow:
             text = self._rest(channel)
             if not text:
                 continue
-            if channel[1] == "tool":
-                calls.append({"index": channel[2], "function": {"arguments": text}})
+            if channel[1] in _CALLS:
+                calls.append({"index": channel[2], channel[1]: {_CALLS[channel[1]]: text}})
             elif channel[1] == "function_call":
                 rest["function_call"] = {"arguments": text}
             elif last.get(channel[1]) is not None:

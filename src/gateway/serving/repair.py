@@ -27,9 +27,10 @@ async def repaired(order: Order, answer: ChatAnswer, once: Callable[[Order], Awa
     if guard.may_repair and len(answer.reply.choices) == 1 and answer.reply.choices[0].finish == "stop":
         call = msgspec.structs.replace(order.call, cause=f"{order.call.cause}#repair")
         chat = repair_chat(order.chat, answer.reply, guard.misfits)
+        again = msgspec.structs.replace(order, chat=chat, call=call, spent=answer.reply.usage.total_tokens)
         guard.note_repair("asked")
         try:
-            last = _both(answer, await once(msgspec.structs.replace(order, chat=chat, call=call)))
+            last = _both(answer, await once(again))
         except GatewayError as error:
             outcome = f"failed: {error.code}"
         else:

@@ -31,6 +31,8 @@ class Deployments(Protocol):
 
     def language_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed: ...
 
+    def completion_model(self, provider: ProviderSpec, model: ModelSpec) -> Deployed: ...
+
 
 class Selector:
     """Chooses for chats; one instance an event loop."""

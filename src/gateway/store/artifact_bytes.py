@@ -11,6 +11,7 @@ import hashlib
 from sqlalchemy import Connection, func, select
 
 from gateway.errors import ArtifactCorrupt
+from gateway.store import artifact_uses
 from gateway.store.artifact_place import ArtifactPlace
 from gateway.store.dialect import insert_into
 from gateway.store.tables import artifact
@@ -21,8 +22,9 @@ LARGEST_IN_ROW = 64 * 1024
 PLACE = "artifact_place"
 
 
-def put(connection: Connection, content: bytes, media_type: str, now: int) -> str:
-    """Keeps the bytes; their SHA-256. ``Unavailable`` where the place takes none, and the transaction must end."""
+def put(connection: Connection, content: bytes, media_type: str, now: int, holder: str = "") -> str:
+    """Keeps the bytes; their SHA-256. ``Unavailable`` where the place takes none, and the transaction must end.
+    Without a ``holder`` nothing keeps them but their freshness, until something names them."""
     sha256 = hashlib.sha256(content).hexdigest()
     place = _place(connection) if len(content) > LARGEST_IN_ROW else None
     row = {
@@ -31,10 +33,15 @@ def put(connection: Connection, content: bytes, media_type: str, now: int) -> st
         "size": len(content),
         "content": b"" if place is not None else content,
         "created_at": now,
+        "used_at": now,
     }
-    added = connection.execute(
-        insert_into(connection, artifact).values(**row).on_conflict_do_nothing(index_elements=[artifact.c.sha256])
-    ).rowcount
+    new = insert_into(connection, artifact).values(**row).on_conflict_do_nothing(index_elements=[artifact.c.sha256])
+    while (added := connection.scalar(new.returning(artifact.c.sha256))) is None:
+        artifact_uses.touch(connection, [sha256], now)  # waits for a collector that takes it away right now
+        if connection.scalar(select(artifact.c.sha256).where(artifact.c.sha256 == sha256)) is not None:
+            break
+    if holder:
+        artifact_uses.note(connection, holder, [sha256], now)
     if place is None:
         return sha256
     # a row that was there has its bytes, unless somebody removed or cut them: then this mends it

@@ -17,6 +17,7 @@ from gateway.ids import new_id
 from gateway.settings import DATABASE, mask_url
 
 _PROBE = "probe"
+_PART = "part"
 
 
 class ArtifactPlace(Protocol):
@@ -43,6 +44,11 @@ class ArtifactPlace(Protocol):
         """Nothing happens where there are none."""
         ...
 
+    def names(self, first: str, before: float) -> list[str]:
+        """Of bytes whose name begins with ``first``, two characters, and that were last written before that time
+        (seconds since 1970); nothing where the place cannot tell when. As ``read``."""
+        ...
+
 
 class FolderPlace:
     """Files ``ab/abcd…`` of a folder, each written beside its name, synced, and renamed."""
@@ -56,7 +62,7 @@ class FolderPlace:
 
     def write(self, name: str, content: bytes) -> None:
         file = self._file(name)
-        beside = file.with_name(f".{new_id('part')}")
+        beside = file.with_name(f".{new_id(_PART)}")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -94,6 +100,23 @@ class FolderPlace:
             self._file(name).unlink(missing_ok=True)
         except OSError as error:
             raise _unavailable(self.address, error) from error
+
+    def names(self, first: str, before: float) -> list[str]:
+        """What a process that died left half written goes on the way."""
+        found = []
+        try:
+            for file in (self._folder / first).iterdir():
+                if file.stat().st_mtime >= before:
+                    continue
+                if file.name.startswith(f".{_PART}"):
+                    file.unlink(missing_ok=True)
+                else:
+                    found.append(file.name)
+        except FileNotFoundError:  # of the folder, or of a file that another process removed: the next look goes on
+            return found
+        except OSError as error:
+            raise _unavailable(self.address, error) from error
+        return found
 
     def _file(self, name: str) -> Path:
         return self._folder / name[:2] / name
@@ -154,6 +177,25 @@ class RemotePlace:
             files.rm_file(path)
         except FileNotFoundError:
             return
+        except Exception as error:
+            raise _unavailable(self.address, error) from error
+
+    def names(self, first: str, before: float) -> list[str]:
+        try:
+            files, folder = self._at("")
+            files.invalidate_cache()
+            found = []
+            # the prefix saves S3 the listing of all others; who does not know it lists them
+            for path, told in files.find(folder, prefix=first, detail=True).items():
+                name = str(path).rpartition("/")[2]
+                if not name.startswith(first):
+                    continue
+                written = told.get("LastModified") or files.modified(path)
+                if written.timestamp() < before:
+                    found.append(name)
+            return found
+        except (FileNotFoundError, NotImplementedError):
+            return []
         except Exception as error:
             raise _unavailable(self.address, error) from error
 

@@ -22,11 +22,11 @@ class SqlArtifactStore:
         self._database = database
         self._clock = clock
 
-    def put(self, content: bytes, media_type: str) -> ArtifactRef:
+    def put(self, content: bytes, media_type: str, holder: str = "") -> ArtifactRef:
         if len(content) > LARGEST:
             raise ValidationFailed(f"an artifact of {len(content)} bytes is larger than the {LARGEST} that are kept")
         with self._database.begin() as connection:
-            sha256 = artifact_bytes.put(connection, content, media_type, self._clock.now())
+            sha256 = artifact_bytes.put(connection, content, media_type, self._clock.now(), holder)
         return ArtifactRef(sha256, media_type, len(content))
 
     def get(self, sha256: str) -> bytes:

@@ -50,9 +50,11 @@ class SqlBudgetStore:
         return None if row is None else budget_of(row)
 
     def list(
-        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
-    ) -> list[Budget]:
-        query = select(table).order_by(table.c.budget_id)
+        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None,
+        limit: int | None = None,
+    ) -> list[Budget]:  # fmt: skip
+        newest = (table.c.created_at.desc(), table.c.budget_id.desc())
+        query = select(table).order_by(*(newest if active is False else (table.c.budget_id,))).limit(limit)
         query = query.where(table.c.parent.is_(None) if parent is None else table.c.parent == parent)
         for column, value in ((table.c.scope, scope), (table.c.subject, subject), (table.c.active, active)):
             if value is not None:

@@ -13,6 +13,7 @@ from gateway.store.tables import entry, run, step
 #: The step that people see of an item is the one that has it.
 _SHOWN = func.coalesce(step.c.parent, step.c.task_id)
 _SUM = func.sum(entry.c.cost).label("cost")
+_TOKENS = func.sum(entry.c.input_tokens + entry.c.output_tokens).label("tokens")
 
 
 def _own(steps: ColumnElement[bool], top: ColumnElement[str] = _SHOWN) -> Select[str, Any]:
@@ -21,17 +22,17 @@ def _own(steps: ColumnElement[bool], top: ColumnElement[str] = _SHOWN) -> Select
     return own.where(steps).group_by(top)
 
 
-def _within(steps: ColumnElement[bool], top: ColumnElement[str] = _SHOWN) -> Select[str, Any]:
+def _within(steps: ColumnElement[bool], top: ColumnElement[str] = _SHOWN) -> Select[Any]:
     """By ``top``: the entries of the runs that these steps and items are, and of all within those."""
     first = select(run.c.run_id, top.label("top")).select_from(run.join(step, step.c.task_id == run.c.parent_task))
     return _summed(first.where(steps).cte("within", recursive=True))
 
 
-def _summed(within: CTE) -> Select[str, Any]:
+def _summed(within: CTE, *sums: ColumnElement[Any]) -> Select[Any]:
     """The entries of these runs, and of the runs within them, by what each is counted to."""
     deeper = select(run.c.run_id, within.c.top).join(within, run.c.parent_run == within.c.run_id)
     whole = within.union_all(deeper)
-    found = select(whole.c.top, _SUM).select_from(entry.join(whole, whole.c.run_id == entry.c.run_id))
+    found = select(whole.c.top, *(sums or (_SUM,))).select_from(entry.join(whole, whole.c.run_id == entry.c.run_id))
     return found.group_by(whole.c.top)
 
 
@@ -64,6 +65,12 @@ def charged_by_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str,
         return {}
     first = select(run.c.run_id, run.c.run_id.label("top")).where(run.c.run_id.in_(run_ids))
     return _added([(top, cost) for top, cost in connection.execute(_summed(first.cte("within", recursive=True)))])
+
+
+def spent_by(connection: Connection, first: Select[Any]) -> dict[str, tuple[int, int]]:
+    """Units and tokens of the runs that ``first`` selects (``run_id``, ``top``) and of those within, by ``top``."""
+    rows = connection.execute(_summed(first.cte("within", recursive=True), _SUM, _TOKENS))
+    return {row.top: (int(row.cost), int(row.tokens)) for row in rows}
 
 
 def _added(rows: Sequence[tuple[str, int]]) -> dict[str, int]:

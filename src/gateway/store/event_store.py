@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from gateway.events.event import Event, EventDraft
+from gateway.store.artifact_uses import FOR_GOOD
 from gateway.store.engine import Database
 from gateway.store.large_values import fetch, keep
 from gateway.store.step_statements import COUNT_ON, add_events
@@ -36,7 +37,7 @@ def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int
                 f"run_id_{place}": draft.run_id,
                 f"task_id_{place}": draft.task_id,
                 f"owner_{place}": draft.owner,
-                f"payload_{place}": keep(connection, draft.payload, now),
+                f"payload_{place}": keep(connection, draft.payload, now, draft.run_id or draft.task_id or FOR_GOOD),
                 f"created_at_{place}": now,
             }
         add_events(len(some)).run(connection, **values)

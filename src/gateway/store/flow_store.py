@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from gateway.clock import rfc3339
 from gateway.engine.rows import NewItem, RunRow, StepRow, Tally
 from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
 from gateway.store import step_statements as statements
 from gateway.store.codec import to_json
-from gateway.store.large_values import fetch, keep
+from gateway.store.large_values import fetch, keep, keep_text
 from gateway.store.limit_store import LimitQueries
 from gateway.store.row_shapes import step_of
 from gateway.store.tables import run, signal, step
@@ -32,7 +33,8 @@ class FlowQueries(LimitQueries):
     def move(self, held: StepRow, state: str, now: int, **values: Any) -> bool:
         check_step_move(held.state, state)
         columns = {
-            name: keep(self.connection, value, now) if name in _JSON else value for name, value in values.items()
+            name: keep(self.connection, value, now, held.run_id) if name in _JSON else value
+            for name, value in values.items()
         }
         token = step.c.token + 1 if held.state in ("queued", "running") else step.c.token
         if state in STEP_ENDED:
@@ -162,7 +164,7 @@ class FlowQueries(LimitQueries):
                 "role": "item",
                 "parent": held.task_id,
                 "item_index": item.index,
-                "item": keep(self.connection, item.value, now) or "null",
+                "item": keep(self.connection, item.value, now, held.run_id) or "null",
                 "limited": bool(limits),
             }
             for item in items
@@ -210,9 +212,8 @@ class FlowQueries(LimitQueries):
         return self.connection.scalar(select(step.c.state).where(step.c.task_id == held.parent)) != "gathering"
 
     def add_signal(self, run_id: str, name: str, payload: Any, by: str, now: int) -> None:
-        self.connection.execute(
-            insert(signal).values(run_id=run_id, name=name, payload=to_json(payload), by=by, at=now)
-        )
+        text = keep_text(self.connection, to_json(payload), now, run_id)
+        self.connection.execute(insert(signal).values(run_id=run_id, name=name, payload=text, by=by, at=now))
 
     def take_signal(self, run_id: str, name: str, task_id: str) -> dict[str, Any] | None:
         oldest = (
@@ -225,7 +226,7 @@ class FlowQueries(LimitQueries):
         if row is None:
             return None
         self.connection.execute(update(signal).where(signal.c.number == row.number).values(taken_by=task_id))
-        return {"payload": fetch(self.connection, row.payload), "by": row.by, "at": row.at}
+        return {"payload": fetch(self.connection, row.payload), "by": row.by, "at": rfc3339(row.at)}
 
     def parked_on_signal(self, run_id: str, name: str) -> StepRow | None:
         query = (select(step).where(step.c.run_id == run_id, step.c.role == "step", step.c.state == "parked")).order_by(

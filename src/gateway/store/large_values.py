@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from gateway.errors import ArtifactCorrupt
-from gateway.store import artifact_bytes
+from gateway.store import artifact_bytes, artifact_uses
 from gateway.store.artifact_bytes import LARGEST_IN_ROW
 from gateway.store.codec import from_json, to_json
 
@@ -16,17 +16,20 @@ _MARK = '{"$large":'
 _MEDIA_TYPE = "application/json"
 
 
-def keep(connection: Connection, value: Any, now: int) -> str | None:
-    """What the row holds of the value; ``None`` stays ``None``."""
-    return None if value is None else keep_text(connection, to_json(value), now)
+def keep(connection: Connection, value: Any, now: int, holder: str) -> str | None:
+    """What the row holds of the value; ``None`` stays ``None``. Artifacts that it names are noted as used by
+    ``holder`` (a run or a task: see ``artifact_uses``)."""
+    return None if value is None else keep_text(connection, to_json(value), now, holder)
 
 
-def keep_text(connection: Connection, text: str, now: int) -> str:
+def keep_text(connection: Connection, text: str, now: int, holder: str) -> str:
     """As ``keep``, of JSON text."""
+    if named := artifact_uses.names_in(text):
+        artifact_uses.note(connection, holder, named, now)
     content = text.encode()
     if len(content) <= LARGEST_IN_ROW and not text.startswith(_MARK):
         return text
-    sha256 = artifact_bytes.put(connection, content, _MEDIA_TYPE, now)
+    sha256 = artifact_bytes.put(connection, content, _MEDIA_TYPE, now, holder)
     return f'{_MARK}{{"sha256":"{sha256}","size":{len(content)}}}}}'
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from gateway.store.artifact_uses import result_holder
 from gateway.store.dialect import insert_into
 from gateway.store.large_values import fetch, keep
 from gateway.store.tables import dead_letter, step_result
@@ -24,7 +25,7 @@ class ResultQueries:
 
     def keep_result(self, key: str, output: dict[str, Any], task_id: str, until: int, now: int) -> None:
         """Makes a result one that equal steps may take; the newest counts."""
-        text = keep(self.connection, output, now)
+        text = keep(self.connection, output, now, result_holder(key))
         values = {"output": text, "task_id": task_id, "created_at": now, "expires_at": until}
         row = insert_into(self.connection, step_result).values(key=key, **values)
         self.connection.execute(row.on_conflict_do_update(index_elements=[step_result.c.key], set_=values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, case, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, case, delete, exists, insert, or_, select, update
 
 from gateway.engine.rows import NewRun
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
@@ -43,7 +43,8 @@ def set_step_budgets(connection: Connection, new: NewRun, now: int) -> None:
 
 
 class RunBudgetEnds:
-    """``sweep`` ends the budgets of runs and of their steps once nothing more can be charged to them."""
+    """``sweep`` ends the budgets of runs and of their steps once nothing more can be charged to them, neither by
+    the run nor by any within it, however deep."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -52,24 +53,18 @@ class RunBudgetEnds:
         """How many were ended, with the empty shares of processes in them."""
         whose = case((budget.c.scope == "step", budget.c.parent), else_=budget.c.subject)
         within = run.alias("within")
-        busy = (
-            exists()
-            .where(or_(within.c.run_id == run.c.run_id, within.c.parent_run == run.c.run_id))
-            .where(
-                or_(
-                    within.c.status.in_(RUN_LIVE),
-                    exists().where(step.c.run_id == within.c.run_id, step.c.state == "running"),
-                )
-            )
-        )
+        near = or_(within.c.run_id == run.c.run_id, within.c.parent_run == run.c.run_id)
         over = (
-            select(budget.c.budget_id, (budget.c.parent.is_(None)).label("listed"))
+            select(budget.c.budget_id, budget.c.parent.is_(None).label("listed"), run.c.run_id)
             .join(run, run.c.run_id == whose)
-            .where(budget.c.active, budget.c.scope.in_(("run", "step")), run.c.status.in_(RUN_ENDED), ~busy)
+            .where(budget.c.active, budget.c.scope.in_(("run", "step")), run.c.status.in_(RUN_ENDED))
+            .where(~exists().where(near, _busy(within)))
             .limit(_MOST)
         )
         with self._database.read() as connection:
-            found = {row.budget_id: row.listed for row in connection.execute(over)}
+            rows = connection.execute(over).all()
+            deep = _busy_within(connection, {row.run_id for row in rows})
+            found = {row.budget_id: row.listed for row in rows if row.run_id not in deep}
         ended = sorted(found)
         if not ended:
             return 0
@@ -81,3 +76,20 @@ class RunBudgetEnds:
             if any(found.values()):  # of those that are found by name nobody has to hear
                 next_value(connection, VERSION)
         return len(ended)
+
+
+def _busy(within: FromClause) -> ColumnElement[bool]:
+    """Whether the run may still be charged."""
+    works = exists().where(step.c.run_id == within.c.run_id, step.c.state == "running")
+    return or_(within.c.status.in_(RUN_LIVE), works)
+
+
+def _busy_within(connection: Connection, run_ids: set[str]) -> set[str]:
+    """Of these runs those with one somewhere within that may still be charged: however deep, and though all between
+    them have ended. (The near ones are asked before, so that they take no places of the ``_MOST``.)"""
+    if not run_ids:
+        return set()
+    tree = select(run.c.run_id, run.c.run_id.label("top")).where(run.c.run_id.in_(run_ids)).cte("tree", recursive=True)
+    whole = tree.union_all(select(run.c.run_id, tree.c.top).join(tree, run.c.parent_run == tree.c.run_id))
+    busy = select(whole.c.top).distinct().join(run, run.c.run_id == whole.c.run_id).where(_busy(run))
+    return set(connection.scalars(busy))

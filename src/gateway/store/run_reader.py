@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Row, func, select, update
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow, StepRow
 from gateway.store.charged import charged_by_runs, charged_by_steps, charged_in_run
-from gateway.store.dialect import insert_into
+from gateway.store.dialect import insert_into, one_snapshot
 from gateway.store.engine import Database
 from gateway.store.row_shapes import run_from, run_of, step_from, step_of
+from gateway.store.runs_within import ChildRun, RunsOfStep, children_of, steps_with_runs
 from gateway.store.step_statements import FIND_RUN, FIND_STEP, NEWEST_DEFINITION, STEPS_OF_RUN
 from gateway.store.tables import definition, edge, run, step
 
@@ -46,6 +47,7 @@ class SqlRunReader:
     def run(self, run_id: str) -> RunFound | None:
         """A run, its steps, and what they were charged, from one snapshot."""
         with self._database.read() as connection:
+            one_snapshot(connection)
             row = FIND_RUN.one(connection, of_run=run_id)
             if row is None:
                 return None
@@ -107,6 +109,7 @@ class SqlRunReader:
         if before is not None:
             query = query.where(step.c.task_id < before)
         with self._database.read() as connection:
+            one_snapshot(connection)
             found = [step_of(row) for row in connection.execute(query)]
             ids = {item.run_id for item in found}
             rows = connection.execute(select(run).where(run.c.run_id.in_(ids)))
@@ -122,6 +125,14 @@ class SqlRunReader:
         """Units charged so far, by run id, with the runs within each."""
         with self._database.read() as connection:
             return charged_by_runs(connection, run_ids)
+
+    def children(
+        self, run_id: str, *, step_id: str | None, status: str | None, before: str | None, limit: int
+    ) -> tuple[list[ChildRun], list[RunsOfStep]]:
+        """A page of the runs within a run, and all of them in numbers, from one snapshot."""
+        with self._database.read() as connection:
+            page = children_of(connection, run_id, step_id=step_id, status=status, before=before, limit=limit)
+            return page, steps_with_runs(connection, run_id)
 
     def edges(self, run_id: str) -> list[tuple[str, str]]:
         """(step, what it depends on) of a run."""

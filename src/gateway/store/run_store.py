@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select, update
 
 from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_ENDED, RUN_LIVE
+from gateway.errors import NotFound
 from gateway.events.event import EventDraft
 from gateway.store import step_statements as statements
 from gateway.store.child_store import ChildQueries
@@ -67,13 +68,14 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     # -- runs -------------------------------------------------------------------------------------
 
     def insert_run(self, new: NewRun, now: int) -> None:
+        self._hold_origin(new)
         values = {
             "run_id": new.run_id,
             "kind": new.kind,
             "workflow_id": new.workflow_id,
             "definition_hash": new.definition_hash,
             "status": "pending",
-            "input": keep(self.connection, new.input, now),
+            "input": keep(self.connection, new.input, now, new.run_id),
             "priority": new.priority,
             "owner": new.caller.principal,
             "caller": to_json(new.caller),
@@ -106,6 +108,15 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
         set_step_budgets(self.connection, new, now)
 
+    def _hold_origin(self, new: NewRun) -> None:
+        """The run that this one comes from stays as long as this one has not ended. ``NotFound``: it is gone."""
+        origin = (new.origin or {}).get("run_id")
+        if origin is None or new.parent_run is not None:
+            return
+        there = select(run.c.run_id).where(run.c.run_id == origin).with_for_update(read=True, key_share=True)
+        if self.connection.scalar(there) is None:
+            raise NotFound("the run that this one comes from has been removed", mend="begin a new run", param="run_id")
+
     def lock_run(self, run_id: str) -> RunRow | None:
         known = self._locked.get(run_id)
         if known is None:
@@ -135,7 +146,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             values["started_at"] = func.coalesce(run.c.started_at, now)
         if status in RUN_ENDED:
             values |= {"completed_at": now, "error": to_json_or_none(error)}
-            values["output"] = keep(self.connection, output, now)
+            values["output"] = keep(self.connection, output, now, run_id)
         if progress is not None:
             values["progress"] = progress
         self.connection.execute(update(run).where(run.c.run_id == run_id).values(values))
@@ -195,7 +206,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         return None if row is None else step_from(row, self.connection)
 
     def save_input(self, task_id: str, token: int, data: dict[str, Any], now: int) -> None:
-        kept = keep(self.connection, data, now)
+        kept = keep(self.connection, data, now, task_id)
         statements.SAVE_INPUT.run(self.connection, of_task=task_id, held=token, new_input=kept)
 
     def extend_lease(self, task_id: str, token: int, lease_until: int) -> bool:
@@ -222,8 +233,8 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             held=token,
             now=now,
             new_state=state,
-            new_output=keep(self.connection, output, now),
-            new_published=keep(self.connection, published, now),
+            new_output=keep(self.connection, output, now, task_id),
+            new_published=keep(self.connection, published, now, task_id),
             new_error=to_json_or_none(error),
             new_record=to_json_or_none(record),
             done=state == "completed",
@@ -312,8 +323,8 @@ def _step_values(
             "state": "completed",
             "progress": 1.0,
             "completed_at": now,
-            "output": keep(connection, item.reused.output, now),
-            "published": keep(connection, item.reused.published, now),
+            "output": keep(connection, item.reused.output, now, new.run_id),
+            "published": keep(connection, item.reused.published, now, new.run_id),
             "record": to_json({"reused": item.reused.task_id}),
         }
     return values

@@ -77,7 +77,8 @@ class SqlStepCallStore:
     def add(self, call: KeptCall) -> None:
         """Keeps an answer; one that is kept already stays."""
         with self._database.begin() as connection:
-            values = msgspec.structs.asdict(call) | {"answer": keep_text(connection, call.answer, call.at)}
+            answer = keep_text(connection, call.answer, call.at, call.task_id)
+            values = msgspec.structs.asdict(call) | {"answer": answer}
             connection.execute(insert_into(connection, step_call).values(**values).on_conflict_do_nothing())
 
     def of_task(self, task_id: str) -> list[KeptCall]:

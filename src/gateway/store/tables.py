@@ -40,8 +40,8 @@ from gateway.store.provider_batch_tables import batch_ask, batch_part
 from gateway.store.usage_tables import saving, spend_anomaly, usage_day, usage_hour, usage_saving, usage_series
 
 __all__ = [
-    "api_key", "artifact", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part", "budget",
-    "budget_lease", "counter", "dead_letter", "definition", "edge", "entry", "event", "file", "file_part",
+    "api_key", "artifact", "artifact_use", "audit", "balance", "batch", "batch_ask", "batch_line", "batch_part",
+    "budget", "budget_lease", "counter", "dead_letter", "definition", "edge", "entry", "event", "file", "file_part",
     "idempotency", "journal_mark", "limiter", "metadata", "model_alias", "model_version", "posting", "prompt",
     "prompt_label_move", "prompt_result", "rate_limit", "response", "run", "saving", "schedule", "signal",
     "spend_anomaly", "step", "step_call", "step_call_begun", "step_limit", "step_result", "usage_day", "usage_hour",
@@ -178,6 +178,7 @@ webhook_delivery = Table(
     Column("completed_at", BigInteger),
     Column("subscription_id", Text),  # none: the address that a task, a run or the operator named
     Index("webhook_by_due", "state", "not_before"),
+    Index("webhook_by_run", "run_id"),
 )
 
 webhook_subscription = Table(
@@ -206,6 +207,16 @@ artifact = Table(
     Column("size", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),  # about when a use was last noted; none: from before uses were
+)
+
+#: Who names an artifact: a run, a task, a kept result (``artifact_uses.py``).
+artifact_use = Table(
+    "artifact_use",
+    metadata,
+    Column("sha256", Text, ForeignKey("artifact.sha256"), primary_key=True),
+    Column("holder", Text, primary_key=True),
+    Index("artifact_use_by_holder", "holder"),
 )
 
 idempotency = Table(

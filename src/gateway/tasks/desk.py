@@ -25,9 +25,18 @@ from gateway.ids import new_id
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.store.run_reader import KeptDefinition, RunFound
+from gateway.store.runs_within import ChildRun, RunsOfStep
 from gateway.tasks.run_making import RunMaker
-from gateway.tasks.submission import RunSubmission, TaskSubmission
-from gateway.tasks.views import STATES_OF_STATUS, definition_view, run_view, task_view
+from gateway.tasks.submission import RunSubmission, TaskSubmission, check_models
+from gateway.tasks.views import (
+    LISTED,
+    STATES_OF_STATUS,
+    child_view,
+    definition_view,
+    run_view,
+    runs_of_step_view,
+    task_view,
+)
 
 
 class RunReader(Protocol):
@@ -50,6 +59,10 @@ class RunReader(Protocol):
     def costs(self, task_ids: Sequence[str]) -> dict[str, int]: ...
 
     def run_costs(self, run_ids: Sequence[str]) -> dict[str, int]: ...
+
+    def children(
+        self, run_id: str, *, step_id: str | None, status: str | None, before: str | None, limit: int
+    ) -> tuple[list[ChildRun], list[RunsOfStep]]: ...
 
     def edges(self, run_id: str) -> list[tuple[str, str]]: ...
 
@@ -171,8 +184,7 @@ class Desk:
     ) -> dict[str, Any]:
         """A page of workflow runs, newest first, without steps and output."""
         caller.require("workflows:read")
-        if status is not None and status not in get_args(RunState):
-            raise ValidationFailed(f"status: one of {', '.join(get_args(RunState))}", param="status")
+        _check_run_status(status)
         found = self._reader.runs(
             self._owner(caller), kind="workflow", status=status, workflow_id=workflow_id, before=cursor, limit=limit + 1
         )
@@ -180,6 +192,31 @@ class Desk:
         costs = self._reader.run_costs([run.run_id for run in page])
         return {
             "runs": [run_view(run, None, {}, costs.get(run.run_id, 0)) for run in page],
+            "next_cursor": page[-1].run_id if len(found) > limit else None,
+        }
+
+    def children(
+        self,
+        caller: Caller,
+        run_id: str,
+        *,
+        step_id: str | None = None,
+        status: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> dict[str, Any]:
+        """A page of the runs that are steps of a run or items of its lists, newest first, and by step how many
+        there are and what they come to."""
+        _check_run_status(status)
+        names = [step.step_id for step in self._run(caller, run_id).steps if step.spec.workflow is not None]
+        if step_id is not None and step_id not in names:
+            known = f"those that do are {', '.join(names)}" if names else "no step of this run does"
+            raise ValidationFailed("step_id: no such step that runs a workflow", mend=known, param="step_id")
+        found, steps = self._reader.children(run_id, step_id=step_id, status=status, before=cursor, limit=limit + 1)
+        page = found[:limit]
+        return {
+            "children": [child_view(child) for child in page],
+            "steps": [runs_of_step_view(item) for item in steps],
             "next_cursor": page[-1].run_id if len(found) > limit else None,
         }
 
@@ -254,6 +291,7 @@ class Desk:
         """Checks a definition and makes it the newest of its workflow."""
         caller.require("workflows:write")
         definition = parse_definition(raw, self.task_types, self._model_known)
+        check_models(definition, self.task_types, self._catalogue())
         self.maker.pins(definition)
         return definition_view(
             self._reader.define(definition, source="api", owner=caller.principal, now=self._clock.now())
@@ -294,14 +332,14 @@ class Desk:
         caller.require("tasks:read")
         found = self._reader.task(task_id)
         if found is None or not caller.may_see(found[0].owner):
-            raise NotFound("no task of that id is yours", mend="GET /tasks lists yours", param="task_id")
+            raise NotFound("no task of that id is yours", mend=LISTED.format("tasks"), param="task_id")
         return found
 
     def _run(self, caller: Caller, run_id: str) -> RunFound:
         caller.require("workflows:read")
         found = self._reader.run(run_id)
         if found is None or not caller.may_see(found.run.owner):
-            raise NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
+            raise NotFound("no run of that id is yours", mend=LISTED.format("runs"), param="run_id")
         return found
 
     def _kept(self, workflow_id: str) -> KeptDefinition:
@@ -316,3 +354,8 @@ class Desk:
     @staticmethod
     def _owner(caller: Caller) -> str | None:
         return None if caller.may("runs:read_all") else caller.principal
+
+
+def _check_run_status(status: str | None) -> None:
+    if status is not None and status not in get_args(RunState):
+        raise ValidationFailed(f"status: one of {', '.join(get_args(RunState))}", param="status")

@@ -16,11 +16,13 @@ from gateway.engine.rerun import begun_again
 from gateway.engine.rows import NewStep, RunRow, StepRow
 from gateway.engine.states import RUN_LIVE
 from gateway.errors import Conflict, NotFound, PermissionDenied
+from gateway.models.tags import handed_down
 from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
 from gateway.store.run_reader import RunFound
 from gateway.tasks.run_making import RunMaker
 from gateway.tasks.submission import Rerun
+from gateway.tasks.views import LISTED
 
 
 class ControlReader(Protocol):
@@ -104,7 +106,8 @@ class RunControl:
     def begin_from(
         self, caller: Caller, run: RunRow, steps: tuple[NewStep, ...], given: Rerun, request_id: str, how: str
     ) -> str:
-        """Begins a run that comes from another (``how``), on that one's definition; its id."""
+        """Begins a run that comes from another (``how``), on that one's definition and, where it is given none, with
+        its tags; its id."""
         caller.require("workflows:run")
         for item in steps:
             if item.reused is None:
@@ -118,6 +121,7 @@ class RunControl:
             ),
             definition_hash=run.definition_hash,
             output_mapping=run.output_mapping,
+            metadata={**handed_down(run.metadata), **made.metadata},
             pins=run.pins,
             origin={"how": how, "run_id": run.run_id},
         )
@@ -204,4 +208,4 @@ def _waiting_view(run: RunRow, step: StepRow) -> dict[str, Any]:
 
 
 def _no_run() -> NotFound:
-    return NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
+    return NotFound("no run of that id is yours", mend=LISTED.format("runs"), param="run_id")

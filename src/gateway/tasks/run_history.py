@@ -18,6 +18,7 @@ from gateway.store.run_reader import RunFound
 from gateway.tasks.run_control import RunControl
 from gateway.tasks.step_calls import hash_of
 from gateway.tasks.submission import Rerun
+from gateway.tasks.views import LISTED
 
 
 class HistoryReader(Protocol):
@@ -151,7 +152,7 @@ class RunHistory:
         caller.require("workflows:read")
         found = self._reader.run(run_id)
         if found is None or not caller.may_see(found.run.owner):
-            raise NotFound("no run of that id is yours", mend="GET /runs lists yours", param="run_id")
+            raise NotFound("no run of that id is yours", mend=LISTED.format("runs"), param="run_id")
         return found.run, found.steps
 
 

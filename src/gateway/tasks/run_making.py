@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -10,15 +11,15 @@ import msgspec
 from gateway.clock import SECOND, Clock
 from gateway.engine.claim import dispatch
 from gateway.engine.control import begin
-from gateway.engine.definition import WorkflowDefinition
+from gateway.engine.definition import WorkflowDefinition, check_input, told_of
 from gateway.engine.nested import limits_of, names_for, pins_of
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import KeyedLimit, NewRun, NewStep
 from gateway.engine.step_definition import CONTROL, StepDefinition
+from gateway.engine.step_fit import StepFit
 from gateway.engine.task_types import TaskTypeSpec
-from gateway.errors import ValidationFailed
+from gateway.errors import GatewayError, ValidationFailed
 from gateway.ids import new_id
-from gateway.models.json_schema import ready_schema
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.store.run_reader import KeptDefinition
@@ -72,15 +73,30 @@ class RunMaker:
     def pins(self, definition: WorkflowDefinition, caller: Caller | None = None) -> dict[str, str]:
         """The versions of the workflows within it; with a ``caller`` who may do every step of all of them."""
 
+        within: dict[str, WorkflowDefinition] = {}
+
         def newest(workflow_id: str) -> tuple[WorkflowDefinition, str] | None:
             kept = self._newest(workflow_id)
             if kept is None:
                 return None
             self._check_steps(kept.definition, caller)
+            within[workflow_id] = kept.definition
             return kept.definition, kept.hash
 
         self._check_steps(definition, caller)
-        return pins_of(definition, newest)
+        pins = pins_of(definition, newest)
+        for outer in (definition, *within.values()):
+            self._check_within(outer, within)
+        return pins
+
+    def _check_within(self, definition: WorkflowDefinition, within: Mapping[str, WorkflowDefinition]) -> None:
+        """``DefinitionInvalid`` where a step maps what the workflow that it is a run of can never take."""
+        fit = StepFit({step.step_id: step for step in definition.steps}, self.task_types, definition.input_schema)
+        for at, step in enumerate(definition.steps):
+            schema = None if step.workflow is None else within[step.workflow].input_schema
+            if schema is not None:
+                with told_of(step.step_id):
+                    fit.check_within(step, f"steps[{at}]", schema)
 
     def new_step(self, caller: Caller, workflow_id: str, step: StepDefinition) -> NewStep:
         """A step that has nothing behind it, with its limits made out."""
@@ -90,12 +106,15 @@ class RunMaker:
         """See ``engine.nested.limits_of``."""
         if not step.limits:
             return ()
-        name = str((step.llm_config or {}).get("name", ""))
-        model = self.catalogue().models.get(name)
+        catalogue = self.catalogue()
+        name = (step.llm_config or {}).get("name") or catalogue.default_model(step.task_type)
+        model = catalogue.models.get(str(name))
         provider = None if model is None else model.provider
         named = names_for(
             step, tenant=caller.tenant, owner=caller.principal, workflow_id=workflow_id, provider=provider
         )
+        if name:
+            named["model"] = str(name)  # also where the step leaves it to the default
         return limits_of(step, named)
 
     def new_run(
@@ -143,9 +162,10 @@ class RunMaker:
             check_config(step.llm_config, spec, self.catalogue(), caller)
 
     def _check_steps(self, definition: WorkflowDefinition, caller: Caller | None) -> None:
-        if caller is not None:
-            for step in definition.steps:
-                self.check_step(caller, step)
+        for at, step in enumerate(definition.steps):
+            if caller is not None:
+                with _named(definition, at):
+                    self.check_step(caller, step)
 
     def queue_of(self, step: StepDefinition) -> str:
         """Where a step is worked on."""
@@ -153,8 +173,7 @@ class RunMaker:
 
     def _check_input(self, definition: WorkflowDefinition, data: Mapping[str, Any]) -> None:
         """The input fits the workflow's schema, and every field that a step cannot do without is there."""
-        if definition.input_schema is not None:
-            _fits(definition.input_schema, data)
+        check_input(definition, data)
         for step in definition.steps:
             required = () if step.task_type in CONTROL else self.task_types[step.task_type].required
             for name in required if step.when is None else ():
@@ -173,17 +192,16 @@ class RunMaker:
                     )
 
 
-def _fits(schema: dict[str, Any], data: Mapping[str, Any]) -> None:
-    """``ValidationFailed`` that names the first field that does not fit."""
-    for wrong in ready_schema(schema).iter_errors(dict(data)):
-        steps = [*wrong.instance_path]
-        missing = getattr(wrong.kind, "property", None)
-        if isinstance(missing, str) and missing not in steps:
-            steps.append(missing)
-        place = "input" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-        raise ValidationFailed(
-            f"{place}: {wrong.message}"[:500], mend="see the workflow's input_schema", param=place[:200]
-        )
+@contextmanager
+def _named(definition: WorkflowDefinition, at: int) -> Iterator[None]:
+    """What is wrong with a step for this caller is told with the step."""
+    try:
+        yield
+    except GatewayError as error:
+        step_id = definition.steps[at].step_id
+        error.message = f"{error.message} (step {step_id!r} of {definition.workflow_id!r})"
+        error.details = {**error.details, "step": step_id}
+        raise
 
 
 def _require(data: Mapping[str, Any], wanted: str, why: str) -> None:

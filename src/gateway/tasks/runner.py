@@ -12,7 +12,9 @@ import contextlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.clock import Clock
@@ -28,6 +30,7 @@ from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
 from gateway.tasks.step_work import Done, Ready, StepWork
 from gateway.tasks.together import Together
+from gateway.workflows.context import HandlerLeft
 
 _log = logging.getLogger(__name__)
 #: How long the end of a step is tried while the database does not answer, in seconds.
@@ -142,7 +145,11 @@ class StepRunner:
         self._thread.join(2)
 
     def _serve(self) -> None:
-        self._loop.run_forever()
+        while not self.closing.is_set():
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):  # a task that a handler left behind; the steps of others go on
+                _log.exception("something that a step began wanted to end this worker")
         left = asyncio.all_tasks(self._loop)
         for task in left:
             task.cancel()
@@ -233,8 +240,15 @@ def _problem(error: Exception) -> tuple[dict[str, Any], bool]:
     """The error as the step keeps it, and whether another attempt may mend it."""
     if isinstance(error, GatewayError):
         return kept_error(error), error.retryable
+    raised = error.__cause__ if isinstance(error, HandlerLeft) and error.__cause__ is not None else error
     return {
         "code": "step_failed",
-        "message": f"the step raised {type(error).__name__}",
+        "message": f"the step raised {type(raised).__name__}{_place_of(raised)}",
         "mend": "the worker's log has the traceback",
     }, True
+
+
+def _place_of(error: BaseException) -> str:
+    """Where it was raised, as far as it is told to whoever may read the step; what it says stays in the log."""
+    found = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(found[-1].filename).name}, line {found[-1].lineno})" if found else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.engine.rows import RunRow, StepRow
-from gateway.models.artifacts import ArtifactStore
+from gateway.models.artifacts import ArtifactRef, HeldArtifacts
 from gateway.models.run_budget import bounds_of_run, bounds_of_step
 from gateway.models.tags import kept_tags
 from gateway.registry.catalogue import Catalogue
@@ -26,7 +26,7 @@ from gateway.workflows.degrading import degrading
 class ContextFactory:
     """The services that every step of this process shares."""
 
-    artifacts: ArtifactStore
+    artifacts: HeldArtifacts
     chat: ChatPort
     predict: PredictPort
     registry: ModelRegistry
@@ -62,7 +62,7 @@ class ContextFactory:
             caller=run.caller,
             model_config=step.spec.llm_config,
             upstream=upstream,
-            artifacts=self.artifacts,
+            artifacts=_OfTask(self.artifacts, step.task_id),
             chat=degrading(chat, bounds),
             predict=predict,
             registry=self.registry,
@@ -75,3 +75,17 @@ class ContextFactory:
             is_cancelled=pulse.is_cancelled,
             is_overdue=pulse.is_overdue,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _OfTask:
+    """The artifacts, where what a step puts is kept for as long as the step is."""
+
+    artifacts: HeldArtifacts
+    task_id: str
+
+    def put(self, content: bytes, media_type: str) -> ArtifactRef:
+        return self.artifacts.put(content, media_type, self.task_id)
+
+    def get(self, sha256: str) -> bytes:
+        return self.artifacts.get(sha256)

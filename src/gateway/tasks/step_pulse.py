@@ -83,6 +83,10 @@ class Pulse:
             except Unavailable:
                 _log.warning("the database did not take the heartbeat of %s", self._step.task_id)
                 next_beat = next_progress = next_look = time.monotonic() + 1.0
+            except Exception:  # noqa: BLE001 - a step is not to end because something of it could not be told
+                _log.exception("the pulse of %s", self._step.task_id)
+                self._news = None
+                next_beat = next_progress = next_look = time.monotonic() + 1.0
 
     async def _news_or_tick(self, not_before: float) -> None:
         """Returns when there is news that may be told, at the next tick at the latest."""

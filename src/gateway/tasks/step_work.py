@@ -20,9 +20,11 @@ from gateway.engine.ports import EngineStore, EngineTx
 from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import GatewayError, StepFailed, ValidationFailed
+from gateway.models.finite import no_number
 from gateway.tasks.step_calls import hash_of
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_pulse import Pulse
+from gateway.workflows.context import handled, no_figure
 from gateway.workflows.task_types import load_handler
 
 #: Bytes of JSON that a step may give; those beyond 64 KB are kept as artifacts.
@@ -97,7 +99,7 @@ class StepWork:
             record["calls_made_again"] = again
         context = self._contexts.context(run, step, upstream, pulse)
         handler = spec.function or load_handler(spec.handler)
-        output = await handler(context, data)
+        output = await handled(handler, context, data)
         _check(step, output)
         until = None if key is None else self._clock.now() + int((step.spec.cache_ttl or 0) * SECOND)
         keep = None if key is None or until is None or replays else (key, until)
@@ -157,9 +159,14 @@ def _check(step: StepRow, output: Any) -> None:
     if not isinstance(output, dict):
         raise StepFailed(f"the handler of {step.task_type} returned no object")
     try:
-        size = len(msgspec.json.encode(output))
-    except (TypeError, ValueError) as error:
+        encoded = msgspec.json.encode(output)
+    except (TypeError, ValueError, RecursionError) as error:
         raise StepFailed(f"the output of {step.task_type} is not JSON: {str(error)[:200]}") from None
+    # JSON has no NaN: it would be kept as null, and a figure be gone without a word.
+    place = no_number(output) if b"null" in encoded else None
+    if place is not None:
+        raise no_figure(step.task_type, place)
+    size = len(encoded)
     if size > LARGEST_OUTPUT:
         raise StepFailed(
             f"the output has {size} bytes, {LARGEST_OUTPUT} are kept", mend="store large values as artifacts"

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from gateway.clock import from_rfc3339
 from gateway.engine.checks import one_of, seconds_at
+from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.step_definition import UNKNOWN_OUTCOMES
 from gateway.engine.step_fields import check_model_config
 from gateway.engine.task_types import TaskTypeSpec, find
@@ -122,19 +123,37 @@ def check_config(config: Any, spec: TaskTypeSpec, catalogue: Catalogue, caller: 
     except DefinitionInvalid as error:
         raise ValidationFailed(error.message, mend=error.mend, param=error.param) from None
     caller.require_model(config["name"])
+    _fits(config, spec, catalogue, "model_config")
+
+
+def check_models(definition: WorkflowDefinition, task_types: Mapping[str, TaskTypeSpec], catalogue: Catalogue) -> None:
+    """``DefinitionInvalid`` where a step names a model that its task type cannot use, or parameters that none takes."""
+    for at, step in enumerate(definition.steps):
+        if step.llm_config is None:
+            continue
+        try:
+            _fits(step.llm_config, task_types[step.task_type], catalogue, f"steps[{at}].model_config")
+        except ValidationFailed as error:
+            told = f"{error.message} (step {step.step_id!r})"
+            raise DefinitionInvalid(told, mend=error.mend, param=error.param, step=step.step_id) from None
+
+
+def _fits(config: Mapping[str, Any], spec: TaskTypeSpec, catalogue: Catalogue, path: str) -> None:
     model = catalogue.model(config["name"])
-    if (model.type in API_MODEL_TYPES) != (spec.model_kind == "llm"):
+    if (model.type != "llm") if spec.model_kind == "llm" else (model.type in API_MODEL_TYPES):
         raise ValidationFailed(
-            f"model_config.name: {spec.name} cannot use a model of type {model.type}", param="model_config.name"
+            f"{path}.name: {spec.name} cannot use a model of type {model.type}",
+            mend="GET /models tells of which type each is",
+            param=f"{path}.name",
         )
     if config.get("provider") not in (None, model.provider):
         raise ValidationFailed(
-            f"model_config.provider: {model.name} is served by {model.provider!r}",
+            f"{path}.provider: {model.name} is served by {model.provider!r}",
             mend=f'leave it out, or write "{model.provider}"',
-            param="model_config.provider",
+            param=f"{path}.provider",
         )
     if spec.model_kind == "llm":
-        check_llm_parameters(config.get("parameters", {}), "model_config.parameters")
+        check_llm_parameters(config.get("parameters", {}), f"{path}.parameters")
 
 
 def _unknown_outcome(raw: Mapping[str, Any]) -> str:

@@ -15,12 +15,16 @@ from gateway.engine.step_definition import StepDefinition
 from gateway.events.event import Event
 from gateway.money import usd
 from gateway.store.run_reader import KeptDefinition
+from gateway.store.runs_within import ChildRun, RunsOfStep
 
 #: The states of a step behind each status that people filter by.
 STATES_OF_STATUS: Mapping[str, tuple[str, ...]] = {
     status: tuple(state for state, shown in STATUS_OF_STEP.items() if shown == status)
     for status in dict.fromkeys(STATUS_OF_STEP.values())
 }
+
+#: What to do about an id that names nothing.
+LISTED = "GET /{} lists yours; what ended long ago may have been removed"
 
 
 def task_view(run: RunRow, step: StepRow, cost: int, *, whole: bool = True) -> dict[str, Any]:
@@ -83,6 +87,34 @@ def run_view(run: RunRow, steps: list[StepRow] | None, costs: dict[str, int], co
     return view
 
 
+def child_view(child: ChildRun) -> dict[str, Any]:
+    """A run within a run, in one line."""
+    return {
+        "run_id": child.run_id,
+        "workflow_id": child.workflow_id,
+        "step_id": child.step_id,
+        "item_index": child.item_index,
+        "status": child.status,
+        "progress": child.progress,
+        "cost": usd(child.cost),
+        "tokens_used": child.tokens,
+        "created_at": rfc3339(child.created_at),
+        "started_at": _time(child.started_at),
+        "completed_at": _time(child.completed_at),
+    }
+
+
+def runs_of_step_view(runs: RunsOfStep) -> dict[str, Any]:
+    """What all runs of a step come to."""
+    return {
+        "step_id": runs.step_id,
+        "runs": sum(runs.by_status.values()),
+        "by_status": runs.by_status,
+        "cost": usd(runs.cost),
+        "tokens_used": runs.tokens,
+    }
+
+
 #: What a step's record says that people see beside its lineage.
 _OF_RECORD = ("skipped", "reused", "cached", "run", "calls_made_again")
 
@@ -94,6 +126,8 @@ def _more(run: RunRow, step: StepRow) -> dict[str, Any]:
         told |= {"item_of": step.parent, "item_index": step.item_index}
     elif step.role == "undo":
         told["undoes"] = step.spec.undoes
+    if step.spec.workflow is not None:
+        told["workflow"] = step.spec.workflow
     if step.items is not None:
         told["items_ended"], told["items"] = step.items
         if step.state == "gathering":

@@ -7,14 +7,17 @@ record hold inside workflows too.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.errors import StepCancelled, ValidationFailed
+from gateway.errors import StepCancelled, StepFailed, ValidationFailed
 from gateway.models.artifacts import ArtifactStore
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat
+from gateway.models.plain_text import plain_text
 from gateway.models.selection import read_selection
 from gateway.registry.model_registry import ModelRegistry
 from gateway.registry.prompt_ask import PromptAsk
@@ -24,6 +27,9 @@ from gateway.security.access import Caller
 from gateway.serving.answer import ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
 from gateway.workflows.batch_tools import BatchTools
+
+#: Characters of a note that are told.
+_LONGEST_NOTE = 500
 
 
 class ChatPort(Protocol):
@@ -98,8 +104,10 @@ class StepContext:
         )
 
     def progress(self, fraction: float, note: str = "") -> None:
-        """Tells how far the step is (0 to 1). Safe from any thread; told at most a few times a second."""
-        self.report(min(max(float(fraction), 0.0), 1.0), note)
+        """Tells how far the step is (0 to 1). Safe from any thread; told at most a few times a second. Whatever is
+        told, the step goes on: a fraction that is no number counts as 0."""
+        known = float(fraction)
+        self.report(0.0 if math.isnan(known) else min(max(known, 0.0), 1.0), plain_text(note, _LONGEST_NOTE))
 
     def raise_if_cancelled(self) -> None:
         """Ends the step where nobody wants its result any more."""
@@ -119,3 +127,29 @@ class StepContext:
 
 
 Handler = Callable[[StepContext, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class HandlerLeft(Exception):
+    """A handler raised what is no error: ``SystemExit``, which would end the loop of all steps, or ``StopIteration``,
+    which a thread cannot hand on. Its cause is what was raised."""
+
+
+def no_figure(task_type: str, place: str) -> StepFailed:
+    """An output with a number that is none: kept as null, it would be gone without a word."""
+    return StepFailed(
+        f"the output of {task_type} is not JSON: {place} is NaN or infinite",
+        mend="give a finite number, or null (None) where there is none",
+    )
+
+
+async def handled(handler: Handler, context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
+    """What the handler gives; whatever it raises is an ``Exception``, unless the attempt itself was called off."""
+    try:
+        return await handler(context, data)
+    except asyncio.CancelledError as left:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise HandlerLeft from left
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as left:
+        raise HandlerLeft from left

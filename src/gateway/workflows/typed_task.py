@@ -15,11 +15,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_type_hints
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 
 from gateway.engine.task_types import QUEUES, TaskTypeSpec
 from gateway.errors import ConfigurationInvalid, StepFailed, ValidationFailed
-from gateway.workflows.context import StepContext
+from gateway.models.finite import no_number
+from gateway.workflows.context import HandlerLeft, StepContext, no_figure
 
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out", bound=BaseModel)
@@ -112,16 +114,33 @@ def _handler(
     """The function as the engine calls handlers: JSON in, JSON out, both checked."""
     waits = inspect.iscoroutinefunction(function)
 
+    def plain(context: StepContext, asked: In) -> Any:
+        try:
+            return function(context, asked)
+        except StopIteration as left:  # a future holds none: who waits for this thread would wait for ever
+            raise HandlerLeft from left
+
     async def handle(context: StepContext, data: dict[str, Any]) -> dict[str, Any]:
         asked = _read(taken, data)
-        gave = await function(context, asked) if waits else await asyncio.to_thread(function, context, asked)
+        gave = await function(context, asked) if waits else await asyncio.to_thread(plain, context, asked)
         try:
             checked = given.model_validate(gave)
         except ValidationError as error:
             raise StepFailed(
                 f"{name} did not give what it promises: {_told(error, '')}", mend="mend the task type"
             ) from None
-        return checked.model_dump(mode="json", by_alias=True)
+        try:
+            dumped = checked.model_dump(mode="json", by_alias=True)
+            # Pydantic writes null for a NaN in a field that says nothing of its type.
+            place = no_number(checked.model_dump(by_alias=True)) if b"null" in msgspec.json.encode(dumped) else None
+        except (ValueError, RecursionError) as error:  # of which a text that is no UTF-8 is one
+            raise StepFailed(
+                f"{name} gave what JSON cannot hold: {str(error)[:200]}",
+                mend="give numbers, texts, lists and objects; bytes go to ctx.artifacts.put",
+            ) from None
+        if place is not None:
+            raise no_figure(name, place)
+        return dumped
 
     return handle
 

@@ -50,6 +50,7 @@ class Workflow:
         self._input = input
         self._steps: dict[str, dict[str, Any]] = {}
         self._specs: dict[str, TaskTypeSpec] = {}
+        self._within: dict[str, Workflow] = {}
         self._output: dict[str, Any] = {}
 
     def step(
@@ -93,6 +94,9 @@ class Workflow:
             row["dependencies"] = waits
         if model is not None:
             row["model_config"] = {"name": model} if isinstance(model, str) else dict(model)
+        within = fields.get("workflow")
+        if isinstance(within, Workflow):
+            self._within[within.workflow_id] = within
         row |= {key: _field(key, value) for key, value in fields.items() if value is not None}
         self._steps[step_id] = row
         shape = task_type.output if isinstance(task_type, TaskType) and "for_each" not in row else None
@@ -125,6 +129,11 @@ class Workflow:
     def task_types(self) -> dict[str, TaskTypeSpec]:
         """The task types that its steps were given as objects."""
         return dict(self._specs)
+
+    @property
+    def workflows(self) -> list[Workflow]:
+        """The workflows that its steps were given as objects."""
+        return list(self._within.values())
 
     def _mapped(self, value: Any, spec: TaskTypeSpec | None, key: str, step_id: str) -> Any:
         if spec is not None and key not in spec.inputs:

@@ -252,3 +252,23 @@ def test_the_summary_alerts_of_this_day_alone(tmp_path_factory: pytest.TempPathF
         assert (found["alert"], found["total_cost"]) == (False, 9.025)
         spend(house, key)
         assert house.ask("GET", "/usage/summary").body["alert"] is True
+
+
+def test_the_list_has_those_in_force_or_those_that_ended(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {"scope": "team", "subject": "listed", "window": "lifetime"}
+    kept, ended, later = (budget(house, limit, **fields)["id"] for limit in ("1", "2", "3"))
+    for one in (ended, later):
+        assert house.ask("DELETE", f"/budgets/{one}").body["active"] is False
+
+    def listed(query: str = "") -> list[str]:
+        found = house.ask("GET", f"/budgets?subject=listed{query}")
+        assert found.status == 200, found.body
+        return [one["id"] for one in found.body["budgets"]]
+
+    assert listed() == listed("&active=true") == [kept]
+    assert listed("&active=false") == [later, ended], "the newest first"
+    assert listed("&active=false&limit=1") == [later]
+    refused = house.ask("GET", "/budgets?active=no")
+    assert (refused.status, refused.body["param"]) == (422, "active")
+    told = cli(house, capsys, "budgets", "list"), cli(house, capsys, "budgets", "list", "--ended")
+    assert [(kept in text, ended in text) for text in told] == [(True, False), (False, True)]

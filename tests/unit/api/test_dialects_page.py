@@ -60,6 +60,7 @@ ROWS: dict[str, list[Chat]] = {
     "`temperature`, `top_p`": [by_openai(temperature=0.3, top_p=0.4, max_tokens=9, stop=["x"])],
     "`seed`, penalties": [by_openai(seed=1), by_openai(presence_penalty=0.5), by_openai(frequency_penalty=0.5)],
     "`reasoning_effort`": [by_openai(reasoning_effort="low")],
+    "`thinking` with a budget": [by_anthropic(thinking={"type": "enabled", "budget_tokens": 2048})],
     "`logprobs`, `logit_bias`": [
         by_openai(logprobs=True),
         by_openai(logit_bias={"5": 1}),
@@ -70,6 +71,11 @@ ROWS: dict[str, list[Chat]] = {
         by_openai(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]),
         by_openai(functions=[TOOL["function"]]),
     ],
+    "`custom` tools, a choice": [
+        by_openai(tools=[{"type": "custom", "custom": {"name": "c"}}]),
+        by_openai(tools=[TOOL], tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}),
+    ],
+    "[fields of other servers]": [by_openai(top_k=5), by_openai(chat_template_kwargs={"enable_thinking": False})],
     "documents, server tools": [
         by_anthropic(messages=block(type="document", source={"type": "url", "url": "https://example.com/a.pdf"})),
         by_anthropic(tools=[{"type": "web_search_20250305", "name": "web_search"}]),

@@ -64,6 +64,16 @@ def test_what_does_not_fit_twice_is_refused_and_paid_for(house: House) -> None:
     assert len(entries(house, found.headers["x-request-id"])) == 2
 
 
+def test_both_answers_count_against_the_limit_of_tokens(house: House) -> None:
+    key = house.key("developer", tokens_per_minute=1_000_000)
+    body = CHAT.body("g-schema", "A number, please.") | {"response_format": FORM}
+    house.upstream.play(whole("", "{}"), whole("", '{"n": 1}'))
+    left = [int(house.ask("POST", CHAT.path, body, key=key).headers["x-ratelimit-remaining-tokens"]) for _ in "abc"]
+    assert len(house.upstream.sent) == 4, "only the first was repaired"
+    repaired, once = left[0] - left[1], left[1] - left[2]
+    assert repaired == 2 * once > 0
+
+
 def test_a_failed_repair_leaves_the_first_verdict(house: House) -> None:
     house.upstream.play(whole("", "{}"), answer({"error": {"message": "bad key"}}, 401))
     found = structured(house, "g-schema")

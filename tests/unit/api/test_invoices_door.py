@@ -17,7 +17,6 @@ from fixtures.house import House, running_house
 from gateway.cli.main import make_app
 from gateway.clock import rfc3339
 from gateway.ledger.entry import Charge
-from gateway.ledger.usage_time import DAY
 from gateway.models.llm_models import Usage
 
 #: Units that no double holds.
@@ -81,20 +80,23 @@ def test_one_team_another_month_and_bad_ones(house: House) -> None:
 
 def invoice_of(house: House, cost: str) -> str:
     day = rfc3339(house.core.clock.now())[:10]
-    return f"date,model,cost\n{day},gpt-4-0613,{cost}\n{rfc3339(house.core.clock.now() - DAY)[:10]},dall-e-3,2\n"
+    return f"date,model,cost\n{day},gpt-4-0613,{cost}\n{day},dall-e-3,2\n2020-01-31,gpt-4-0613,5\n"
 
 
 def test_a_providers_invoice_beside_the_ledger(house: House) -> None:
     total = str(Decimal(sum(COSTS)) / 10**10)
     body = {"provider": "openai", "month": month(house), "csv": invoice_of(house, total), "tolerance_usd": "0"}
     found = house.ask("POST", "/invoices/reconcile", body).body
-    assert {row["model"]: row["status"] for row in found["rows"]} == {
-        "gpt-4-0613": "matched",
-        "dall-e-3": "missing_in_ledger",
+    assert {(row["day"][:4], row["model"]): row["status"] for row in found["rows"]} == {
+        (month(house)[:4], "gpt-4-0613"): "matched",
+        (month(house)[:4], "dall-e-3"): "missing_in_ledger",
+        ("2020", "gpt-4-0613"): "outside_month",
     }
-    assert found["difference_usd"] == 2
+    assert found["difference_usd"] == 2, "what is of another month is no difference of this one"
+    assert found["totals"]["outside_month"] == {"rows": 1, "invoiced_usd": 5, "ledger_usd": 0}
     off = {**body, "csv": invoice_of(house, str(Decimal(total) + Decimal("1E-10")))}
-    (row,) = [row for row in house.ask("POST", "/invoices/reconcile", off).body["rows"] if row["model"] == "gpt-4-0613"]
+    rows = house.ask("POST", "/invoices/reconcile", off).body["rows"]
+    (row,) = [row for row in rows if row["model"] == "gpt-4-0613" and row["status"] != "outside_month"]
     assert (row["status"], row["difference_usd"]) == ("different", 1e-10)
 
 
@@ -138,3 +140,5 @@ def test_the_command_line(
     out = capsys.readouterr().out
     assert "missing_in_ledger" in out
     assert "different" in out
+    assert "1 outside month" in out
+    assert "outside" in out.splitlines()[-1]

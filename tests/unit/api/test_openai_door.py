@@ -172,6 +172,33 @@ def test_errors_of_the_provider_are_told_in_this_dialect(house: House) -> None:
     assert b"sk-live" not in found.raw
 
 
+def test_a_refusal_that_cost_nothing_may_be_sent_again(house: House) -> None:
+    """The official SDKs go by this header before anything else."""
+    busy = answer({"error": {"message": "slow down", "type": "requests"}}, 429, **{"retry-after": "20"})
+    for path, body in ((PATH, HELLO), ("/v1/messages", {**HELLO, "max_tokens": 9})):
+        house.upstream.play(busy)
+        found = house.ask("POST", path, body)
+        told = {name: found.headers[name] for name in ("retry-after", "x-should-retry")}
+        assert (found.status, told) == (429, {"retry-after": "20", "x-should-retry": "true"})
+    house.upstream.play(answer({"no": "answer"}))
+    found = house.ask("POST", PATH, HELLO)
+    assert (found.status, found.headers["x-should-retry"]) == (502, "false"), "it was worked on, and charged"
+
+
+def test_a_wait_that_never_ends_is_none(house: House) -> None:
+    limited = answer({"error": {"message": "slow down"}}, 429, **{"retry-after-ms": "inf"})
+    house.upstream.play(limited, limited, limited)
+    found = house.ask("POST", PATH, HELLO)
+    assert (found.status, found.headers["retry-after"], found.body["error"]["type"]) == (429, "1", "rate_limit_error")
+
+
+def test_what_a_server_leaves_empty_is_filled_in(house: House) -> None:
+    house.upstream.play(answer({**openai_answer(), "id": None, "object": None, "created": None}))
+    found = house.ask("POST", PATH, HELLO)
+    assert found.body["id"].startswith("chatcmpl")
+    assert (found.body["object"], found.body["created"] > 0) == ("chat.completion", True)
+
+
 def test_a_passing_failure_is_tried_again(house: House) -> None:
     failing = answer({"error": {"message": "busy"}}, 503)
     house.upstream.play(failing, answer(openai_answer("At last")))
@@ -223,6 +250,7 @@ def test_the_models_of_a_key(house: House) -> None:
 def test_another_method_is_a_wrong_request(house: House) -> None:
     found = house.ask("GET", PATH)
     assert (found.status, found.body["error"]["type"]) == (405, "invalid_request_error")
+    assert found.headers["allow"] == "POST"
 
 
 def test_a_budget_holds(house: House) -> None:

@@ -26,6 +26,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
+from gateway.serving.delta_flow import deltas_of
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
@@ -40,6 +41,28 @@ def user(text: str) -> Message:
 
 def reply(parts: tuple[Part, ...], finish: FinishReason = "stop") -> Reply:
     return Reply("chatcmpl-1", "gpt-4-0613", (Choice(parts, finish),), USED)
+
+
+def test_a_refusal_is_a_part_of_its_own() -> None:
+    """The SDK's helpers for structured answers look for it before they read JSON."""
+    refused = Reply("c", "gpt-4", (Choice((TextPart("I cannot."),), "stop", "refusal"),), USED)
+    whole = encode_reply(refused, decode(EVERYTHING), "gpt-4", "resp_7", 1_700_000_000)
+    Response.model_validate(whole)
+    (message,) = whole["output"]
+    assert (message["type"], message["status"]) == ("message", "completed")
+    assert message["content"] == [{"type": "refusal", "refusal": "I cannot."}]
+    pieces = [Delta(text="I ", refusal=True), Delta(text="cannot.", refusal=True), Delta(finish="stop", usage=USED)]
+    for deltas in (pieces, list(deltas_of(refused))):
+        encoder = EventEncoder(decode(EVERYTHING), "gpt-4", "resp_7", 1_700_000_000)
+        events = [event for delta in deltas for event in encoder.encode(delta)] + encoder.end(USED)
+        assert [EVENTS.validate_python(event).type for event in events if "content_index" in event] == [
+            "response.content_part.added",
+            *["response.refusal.delta"] * (len(deltas) - 1 if deltas is pieces else 1),
+            "response.refusal.done",
+            "response.content_part.done",
+        ]
+        assert events[-1]["response"]["output"] == whole["output"]
+    assert talk(*whole["output"])[0] == Message("assistant", (TextPart("I cannot."),))
 
 
 def test_the_whole_answer() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from fixtures.house import House
 from fixtures.upstream import answer, openai_answer
+from gateway.engine.definition import parse_definition
+from gateway.security.access import caller_for
 
 
 def ask(name: str, mapping: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -102,7 +104,8 @@ def test_a_signal_from_outside_wakes_the_step(house: House) -> None:
     house.upstream.play(answer(openai_answer("Hello.")))
     steps = [{"step_id": "wait", "signal": "go"}, ask("then", {"prompt": "step.wait.payload.q"})]
     run_id = begin(house, "signalled", steps)
-    assert house.ask("POST", f"/runs/{run_id}/signals/no%20good", {}).status in (400, 404, 422)
+    wrong = house.ask("POST", f"/runs/{run_id}/signals/no%20good", {})
+    assert (wrong.status, wrong.body["code"], wrong.body["param"]) == (422, "validation_failed", "name")
     stranger = house.key("developer")
     assert house.ask("POST", f"/runs/{run_id}/signals/go", {}, key=stranger).status == 404
     told = house.ask("POST", f"/runs/{run_id}/signals/go", {"payload": {"q": "Now?"}})
@@ -150,15 +153,18 @@ def test_a_run_that_failed_is_begun_again_without_paying_twice(house: House) -> 
 def test_what_if_another_model_had_been_asked(house: House) -> None:
     house.quiet()
     house.upstream.play(answer(openai_answer("One")))
-    first = house.ended(f"/runs/{begin(house, 'what_if', TWO, {'q': 'What?'})}")
+    first = house.ended(f"/runs/{begin(house, 'what_if', TWO, {'q': 'What?'}, metadata={'tags': ['desk=rates']})}")
     change = {"model_config": {"second": {"name": "gpt-3.5-turbo"}}}
     house.upstream.play(answer(openai_answer("Cheaper")))
     other = house.ask("POST", f"/runs/{first['run_id']}/retry", change)
     run = house.ended(f"/runs/{other.body['run_id']}")
     assert (run["status"], run["origin"]["how"]) == ("completed", "what_if")
     assert [sent.body["model"] for sent in house.upstream.sent] == ["gpt-3.5-turbo"]
-    other = house.ask("POST", f"/runs/{first['run_id']}/retry", {"input": {"q": "Else?"}})
+    assert run["metadata"] == {"tags": ["desk=rates"]}
+    wish = {"input": {"q": "Else?"}, "metadata": {"tags": ["desk=fx"]}}
+    other = house.ask("POST", f"/runs/{first['run_id']}/retry", wish)
     run = house.ended(f"/runs/{other.body['run_id']}")
+    assert run["metadata"] == {"tags": ["desk=fx"]}
     assert not any("reused" in step for step in run["steps"]), "both depend on the question"
 
 
@@ -193,3 +199,44 @@ def test_a_task_and_a_run_may_begin_later(house: House) -> None:
     task = {"task_type": "llm_analysis", "model_config": {"name": "gpt-4"}, "input_data": {"prompt": "When?"}}
     found = house.ask("POST", "/tasks", {**task, "start_at": "2020-01-01T00:00:00Z"})
     assert house.ended(f"/tasks/{found.body['task_id']}")["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        ({"name": "risk-classifier"}, "name"),
+        ({"name": "minilm"}, "name"),
+        ({"name": "gpt-4", "provider": "anthropic"}, "provider"),
+        ({"name": "gpt-4", "parameters": {"temperature": 99}}, "parameters.temperature"),
+    ],
+)
+def test_a_model_that_cannot_do_a_step_is_refused_with_the_definition(
+    house: House, config: dict[str, Any], place: str
+) -> None:
+    steps = [ask("first", {"prompt": "input.q"}), ask("wrong", {"prompt": "input.q"}, model_config=config)]
+    found = house.ask("POST", "/workflows", {"workflow_id": "unfit", "steps": steps})
+    assert (found.status, found.body["code"]) == (422, "definition_invalid")
+    assert found.body["param"] == f"steps[1].model_config.{place}"
+    assert "step 'wrong'" in found.body["detail"]
+
+
+def test_a_step_that_the_caller_may_not_do_is_named(house: House) -> None:
+    steps = [ask("first", {"prompt": "input.q"})]
+    house.ask("POST", "/workflows", {"workflow_id": "narrow", "steps": steps})
+    house.ask("POST", "/workflows", {"workflow_id": "around", "steps": [{"step_id": "in", "workflow": "narrow"}]})
+    narrow = house.key("analyst", models=["smollm2"])
+    for workflow in ("narrow", "around"):
+        found = house.ask("POST", f"/workflows/{workflow}/runs", {"input": {"q": "?"}}, key=narrow)
+        assert (found.status, found.body["code"]) == (404, "model_not_found")
+        assert "(step 'first' of 'narrow')" in found.body["detail"]
+
+
+def test_a_limit_by_model_binds_a_step_that_leaves_it_to_the_default(house: House) -> None:
+    limits = [{"key": key, "concurrency": 1} for key in ("model", "provider")]
+    step = {"step_id": "ask", "task_type": "llm_analysis", "input_mapping": {"prompt": "input.q"}, "limits": limits}
+    desk = house.services.desk
+    definition = parse_definition({"workflow_id": "limited", "steps": [step]}, desk.task_types)
+    name = house.services.catalogue.current.default_model("llm_analysis")
+    provider = house.services.catalogue.current.models[str(name)].provider
+    found = desk.maker.limits(caller_for("alice", "analyst"), "limited", definition.steps[0])
+    assert [limit.key for limit in found] == [f"model:{name}", f"provider:{provider}"]

@@ -52,6 +52,15 @@ def test_by_user_team_and_tag(house: House) -> None:
     assert house.ask("GET", "/usage?tag=nightly").body["calls"] == 1
 
 
+def test_the_entries_of_one_request(house: House) -> None:
+    every = house.ask("GET", "/usage/entries").body["entries"]
+    wanted = every[0]["request_id"]
+    found = house.ask("GET", f"/usage/entries?request_id={wanted}").body["entries"]
+    assert 0 < len(found) < len(every)
+    assert {entry["request_id"] for entry in found} == {wanted}
+    assert house.ask("GET", "/usage/entries?request_id=req_none").body["entries"] == []
+
+
 def test_every_time_adds_up_to_the_entries(house: House) -> None:
     page = house.ask("GET", "/usage/entries").body["entries"]
     cost = sum(Decimal(str(entry["cost"])) for entry in page)

@@ -79,6 +79,7 @@ def test_an_unknown_type_lists_the_known(house: House) -> None:
         ({"input_data": {"promt": "x"}}, "input_data.promt"),
         ({"model_config": {"name": "gpt-9"}}, "model"),
         ({"model_config": {"name": "risk-classifier"}}, "model_config.name"),
+        ({"model_config": {"name": "minilm"}}, "model_config.name"),
         ({"model_config": {"name": "gpt-4", "provider": "anthropic"}}, "model_config.provider"),
         ({"model_config": {"name": "gpt-4", "api_key": "sk-x"}}, "model_config.api_key"),
         ({"model_config": {"name": "gpt-4", "parameters": {"temperature": 7}}}, "model_config.parameters.temperature"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -135,7 +136,7 @@ def test_a_task_is_watched(at_house: House) -> None:
 
 
 def test_a_line_that_breaks_is_taken_up_again(at_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first connection breaks after two events; nothing is told twice."""
+    """The first connection breaks after two events, and the run ends meanwhile; nothing is missed or told twice."""
     at_house.ask("POST", "/workflows", FLOW)
     real, opened = follow._events, []
 
@@ -149,6 +150,7 @@ def test_a_line_that_breaks_is_taken_up_again(at_house: House, monkeypatch: pyte
             async def some() -> Any:
                 yield await socket.recv()
                 yield await socket.recv()
+                await asyncio.to_thread(House.until, runs, lambda page: page["runs"][0]["status"] == "completed")
                 raise ConnectionResetError
 
             return some()
@@ -159,6 +161,9 @@ def test_a_line_that_breaks_is_taken_up_again(at_house: House, monkeypatch: pyte
     def events(client: Any, wanted: dict[str, str]) -> Any:
         opened.append(wanted["last_event_id"])
         return Breaking(real(client, wanted)) if len(opened) == 1 else real(client, wanted)
+
+    def runs() -> Any:
+        return at_house.ask("GET", "/runs").body
 
     monkeypatch.setattr(follow, "_events", events)
     monkeypatch.setattr(follow, "_PAUSE", 0.01)
@@ -181,3 +186,15 @@ def test_a_list_under_way_says_how_many_of_its_items_have_ended() -> None:
     assert (view["items_ended"], view["items"], _note(view)) == (3, 6, "3 of 6 items")
     board = RunBoard.of("wf", "running", [view])
     assert board.steps["many"].note == "3 of 6 items"
+
+
+def test_what_was_told_of_a_step_on_its_way_goes_when_it_has_ended() -> None:
+    began = {"task_id": "t1", "step_id": "a", "task_type": "work", "status": "running", "progress": 0.25}
+    began |= {"started_at": None, "completed_at": None, "attempts": 1, "cost": 0, "progress_note": "1 of 4 items"}
+    board = RunBoard.of("run", "running", [began])
+    assert board.steps["a"].note == "1 of 4 items"
+    board.hear({"type": "task_retrying", "step_id": "a", "error": {"message": "busy"}})
+    board.settle([{**began, "status": "completed", "progress": 1.0}])
+    assert board.steps["a"].note == ""
+    board.settle([{**began, "status": "skipped", "skipped": "the run failed before"}])
+    assert board.steps["a"].note == "the run failed before"

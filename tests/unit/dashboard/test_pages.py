@@ -184,6 +184,15 @@ def test_money_stays_digit_for_digit() -> None:
         assert told["limit_usd"] == "123456789.0123456789"
 
 
+def test_an_address_tells_what_a_list_is_narrowed_by_and_nothing_empty() -> None:
+    told = _run(
+        f"import {{ address }} from {json.dumps((STATIC / 'dom.js').as_uri())};"
+        "console.log(JSON.stringify([address('runs', {}), address('runs', { of: 'run_1', step: 'a b', status: '',"
+        " cursor: null })]))"
+    )
+    assert told == ["#/runs", "#/runs?of=run_1&step=a+b"]
+
+
 def test_steps_stand_in_layers_by_what_they_wait_for() -> None:
     steps = [
         {"step_id": "d", "depends_on": ["b", "c"]},

@@ -10,6 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from gateway.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "deploy" / "kubernetes"
 #: The oldest and the newest Kubernetes that the manifests must fit.
@@ -133,6 +135,31 @@ def test_the_service_leads_to_the_api_pods() -> None:
     names = {port["name"]: port["containerPort"] for port in container(named("Deployment", "ai-gateway"))["ports"]}
     assert (port["port"], names[port["targetPort"]]) == (8001, 8001)
     assert not named("Deployment", "ai-gateway-worker")["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("name", ["ai-gateway-worker", "ai-gateway-orchestrator"])
+def test_prometheus_finds_the_page_of_each_process_that_has_no_door(name: str) -> None:
+    workload = named("Deployment", name)
+    settings = Settings.read({**named("ConfigMap", "ai-gateway-env")["data"], "GATEWAY_DATA_DIR": "/data"}, dev=True)
+    (port,) = container(workload)["ports"]
+    assert (port["name"], port["containerPort"]) == ("metrics", settings.metrics_port)
+    assert settings.metrics_port > 1023, "nobody is root there"
+    found = workload["spec"]["template"]["metadata"]["annotations"]
+    assert found == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(settings.metrics_port),
+        "prometheus.io/path": "/metrics",
+    }
+
+
+def test_nothing_scrapes_without_a_key_what_asks_for_one_and_no_service_leads_to_what_does_not() -> None:
+    for workload in (named("Deployment", "ai-gateway"), named("Job", "ai-gateway-migrate")):
+        assert "annotations" not in workload["spec"]["template"]["metadata"]
+    pages = {port["name"] for one in WORKLOADS for port in container(one).get("ports", ())} - {"http"}
+    assert pages == {"metrics"}
+    assert not [
+        port for service in of_kind("Service") for port in service["spec"]["ports"] if port["targetPort"] in pages
+    ]
 
 
 def test_probes_ask_the_health_doors() -> None:

@@ -122,6 +122,38 @@ def test_what_a_list_gave_is_a_list_of_what_each_gave() -> None:
                 parse_definition(definition, TYPES)
 
 
+class Asked(BaseModel, extra="forbid"):
+    text: str
+    book: Book
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "said"),
+    [
+        ({"for_each": "input.text"}, "for_each", "the run's input 'text' is a text"),
+        ({"input_mapping": {"positions": "input.text"}}, "input_mapping.positions", "takes a list here"),
+        ({"input_mapping": {"title": "input.book.positions"}}, "input_mapping.title", "takes a text here"),
+        ({"input_mapping": {"title": "input.other"}}, "input_mapping.title", "there can be nothing at 'other'"),
+        ({"input_mapping": {"title": "input.text.deep"}}, "input_mapping.title", "there can be nothing at 'deep'"),
+    ],
+)
+def test_what_a_runs_input_can_never_be_is_refused_too(fields: dict[str, Any], place: str, said: str) -> None:
+    with pytest.raises(DefinitionInvalid) as caught:
+        of_input(fields)
+    assert caught.value.param == f"steps[0].{place}"
+    assert said in caught.value.message
+
+
+def test_what_a_runs_input_may_be_is_let_through() -> None:
+    of_input({"input_mapping": {"title": "input.book.title", "limits": "input.book.limits", "day": "input.text"}})
+    of_input({"for_each": "input.book.positions", "input_mapping": {"title": "item.name"}})
+
+
+def of_input(fields: dict[str, Any]) -> None:
+    step = {"step_id": "a", "task_type": "look", **fields}
+    parse_definition({"workflow_id": "wf", "input_schema": Asked.model_json_schema(), "steps": [step]}, TYPES)
+
+
 _VALUES = st.recursive(
     st.none()
     | st.booleans()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 
 import pytest
 from hypothesis import given
@@ -142,3 +143,9 @@ def test_errors_carry_a_code_and_a_status() -> None:
     codes = {kind.code: kind.status for kind in subclasses(GatewayError)}
     assert len(codes) > 20
     assert all(400 <= status <= 599 for status in codes.values())
+
+
+def test_a_mark_of_the_encoding_is_passed_over_and_a_compressed_body_is_called_so() -> None:
+    assert decode_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+    with pytest.raises(BadRequest, match="compressed"):
+        decode_json(gzip.compress(b"{}"))

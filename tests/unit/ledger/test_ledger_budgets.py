@@ -41,13 +41,14 @@ class MemoryBudgets:
         return None if found is None else replace(found, extra=extra)
 
     def list(
-        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None
-    ) -> list[Budget]:
+        self, *, scope: str | None, subject: str | None, active: bool | None, parent: str | None = None,
+        limit: int | None = None,
+    ) -> list[Budget]:  # fmt: skip
         return [
             budget
             for budget in self.kept.values()
             if scope in (None, budget.scope) and subject in (None, budget.subject) and active in (None, budget.active)
-        ]
+        ][:limit]
 
     def deactivate(self, budget_id: str) -> bool:
         was = self.kept[budget_id].active

@@ -19,6 +19,7 @@ ANTHROPIC = """usage_date_utc,model,token_type,cost_usd
 2026-03-01,claude-3-haiku-20240307,input_no_cache,0.10
 2026-03-01,claude-3-haiku-20240307,output,0.05
 """
+MARCH = month_of("2026-03")
 ENTERED = {
     ("2026-03-01", "gpt-4o-2024-08-06"): (units("0.42"), 9),
     ("2026-03-02", "gpt-4-0613"): (units("6.5"), 3),
@@ -28,7 +29,7 @@ ENTERED = {
 
 def test_what_is_the_same_differs_and_is_missing() -> None:
     invoice = read_invoice(OPENAI + "5,usd,whisper-1,2026-03-02T00:00:00+00:00\n")
-    rows = {(row.day, row.model): row for row in reconciled(invoice, ENTERED, 0)}
+    rows = {(row.day, row.model): row for row in reconciled(invoice, ENTERED, 0, MARCH)}
     assert {key: row.status for key, row in rows.items()} == {
         ("2026-03-01", "gpt-4o-2024-08-06"): "matched",
         ("2026-03-02", "gpt-4-0613"): "different",
@@ -45,7 +46,7 @@ def test_a_tolerance_is_for_a_line_not_for_all() -> None:
     invoice = read_invoice(ANTHROPIC)
     for cost, status in (("0.145", "matched"), ("0.1449999999", "different")):
         entered = {("2026-03-01", "claude-3-haiku-20240307"): (units(cost), 2)}
-        (row,) = reconciled(invoice, entered, units("0.005"))
+        (row,) = reconciled(invoice, entered, units("0.005"), MARCH)
         assert row.status == status
 
 
@@ -53,8 +54,24 @@ def test_an_invoice_without_days_is_compared_as_a_whole() -> None:
     invoice = read_invoice("Model;x,Cost\nGPT-4o,1.5\n".replace(";x", ""))
     assert not invoice.by_day
     entered = {("2026-03-01", "gpt-4o"): (units(1), 2), ("2026-03-02", "gpt-4o"): (units("0.5"), 1)}
-    (row,) = reconciled(invoice, entered, 0)
+    (row,) = reconciled(invoice, entered, 0, MARCH)
     assert (row.status, row.day, row.calls) == ("matched", "", 3)
+
+
+def test_a_line_of_another_month_is_not_missing_but_of_another_month() -> None:
+    other = "1,usd,gpt-4-0613,2026-02-28T23:00:00+00:00\n2,usd,gpt-4-0613,2026-04-01T00:00:00+00:00\n"
+    edges = "3,usd,gpt-4-0613,2026-03-31T00:00:00+00:00\n"
+    rows = reconciled(read_invoice(OPENAI + other + edges), ENTERED, 0, MARCH)
+    assert {row.day: row.status for row in rows if row.model == "gpt-4-0613"} == {
+        "2026-02-28": "outside_month",
+        "2026-03-02": "different",
+        "2026-03-31": "missing_in_ledger",
+        "2026-04-01": "outside_month",
+    }
+    assert totals(rows)["outside_month"] == (2, units(3), 0)
+    assert totals(rows)["missing_in_ledger"] == (1, units(3), 0)
+    without_days = reconciled(read_invoice("model,cost\nwhisper-1,1\n"), {}, 0, MARCH)
+    assert [row.status for row in without_days] == ["missing_in_ledger"]
 
 
 def test_names_can_be_told() -> None:

@@ -216,3 +216,22 @@ def test_what_would_change_the_meaning_is_refused(fields: dict[str, Any], param:
         gemini_wire.encode(chat(**fields), stream=False)
     assert refused.value.param == param
     assert refused.value.mend
+
+
+@pytest.mark.parametrize(
+    ("thinking", "effort", "budget", "named"),
+    [
+        ({"type": "enabled", "budget_tokens": 2048}, "", 2048, ()),
+        ({"type": "enabled", "budget_tokens": 2048}, "high", 2048, ()),
+        ({"type": "adaptive"}, "medium", 8192, ("thinking",)),
+        ({"type": "disabled"}, "", None, ("thinking",)),
+        ({"type": "enabled", "budget_tokens": "x"}, "", None, ("thinking",)),
+    ],
+)
+def test_a_budget_of_thinking_in_anthropics_words(
+    thinking: dict[str, Any], effort: str, budget: int | None, named: tuple[str, ...]
+) -> None:
+    asked = chat(dialect="anthropic", extra={"thinking": thinking}, reasoning_effort=effort)
+    config = sent(asked).get("generationConfig", {}).get("thinkingConfig")
+    assert config == (None if budget is None else {"thinkingBudget": budget, "includeThoughts": True})
+    assert dropped(asked) == named

@@ -272,3 +272,18 @@ def test_tools_of_an_anthropic_stream_are_numbered_by_themselves() -> None:
         if delta.tool_index is not None:
             arguments[delta.tool_index] += delta.arguments
     assert arguments == {0: '{"x":1}', 1: "{}"}
+
+
+def test_several_texts_of_a_turn_do_not_run_into_each_other() -> None:
+    def turn(role: Any, *texts: str) -> Message:
+        return Message(role, tuple(map(TextPart, texts)))
+
+    chat = Chat("m", (turn("system", "Be brief.", "Be kind."), turn("user", "A", "B"), turn("assistant", "C", "D")))
+    told = json.loads(openai_wire.encode(chat, "up", stream=False)[0])["messages"]
+    assert [turn["content"] for turn in told] == [
+        "Be brief.\n\nBe kind.",
+        [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}],
+        "CD",
+    ]
+    told = json.loads(anthropic_wire.encode(chat, "up", stream=False, max_tokens=9)[0])
+    assert (told["system"], len(told["messages"][0]["content"])) == ("Be brief.\n\nBe kind.", 2)

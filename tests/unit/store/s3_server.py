@@ -6,9 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 _NOTHING = b'<?xml version="1.0"?><ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>'
+_LISTED = (
+    "<Contents><Key>{}</Key><LastModified>2026-03-04T12:00:00.000Z</LastModified><Size>1</Size>"
+    "<StorageClass>STANDARD</StorageClass></Contents>"
+)
 _NO_KEY = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>none</Message></Error>'
 
 
@@ -39,10 +43,17 @@ def s3_server() -> Iterator[S3]:
 
         def do_GET(self) -> None:
             if "list-type" in self.path:
-                self._say(200, _NOTHING)
+                self._say(200, self._listing())
                 return
             found = s3.objects.get(urlsplit(self.path).path)
             self._say(404, _NO_KEY) if found is None else self._say(200, found)
+
+        def _listing(self) -> bytes:
+            asked = urlsplit(self.path)
+            bucket, prefix = asked.path.rstrip("/"), parse_qs(asked.query).get("prefix", [""])[0]
+            keys = [path.removeprefix(f"{bucket}/") for path in sorted(s3.objects) if path.startswith(f"{bucket}/")]
+            told = "".join(_LISTED.format(key) for key in keys if key.startswith(prefix))
+            return _NOTHING.replace(b"</ListBucketResult>", told.encode() + b"</ListBucketResult>")
 
         def do_HEAD(self) -> None:
             self.do_GET()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ LARGE = b"a joint path of prices; " * 10_000
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()  # the one of another test talks to that one's server
     with s3_server() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.address)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "loopback")
@@ -66,7 +68,7 @@ def test_s3_keeps_what_a_run_gave(tmp_path: Path, s3: S3) -> None:
     database = opened(tmp_path, "s3://bucket/prefix")
     value = {"paths": ["0.1234567"] * 20_000}
     with database.begin() as connection:
-        text = large_values.keep(connection, value, 1)
+        text = large_values.keep(connection, value, 1, "run_1")
     with database.read() as connection:
         assert large_values.fetch(connection, text) == value
     assert [name[:16] for name in s3.objects] == ["/bucket/prefix/" + str(text)[21:22]]
@@ -79,7 +81,7 @@ def test_s3_keeps_what_a_run_gave(tmp_path: Path, s3: S3) -> None:
         large_values.fetch(connection, text)
     s3.refuse = True
     with pytest.raises(Unavailable), database.begin() as connection:
-        large_values.keep(connection, {"others": ["0.1"] * 20_000}, 1)
+        large_values.keep(connection, {"others": ["0.1"] * 20_000}, 1, "run_1")
     assert len(in_row(database)) == 1  # what could not be written has no claim check
     with pytest.raises(ConfigurationInvalid, match="s3://bucket/prefix"):
         checked_place("s3://bucket/prefix")
@@ -184,3 +186,17 @@ def test_where_artifacts_lie_by_default(tmp_path: Path) -> None:
     assert place(DATABASE_URL="postgresql://host/name") == "database"
     assert place(GATEWAY_ARTIFACTS="s3://bucket/prefix") == "s3://bucket/prefix"
     assert checked_place("database") is None
+
+
+def test_a_bucket_tells_names_by_their_beginning_and_age(s3: S3) -> None:
+    place = open_place("s3://bucket/prefix")
+    assert place is not None
+    names = [f"{first}{'0' * 62}" for first in ("ab", "cd")]
+    for name in names:
+        place.write(name, b"x")
+    written = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()  # as the server says
+    assert place.names("ab", written + 1) == names[:1]
+    assert place.names("ab", written) == []
+    assert place.names("ef", written + 1) == []
+    place.remove(names[0])
+    assert place.names("ab", written + 1) == []

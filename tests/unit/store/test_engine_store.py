@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.artifact_collection_suite import ArtifactCollectionSuite
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.listed_runs_suite import ListedRunsSuite
 from fixtures.money_kit import open_database
 from fixtures.named_budgets_suite import NamedBudgetsSuite
 from fixtures.nested_suite import NestedSuite
+from fixtures.retention_suite import RetentionSuite
 from gateway.store.engine import Database
 
 
@@ -41,3 +43,11 @@ class TestListedRunsOnSqlite(ListedRunsSuite):
 
 class TestNamedBudgetsOnSqlite(NamedBudgetsSuite):
     """Budgets of runs and steps."""
+
+
+class TestRetentionOnSqlite(RetentionSuite):
+    """Runs that ended long ago."""
+
+
+class TestArtifactCollectionOnSqlite(ArtifactCollectionSuite):
+    """Artifacts that nothing names."""

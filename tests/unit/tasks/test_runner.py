@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import select
 
 import gateway.tasks.runner
 from fixtures.engine_kit import TASK_TYPES, Bench
@@ -19,6 +20,7 @@ from gateway.engine import control
 from gateway.engine.claim import RUN_LEASE
 from gateway.engine.recovery import sweep
 from gateway.errors import UpstreamOverloaded, ValidationFailed
+from gateway.store.tables import dead_letter
 from gateway.tasks import step_work
 from gateway.tasks.inline import InlineExecutor
 from gateway.tasks.runner import StepRunner
@@ -143,7 +145,9 @@ def test_a_stale_doorbell_is_dropped(bench: Bench, runner: StepRunner, works: Wo
         (ValidationFailed("no", param="a"), "validation_failed", 1),
         (UpstreamOverloaded("busy"), "upstream_overloaded", 2),
         (KeyError("secret thing"), "step_failed", 2),
-        (asyncio.CancelledError(), "step_failed", 1),
+        (asyncio.CancelledError(), "step_failed", 2),  # nobody called it off
+        (SystemExit(2), "step_failed", 2),
+        (KeyboardInterrupt(), "step_failed", 2),
     ],
 )
 def test_a_failure_is_kept_with_its_reason(
@@ -160,11 +164,50 @@ def test_a_failure_is_kept_with_its_reason(
         sweep(bench.store, bench, bench.clock.now())
         attempt(bench, runner)
     step = bench.step("top", run_id)
-    if isinstance(error, asyncio.CancelledError):
-        assert step.state == "cancelled"
-        return
     assert (step.state, step.attempts, (step.error or {})["code"]) == ("failed", attempts, code)
     assert "secret thing" not in str(step.error)
+    if code == "step_failed":
+        told = str((step.error or {})["message"])
+        assert told.startswith(f"the step raised {type(error).__name__} (test_runner.py, line ")
+
+
+def test_what_a_step_left_behind_does_not_end_the_steps_of_others(
+    bench: Bench, runner: StepRunner, works: Works
+) -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def begin(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        left.append(asyncio.create_task(leave()))
+        await asyncio.wait(left)
+        return {"n": 1}
+
+    left: list[asyncio.Task[None]] = []
+    works.does = begin
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert bench.run(run_id).status == "completed"
+    works.does = works.nothing
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert bench.run(run_id).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("output", "place"), [({"n": float("nan")}, "n"), ({"n": {"var": [1.0, float("-inf")]}}, "n.var[1]")]
+)
+def test_a_figure_that_json_cannot_write_is_a_failure_and_not_null(
+    bench: Bench, runner: StepRunner, works: Works, output: dict[str, Any], place: str
+) -> None:
+    async def give(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        return output
+
+    works.does = give
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    step = bench.step("top", run_id)
+    assert step.state == "failed"
+    assert f"{place} is NaN or infinite" in str(step.error)
 
 
 @pytest.mark.parametrize("output", [[1], None, {"n": object()}, {"n": "x" * 5_000_000}])
@@ -245,3 +288,55 @@ def test_where_there_is_no_broker_threads_do_the_work(bench: Bench, runner: Step
     House.until(lambda: bench.run(run_id).status, lambda status: status == "completed")
     executor.close()
     assert len(works.seen) == 5
+
+
+def test_a_step_that_used_up_the_attempts_of_a_code_of_its_own_is_a_dead_letter(
+    bench: Bench, runner: StepRunner, works: Works
+) -> None:
+    async def fail(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        raise ValidationFailed("no")
+
+    works.does = fail
+    for retry, letters in (({"max_attempts": 1}, 0), ({"max_attempts": 1, "on": ["validation_failed"]}, 1)):
+        bench.begin([{"step_id": "top", "task_type": "work", "retry": retry}])
+        attempt(bench, runner)
+        with bench.database.begin() as connection:
+            assert len(connection.execute(select(dead_letter)).all()) == letters
+
+
+@pytest.mark.parametrize(
+    ("fraction", "note", "kept"),
+    [
+        (float("nan"), "x", (0.0, "x")),
+        (0.5, None, (0.5, "")),
+        (0.5, 7, (0.5, "7")),
+        (0.5, "a\0b\ud800", (0.5, "a?b?")),
+        (0.5, "x" * 10**6, (0.5, "x" * 500)),
+    ],
+)
+def test_a_step_goes_on_whatever_it_tells(
+    bench: Bench, runner: StepRunner, works: Works, fraction: float, note: Any, kept: tuple[float, str]
+) -> None:
+    async def tell(context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        context.progress(fraction, note)
+        await asyncio.to_thread(House.until, lambda: bench.events.after(0, types=["workflow_progress"]), bool)
+        return {"n": 1}
+
+    works.does = tell
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    assert bench.run(run_id).status == "completed"
+    told = bench.events.after(0, run_id=run_id, types=["workflow_progress"])[0].payload
+    assert (told["step_progress"], told["note"]) == kept
+
+
+def test_an_error_is_kept_whatever_it_says(bench: Bench, runner: StepRunner, works: Works) -> None:
+    async def fail(_context: StepContext, _data: dict[str, Any]) -> dict[str, Any]:
+        raise ValidationFailed("a\0b\ud800" + "x" * 20_000)
+
+    works.does = fail
+    run_id = bench.begin(ONE)
+    attempt(bench, runner)
+    error = bench.step("top", run_id).error or {}
+    assert error["message"].startswith("a?b?xx")
+    assert len(error["message"]) == 10_000

@@ -126,3 +126,30 @@ def test_a_step_that_nobody_wants_hears_of_it_long_before_its_next_heartbeat(
         assert not pulse.fenced
 
     asyncio.run(work())
+
+
+def test_what_cannot_be_told_does_not_end_the_step(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def progress(_tx: Any, _run: Any, _step: Any, _fraction: float, note: str, _now: int) -> bool:
+        told.append(note)
+        if note == "bad":
+            raise ValueError("the database cannot keep this")
+        return True
+
+    monkeypatch.setattr(claim, "progress", progress)
+
+    async def work() -> None:
+        pulse = pulse_of(store)
+        store.gate.set()
+        beat = asyncio.create_task(pulse.beat())
+        pulse.report(0.1, "bad")
+        await until(lambda: told == ["bad"] and pulse.untold is None)
+        pulse.report(0.2, "good")
+        await until(lambda: told == ["bad", "good"])
+        assert not beat.done()
+        assert not pulse.is_cancelled()
+        beat.cancel()
+        await asyncio.wait({beat})
+
+    asyncio.run(work())

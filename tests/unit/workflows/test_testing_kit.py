@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.clock import SECOND
-from gateway.errors import DefinitionInvalid, UpstreamOverloaded, ValidationFailed
+from gateway.errors import DefinitionInvalid, PermissionDenied, UpstreamOverloaded, ValidationFailed
 from gateway.models.llm_models import Chat
+from gateway.security.access import caller_for
 from gateway.testing import MORNING, MemoryGateway
 from gateway.workflows import StepContext, Workflow, task_type
 
@@ -120,3 +121,127 @@ def test_two_gateways_know_nothing_of_each_other() -> None:
         second = other.run(chain(), {"start": 2})
         assert first.output != second.output
         assert {event.run_id for event in second.events} == {second.run_id}
+
+
+class Given(BaseModel):
+    value: object
+
+
+@task_type("goes_wrong")
+def goes_wrong(_ctx: StepContext, data: Count) -> Given:
+    """What functions do that were not written for this."""
+    wrong = [object(), float("nan"), b"\xff"]
+    return Given(value=wrong[data.start] if data.start < len(wrong) else next(iter([])))
+
+
+def test_a_function_that_stops_an_iteration_fails_and_nobody_waits_for_it() -> None:
+    flow = Workflow("stops", input=Count)
+    flow.step("a", goes_wrong, {"start": flow.input.start}, retry={"max_attempts": 1}, timeout=5)
+    with MemoryGateway() as gateway:
+        error = gateway.run(flow, {"start": 9}).steps["a"]["error"]
+        assert error["message"].startswith("the step raised StopIteration (test_testing_kit.py")
+
+
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [
+        (0, "goes_wrong gave what JSON cannot hold"),
+        (1, "the output of goes_wrong is not JSON: value is NaN or infinite"),
+        (2, "goes_wrong gave what JSON cannot hold"),
+    ],
+)
+def test_an_output_that_json_cannot_hold_says_so(which: int, told: str) -> None:
+    flow = Workflow("stops", input=Count)
+    flow.step("a", goes_wrong, {"start": flow.input.start})
+    with MemoryGateway() as gateway:
+        step = gateway.run(flow, {"start": which}).steps["a"]
+        assert (step["status"], step["attempts"]) == ("failed", 1)
+        assert step["error"]["message"].startswith(told)
+
+
+def test_hours_pass_in_lists_and_in_workflows_within_too() -> None:
+    inner = Workflow("within", input=Count)
+    inner.step("down", count_down, {"start": inner.input.start}, retry={"max_attempts": 3, "backoff": 600})
+    outer = Workflow("around", input=Count)
+    start = {"start": outer.input.start}
+    outer.step("each", count_down, start, for_each=[1, 2], retry={"max_attempts": 3, "backoff": 600})
+    outer.step("whole", workflow=inner, inputs=start)
+    with MemoryGateway() as gateway:
+        run = gateway.run(outer, {"start": 5})
+        assert run.status == "completed", run.error
+        assert run.output is not None
+        assert [one["n"] for one in run.output["each"]["results"]] == [4, 4]
+        assert run.output["whole"]["down"] == {"n": 4}
+        assert gateway.clock.now() - MORNING > 900 * SECOND
+
+
+def test_a_test_gives_a_persons_word_and_a_signal() -> None:
+    flow = Workflow("asks", input=Count)
+    word = flow.step("word", approval={"message": "Go on?", "not_owner": True})
+    heard = flow.step("heard", signal="go", after=[word])
+    flow.step("up", count_up, {"start": heard.payload})
+    with MemoryGateway() as gateway:
+        run = gateway.run(flow, {"start": 0})
+        assert run.steps["word"]["status"] == "waiting"
+        with pytest.raises(PermissionDenied):
+            gateway.approve(run.run_id, "word")
+        run = gateway.approve(run.run_id, "word", by=caller_for("bob", "operator"), reason="read it")
+        assert (run.steps["word"]["result"]["by"], run.steps["heard"]["status"]) == ("bob", "waiting")
+        run = gateway.signal(run.run_id, "go", 6)
+        assert (run.status, (run.output or {})["up"]) == ("completed", {"n": 7})
+        assert run.steps["heard"]["result"]["at"] == "2026-01-05T08:00:00.000000Z"
+
+
+class Whole(BaseModel):
+    number: int
+
+
+def test_what_a_workflow_within_cannot_take_is_refused() -> None:
+    inner = Workflow("inner", input=Whole)
+    inner.step("up", count_up, {"start": inner.input.number})
+    for mapping, told in (
+        ({}, "needs the input 'number'"),
+        ({"number": {"a": 1}}, "takes a number here"),
+    ):
+        outer = Workflow("outer")
+        outer.step("i", workflow=inner, inputs=mapping)
+        with MemoryGateway() as gateway, pytest.raises(DefinitionInvalid, match=told) as caught:
+            gateway.run(outer)
+        assert (caught.value.param or "").startswith("steps[0].input_mapping")
+        assert "step 'i'" in caught.value.message
+
+
+def test_what_only_the_run_tells_that_a_workflow_within_cannot_take_fails_the_step() -> None:
+    inner = Workflow("inner", input=Whole)
+    inner.step("up", count_up, {"start": 1})
+    outer = Workflow("outer")
+    outer.step("i", workflow=inner, inputs={"number": outer.input.number})
+    with MemoryGateway() as gateway:
+        run = gateway.run(outer, {"number": "many"})
+        assert (run.status, run.steps["i"]["error"]["param"]) == ("failed", "input.number")
+
+
+def test_a_workflow_that_is_not_there_is_named_with_its_step() -> None:
+    outer = Workflow("outer")
+    outer.step("i", workflow="nowhere")
+    with MemoryGateway() as gateway, pytest.raises(DefinitionInvalid, match=r"no workflow 'nowhere' \(step 'i'\)"):
+        gateway.run(outer)
+
+
+def test_workflows_lie_within_each_other_only_so_deep() -> None:
+    inner = Workflow("deep0")
+    inner.step("up", count_up, {"start": 1})
+    with MemoryGateway() as gateway:
+        for depth in range(1, 9):
+            outer = Workflow(f"deep{depth}")
+            outer.step("in", workflow=inner)
+            inner = outer
+        assert gateway.run(inner).status == "completed"
+        outer = Workflow("deep9")
+        outer.step("in", workflow=inner)
+        with pytest.raises(DefinitionInvalid, match="at most 8 deep"):
+            gateway.run(outer)
+        round_again = Workflow("deep0")
+        round_again.step("in", workflow="deep1")
+        with pytest.raises(DefinitionInvalid, match="within each other: deep0 → deep1 → deep0"):
+            gateway.run(round_again)

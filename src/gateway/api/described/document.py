@@ -20,7 +20,13 @@ from gateway.api.wire.model_rows import MODELS
 from gateway.engine.task_types import TaskTypeSpec
 
 _PLACE = re.compile(r"\{(\w+)\}")
-_PROBLEMS = {"gateway": "Problem", "openai": "OpenAIError", "anthropic": "AnthropicError", "either": "EitherError"}
+_PROBLEMS = {
+    "gateway": "Problem",
+    "openai": "OpenAIError",
+    "anthropic": "AnthropicError",
+    "either": "EitherError",
+    "inference": "InferenceError",
+}
 _PROBLEM_MEDIA = "application/problem+json"
 _SOME: Schema = {"type": "string", "minLength": 1}
 #: What a model call may end in beside what every call may.
@@ -99,6 +105,8 @@ def statuses(door: Door) -> list[int]:
         found |= {404}
     if said.query:
         found |= {422}
+    if any(param.name in ("cursor", "after") for param in said.query):
+        found |= {400}
     if said.body is not None:
         found |= {400, 413, 415, 422}
     if said.calls:

@@ -89,7 +89,7 @@ DOORS: DescribedDoors = {
         query=(
             *(name_of(name) for name in ("model", "provider", "key", "user", "team", "kind")),
             *_IDS,
-            *(name_of(name) for name in ("key_id", "principal")),
+            *(name_of(name) for name in ("key_id", "principal", "request_id")),
             *_TIMES,
             CURSOR,
             limit_of(),
@@ -197,7 +197,13 @@ DOORS: DescribedDoors = {
     ("GET", "/budgets"): Described(
         tag="Budgets",
         answer=told({"enforced": TRUTH, "budgets": many(ref("Budget"))}),
-        query=(name_of("scope"), name_of("subject"), name_of("parent", "those of runs and steps, by what they are of")),
+        query=(
+            name_of("scope"),
+            name_of("subject"),
+            name_of("parent", "those of runs and steps, by what they are of"),
+            word_of("active", ("true", "false"), "false: those that have ended, the newest", "true"),
+            limit_of(),
+        ),
     ),
     ("POST", "/budgets"): Described(tag="Budgets", body=ref("NewBudget"), answer=ref("Budget")),
     ("GET", "/budgets/{budget_id}"): Described(tag="Budgets", answer=ref("Budget")),

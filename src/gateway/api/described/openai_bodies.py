@@ -236,6 +236,22 @@ COMPONENTS: Mapping[str, Schema] = {
             {"required": ["prompt"], "properties": {"prompt": {"type": "object"}}},
         ],
     ),
+    "CompletionsRequest": asked(
+        {"model": text(1), "prompt": {"oneOf": [text(1), many(text(1), 1, 128)]}},
+        nullable(
+            {
+                **{name: _CHAT_READ[name] for name in ("max_tokens", "temperature", "top_p", "stop", "seed", "user")},
+                **{name: _CHAT_READ[name] for name in ("presence_penalty", "frequency_penalty", "stream")},
+                "stream_options": FREE,
+                "suffix": _T,
+                "n": whole(1, 128),
+                "best_of": whole(1, 20),
+                "logit_bias": FREE,
+                "logprobs": whole(0, 20),
+                "echo": TRUTH,
+            }
+        ),
+    ),
     "EmbeddingsRequest": asked(
         {"model": text(1), "input": _INPUT},
         nullable(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gateway.api.described import (
     access,
     anthropic_bodies,
+    inference,
     model_shapes,
     models,
     money,
@@ -20,7 +21,7 @@ from gateway.api.described import (
 from gateway.api.described.door import Described, DescribedDoors
 from gateway.api.described.shapes import Schema, maybe, text, told, whole
 
-DOORS: DescribedDoors = {**access.DOORS, **models.DOORS, **money.DOORS, **v1.DOORS, **work.DOORS}
+DOORS: DescribedDoors = {**access.DOORS, **inference.DOORS, **models.DOORS, **money.DOORS, **v1.DOORS, **work.DOORS}
 _PROBLEM = told(
     {
         "type": text(said="a URI of the kind of problem"),
@@ -43,6 +44,7 @@ COMPONENTS: Mapping[str, Schema] = {
     **model_shapes.COMPONENTS,
     **money_shapes.COMPONENTS,
     **access.COMPONENTS,
+    **inference.COMPONENTS,
     **v1.COMPONENTS,
     **openai_bodies.COMPONENTS,
     **anthropic_bodies.COMPONENTS,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from gateway.api.described.door import Described, DescribedDoors
 from gateway.api.described.param import limit_of, name_of, whole_of, word_of
 from gateway.api.described.shapes import (
-    ANY,
     COUNT,
     FREE,
     NUMBER,
@@ -88,6 +87,12 @@ COMPONENTS: Mapping[str, Schema] = {
                 ),
                 "usage": {**told({"prompt_tokens": COUNT, "completion_tokens": COUNT}), **_MORE},
             }
+        ),
+        **_MORE,
+    },
+    "Completion": {
+        **told(
+            {"id": _T, "object": one_of(("text_completion",)), "created": _SECONDS, "model": _T, "choices": many(FREE)}
         ),
         **_MORE,
     },
@@ -210,6 +215,15 @@ HOT_DOORS: DescribedDoors = {
         calls=True,
         headers=_ASKED_OF,
     ),
+    ("POST", "/v1/completions"): Described(
+        tag="OpenAI",
+        body=ref("CompletionsRequest"),
+        answer=ref("Completion"),
+        media=_stream("pieces of the answer as OpenAI writes them, then [DONE]"),
+        once=True,
+        calls=True,
+        headers=_ASKED_OF,
+    ),
     ("POST", "/v1/responses"): Described(
         tag="OpenAI",
         body=ref("ResponsesRequest"),
@@ -257,6 +271,7 @@ HOT_DOORS: DescribedDoors = {
 #: Their summaries and permissions; the other doors say them where they are registered.
 HOT_SUMMARIES: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/chat/completions"): "Chat completions, in OpenAI's dialect",
+    ("POST", "/v1/completions"): "The older completions, in OpenAI's dialect",
     ("POST", "/v1/responses"): "Responses, in OpenAI's dialect",
     ("POST", "/v1/embeddings"): "Embeddings, in OpenAI's dialect",
     ("GET", "/v1/models"): "Models that a door under /v1 can be asked for",
@@ -314,8 +329,6 @@ DOORS: DescribedDoors = {
     ),
     ("GET", _BATCH): Described(tag="Files and batches", answer=ref("Batch")),
     ("POST", _BATCH + "/cancel"): Described(tag="Files and batches", answer=ref("Batch"), errors=(409,)),
-    ("POST", "/v1/completions"): Described(tag="Not built", media={"application/json": ANY}, errors=(501,)),
-    ("POST", "/v2/models/{name}/infer"): Described(tag="Not built", media={"application/json": ANY}, errors=(501,)),
 }
 #: The handshake, which no room registers.
 SOCKET = Described(

@@ -42,7 +42,7 @@ TAGS: Mapping[str, str] = {
     "Audit": "what was done by whom, and the proof",
     "Webhooks": "events sent to an address of yours",
     "Service": "how the service is",
-    "Not built": "designed and not built: 501",
+    "Inference": "predictive models by the Open Inference Protocol: its clients work with this base URL",
 }
 #: By status: when it is answered.
 ERRORS: Mapping[int, str] = {

@@ -5,7 +5,23 @@ from __future__ import annotations
 from gateway.api.described import work_bodies as bodies
 from gateway.api.described.door import Described, DescribedDoors
 from gateway.api.described.param import CURSOR, limit_of, name_of, whole_of, word_of
-from gateway.api.described.shapes import ANY, FREE, TIME, TRUTH, Schema, asked, many, maybe, ref, text, told
+from gateway.api.described.shapes import (
+    ANY,
+    COUNT,
+    FREE,
+    TIME,
+    TRUTH,
+    USD,
+    Schema,
+    asked,
+    by_name,
+    many,
+    maybe,
+    ref,
+    text,
+    told,
+    whole,
+)
 from gateway.api.described.work_shapes import RUN_STATUS, TASK_STATUS
 
 _T = text()
@@ -32,6 +48,7 @@ _WAITING = told(
 )
 _RUNS = told({"runs": many(ref("ListedRun")), **_CURSOR})
 _PAGE = (word_of("status", RUN_STATUS), CURSOR, limit_of())
+_RUNS_OF_STEP = told({"step_id": _T, "runs": COUNT, "by_status": by_name(COUNT), "cost": USD, "tokens_used": COUNT})
 _WAIT = "with Prefer: wait=N the answer is held back until the work has ended, N seconds (at most 60): then it is 200"
 
 DOORS: DescribedDoors = {
@@ -84,6 +101,26 @@ DOORS: DescribedDoors = {
     ("POST", "/runs/{run_id}/approve"): Described(tag="Runs", body=bodies.DECISION, answer=_DECIDED, errors=(409,)),
     ("POST", "/runs/{run_id}/signals/{name}"): Described(
         tag="Runs", body=asked({}, {"payload": ANY}), answer=_HEARD, errors=(409,), places={"name": bodies.NAME}
+    ),
+    ("GET", "/runs/{run_id}/children"): Described(
+        tag="Runs",
+        answer=told({"children": many(ref("Child")), "steps": many(_RUNS_OF_STEP), **_CURSOR}),
+        query=(name_of("step_id"), word_of("status", RUN_STATUS), CURSOR, limit_of()),
+    ),
+    ("POST", "/runs/prune"): Described(
+        tag="Runs",
+        body=asked(
+            {"older_than_days": whole(1, 36_500, said="days since a run's end")},
+            {"dry_run": {"type": "boolean", "default": False, "description": "only tell what would go"}},
+        ),
+        answer=told(
+            {
+                "before": TIME,
+                "dry_run": TRUTH,
+                **dict.fromkeys(("runs", "steps", "events", "artifacts", "artifact_bytes"), COUNT),
+                "more": TRUTH,
+            }
+        ),
     ),
     ("GET", "/runs/{run_id}/lineage"): Described(tag="Runs", answer=ref("Lineage")),
     ("POST", "/runs/{run_id}/replay"): Described(tag="Runs", answer=_RUN, errors=(409, 422)),

@@ -181,6 +181,22 @@ COMPONENTS: Mapping[str, Schema] = {
     ),
     "Run": told({**_OF_RUN, "output": {"description": "by the workflow's output"}, "steps": many(ref("Task"))}),
     "ListedRun": told(_OF_RUN, said="a run without its steps and output"),
+    "Child": told(
+        {
+            "run_id": _T,
+            "workflow_id": maybe(_T),
+            "step_id": _T,
+            "item_index": maybe(COUNT),
+            "status": one_of(RUN_STATUS),
+            "progress": number(0, 1),
+            "cost": USD,
+            "tokens_used": COUNT,
+            "created_at": TIME,
+            "started_at": maybe(TIME),
+            "completed_at": maybe(TIME),
+        },
+        said="a run within a run",
+    ),
     "Workflow": told(
         {
             "workflow_id": _T,

@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, whole_of
+from gateway.api.http.params import limit_of, number_cursor_of
 from gateway.clock import rfc3339
 from gateway.security.audit import AuditFilter, AuditRecord
 
@@ -22,7 +22,7 @@ async def listing(call: Call) -> Response:
         request_id=call.query("request_id"),
     )
     page, cursor = await asyncio.to_thread(
-        call.services.audit.find, where, cursor=whole_of(call, "cursor"), limit=limit_of(call)
+        call.services.audit.find, where, cursor=number_cursor_of(call), limit=limit_of(call)
     )
     return json_response({"records": [_view(item) for item in page], "next_cursor": cursor})
 

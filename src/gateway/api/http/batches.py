@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.idempotent import once
-from gateway.api.http.params import limit_of, listed
+from gateway.api.http.params import after_of, limit_of, listed
 from gateway.api.once import name_of
 
 
@@ -30,7 +30,9 @@ async def show(call: Call) -> Response:
 
 async def listing(call: Call) -> Response:
     limit = limit_of(call, 20, 100)
-    found = await asyncio.to_thread(call.services.batches.list, call.caller, after=call.query("after"), limit=limit + 1)
+    found = await asyncio.to_thread(
+        call.services.batches.list, call.caller, after=after_of(call, "batch"), limit=limit + 1
+    )
     return json_response(listed(found, limit))
 
 

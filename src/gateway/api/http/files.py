@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, listed
+from gateway.api.http.params import after_of, limit_of, listed
 from gateway.api.multipart import FormReader
 from gateway.clock import SECOND
 from gateway.errors import BadRequest, BodyTooLarge, NotSupported, ValidationFailed
@@ -94,7 +94,7 @@ async def listing(call: Call) -> Response:
         call.services.files.list,
         call.caller.tenant,
         purpose=call.query("purpose"),
-        after=call.query("after"),
+        after=after_of(call, "file"),
         newest=order == "desc",
         limit=limit + 1,
     )

@@ -88,6 +88,7 @@ async def reconcile(call: Call) -> Response:
             param="provider",
         )
     shown = [_compared(row) for row in rows]
+    within = [row for row in rows if row.status != "outside_month"]
     if kind != "json":
         return file_response(kind, f"reconciled-{provider}-{month}", _COMPARED, shown)
     return json_response(
@@ -98,9 +99,9 @@ async def reconcile(call: Call) -> Response:
             "lines": invoice.lines,
             "by_day": invoice.by_day,
             "tolerance_usd": usd(tolerance),
-            "invoiced_usd": usd(sum(row.invoiced or 0 for row in rows)),
-            "ledger_usd": usd(sum(row.entered or 0 for row in rows)),
-            "difference_usd": usd(sum(row.difference for row in rows)),
+            "invoiced_usd": usd(sum(row.invoiced or 0 for row in within)),
+            "ledger_usd": usd(sum(row.entered or 0 for row in within)),
+            "difference_usd": usd(sum(row.difference for row in within)),
             "totals": {
                 status: {"rows": count, "invoiced_usd": usd(invoiced), "ledger_usd": usd(entered)}
                 for status, (count, invoiced, entered) in totals(rows).items()

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.money import budget_view, check_names
-from gateway.api.http.params import limit_of
+from gateway.api.http.params import cursor_of, limit_of
 from gateway.clock import from_rfc3339, rfc3339
 from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field, whole_field
@@ -62,7 +62,7 @@ async def create(call: Call) -> Response:
 
 async def listing(call: Call) -> Response:
     page, cursor = await asyncio.to_thread(
-        call.services.identity.list_keys, call.caller, cursor=call.query("cursor"), limit=limit_of(call)
+        call.services.identity.list_keys, call.caller, cursor=cursor_of(call, "key"), limit=limit_of(call)
     )
     return json_response({"keys": [key_view(item) for item in page], "next_cursor": cursor})
 

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import only_queries
+from gateway.api.http.params import flag_of, limit_of, only_queries
 from gateway.clock import rfc3339
 from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown
@@ -18,13 +18,17 @@ from gateway.money import usd
 
 
 async def budgets(call: Call) -> Response:
-    only_queries(call, "scope", "subject", "parent")
+    """Those in force; or those that have ended, which are ever more: the newest ``limit`` of them."""
+    only_queries(call, "scope", "subject", "parent", "active", "limit")
+    active = flag_of(call, "active", default=True)
     found = await asyncio.to_thread(
         call.services.budgets.list,
         call.caller,
         scope=call.query("scope"),
         subject=call.query("subject"),
         parent=call.query("parent"),
+        active=active,
+        limit=None if active and call.query("limit") is None else limit_of(call),
     )
     enforced = call.services.settings.cost_tracking_enabled
     return json_response({"enforced": enforced, "budgets": [budget_view(item) for item in found]})

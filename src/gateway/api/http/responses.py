@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, listed, refuse_queries
+from gateway.api.http.params import limit_of, listed, no_page, refuse_queries
 from gateway.errors import ValidationFailed
 
 
@@ -44,7 +44,7 @@ async def input_items(call: Call) -> Response:
     if after is not None:
         places = [at for at, item in enumerate(items) if item["id"] == after]
         if not places:
-            raise ValidationFailed("after: no such item here", param="after")
+            raise no_page("after", "last_id")
         items = items[places[0] + 1 :]
     return json_response(listed(items, limit))
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.idempotent import once
 from gateway.engine.checks import name_at
-from gateway.errors import ValidationFailed
+from gateway.errors import DefinitionInvalid, ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
 from gateway.tasks.submission import read_rerun
 
@@ -62,11 +62,18 @@ async def signal(call: Call) -> Response:
     """202; ``heard`` tells whether a step waited for it already."""
     body = await call.body()
     refuse_unknown(body, ("payload",), "")
-    run_id, name = call.path("run_id"), name_at(call.path("name"), "name")
+    run_id, name = call.path("run_id"), _signal_name(call.path("name"))
     heard = await asyncio.to_thread(
         call.services.control.signal, call.caller, run_id, name, body.get("payload"), call.request_id
     )
     return json_response({"run_id": run_id, "signal": name, "heard": heard}, 202)
+
+
+def _signal_name(given: str) -> str:
+    try:
+        return name_at(given, "name")
+    except DefinitionInvalid as error:
+        raise ValidationFailed(error.message, mend=error.mend, param="name") from None
 
 
 async def retry(call: Call) -> Response:

@@ -30,9 +30,9 @@ async def home(request: Request, services: Services) -> Response:
             "docs": "/openapi.json",
             "dashboard": "/dashboard",
             "endpoints": [
-                "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/v1/embeddings",
-                "/v1/moderations", "/v1/files", "/v1/batches", "/v1/models",
-                "/execute/llm", "/execute/ml", "/tasks", "/task-types", "/workflows", "/runs", "/approvals",
+                "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens",
+                "/v1/embeddings", "/v1/moderations", "/v1/files", "/v1/batches", "/v1/models",
+                "/execute/llm", "/execute/ml", "/v2", "/tasks", "/task-types", "/workflows", "/runs", "/approvals",
                 "/schedules", "/dead-letters", "/ws", "/webhooks",
                 "/models", "/prompts", "/tokens/count", "/feedback", "/usage", "/savings", "/invoices", "/prices",
                 "/budgets", "/keys", "/limits", "/tokens", "/me", "/audit", "/stats", "/metrics", "/healthz", "/readyz",

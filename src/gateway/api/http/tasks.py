@@ -10,7 +10,7 @@ from starlette.responses import Response
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.event_stream import event_stream
 from gateway.api.http.idempotent import once
-from gateway.api.http.params import limit_of
+from gateway.api.http.params import cursor_of, limit_of
 from gateway.api.http.waiting import until_ended, wanted_wait
 from gateway.api.once import name_of
 from gateway.engine.states import RUN_ENDED
@@ -51,7 +51,7 @@ async def listing(call: Call) -> Response:
         status=call.query("status"),
         task_type=call.query("task_type"),
         run_id=call.query("run_id"),
-        cursor=call.query("cursor"),
+        cursor=cursor_of(call, "task"),
         limit=limit_of(call),
     )
     return json_response(page)

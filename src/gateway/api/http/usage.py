@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of, only_queries, texts_of, whole_of
+from gateway.api.http.params import cursor_of, limit_of, only_queries, texts_of, whole_of
 from gateway.api.wire.tables import Column, file_response, format_of
 from gateway.clock import SECOND, from_rfc3339, rfc3339
 from gateway.errors import ValidationFailed
@@ -29,7 +29,10 @@ _COUNTS = (
 #: What calls are told apart by, in the words of callers and of entries.
 FILTERS = ("model", "provider", "key", "user", "team", "workflow", "kind", "outcome", "basis", "tag", *ALIASES.values())
 TIMES = ("since", "until")
-_OF_ENTRIES = ("model", "provider", "key", "user", "team", "kind", "run_id", "task_id", "key_id", "principal", *TIMES)
+_OF_ENTRIES = (
+    *("model", "provider", "key", "user", "team", "kind", "run_id", "task_id", "request_id", "key_id", "principal"),
+    *TIMES,
+)
 _AGO = re.compile(r"(\d{1,5})([hd])")
 
 
@@ -77,7 +80,7 @@ async def entries(call: Call) -> Response:
     """The entries themselves, newest first."""
     only_queries(call, *_OF_ENTRIES, "cursor", "limit")
     page, cursor = await asyncio.to_thread(
-        call.services.ledger.entries, _filter(call), cursor=call.query("cursor"), limit=limit_of(call)
+        call.services.ledger.entries, _filter(call), cursor=cursor_of(call, "entry"), limit=limit_of(call)
     )
     return json_response({"entries": [_entry(item) for item in page], "next_cursor": cursor})
 
@@ -132,6 +135,7 @@ def _filter(call: Call) -> UsageFilter:
         kind=call.query("kind"),
         run_id=call.query("run_id"),
         task_id=call.query("task_id"),
+        request_id=call.query("request_id"),
         since=_time(call, "since"),
         until=_time(call, "until"),
     )

@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
-from gateway.api.http.params import limit_of
+from gateway.api.http.params import cursor_of, limit_of
 from gateway.clock import SECOND, rfc3339
 from gateway.errors import Conflict, NotFound, ValidationFailed
 from gateway.events.outbox import Delivery, Subscription, new_secret, secret_of
@@ -99,7 +99,7 @@ async def deliveries(call: Call) -> Response:
         state=state,
         limit=limit + 1,
         subscription_id=call.query("subscription_id"),
-        before=call.query("cursor"),
+        before=cursor_of(call, "msg"),
     )
     page = found[:limit]
     following = page[-1].delivery_id if len(found) > limit else None

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.event_stream import event_stream
 from gateway.api.http.idempotent import once
-from gateway.api.http.params import limit_of
+from gateway.api.http.params import cursor_of, limit_of, only_queries
 from gateway.api.http.run_budget import budget_of, within_budget
 from gateway.api.http.waiting import until_ended, wanted_wait
 from gateway.api.once import name_of
@@ -59,7 +59,7 @@ async def runs(call: Call) -> Response:
         call.caller,
         status=call.query("status"),
         workflow_id=call.request.path_params.get("workflow_id") or call.query("workflow_id"),
-        cursor=call.query("cursor"),
+        cursor=cursor_of(call, "run"),
         limit=limit_of(call),
     )
     return json_response(page)
@@ -67,6 +67,20 @@ async def runs(call: Call) -> Response:
 
 async def run(call: Call) -> Response:
     return json_response(await asyncio.to_thread(call.services.desk.run, call.caller, call.path("run_id")))
+
+
+async def children(call: Call) -> Response:
+    only_queries(call, "step_id", "status", "cursor", "limit")
+    page = await asyncio.to_thread(
+        call.services.desk.children,
+        call.caller,
+        call.path("run_id"),
+        step_id=call.query("step_id"),
+        status=call.query("status"),
+        cursor=cursor_of(call, "run"),
+        limit=limit_of(call),
+    )
+    return json_response(page)
 
 
 async def graph(call: Call) -> Response:
@@ -104,6 +118,7 @@ def add(doors: Doors) -> None:
     doors.add("GET", "/workflows/{workflow_id}/runs", "workflows:read", runs, summary="Runs of a workflow")
     doors.add("GET", "/runs", "workflows:read", runs, summary="List runs")
     doors.add("GET", "/runs/{run_id}", "workflows:read", run, summary="A run with its steps")
+    doors.add("GET", "/runs/{run_id}/children", "workflows:read", children, summary="The runs within a run")
     doors.add("GET", "/runs/{run_id}/graph", "workflows:read", graph, summary="A run as nodes and edges")
     doors.add("GET", "/runs/{run_id}/events", "workflows:read", follow, summary="Follow a run (server-sent events)")
     doors.add("POST", "/runs/{run_id}/cancel", "workflows:run", cancel, summary="Cancel a run")

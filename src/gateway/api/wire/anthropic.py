@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, unmapped
+from gateway.api.wire.anthropic_calls import CallOrder
+from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, signed_only, unmapped
+from gateway.api.wire.fields import of_kind
 from gateway.api.wire.request_headers import of_anthropic
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.call_signatures import signatures_of, signed_id, split_id
@@ -62,6 +64,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
     for name in body:
         if name not in _READ and name not in _EXTRA:
             refuse_house(name, body[name])
+    given, body = body, signed_only(body)
     if body.get("thread") is not None:
         # Anthropic's SDKs know this code: they go on by sending the whole conversation with each call.
         raise NotSupported(
@@ -83,7 +86,9 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
     stream = body.get("stream") or False
     if not isinstance(stream, bool):
         raise ValidationFailed("stream: true or false is expected", param="stream")
+    of_kind(body, {"metadata": dict, "thinking": dict}, "")
     metadata = body.get("metadata") or {}
+    of_kind(metadata, {"user_id": str}, "metadata")
     system = _parts(body.get("system"), "system")
     turns = _messages(body.get("messages"))
     chat = Chat(
@@ -97,7 +102,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
         tool_choice=_tool_choice(body.get("tool_choice")),
         response_format=_response_format(body.get("output_config")),
         reasoning_effort=_effort(body.get("output_config")),
-        user=str(metadata.get("user_id") or "") if isinstance(metadata, dict) else "",
+        user=metadata.get("user_id") or "",
         dialect="anthropic",
         extra={
             name: value
@@ -106,7 +111,7 @@ def decode(body: Mapping[str, Any], headers: Mapping[str, str] = MappingProxyTyp
         },
         native=dict(body),
         native_only=native_only(body),
-        unmapped=(*unmapped(body), *signatures_of(turns)),
+        unmapped=(*unmapped(body), *signatures_of(turns), *(("thinking",) if body is not given else ())),
         headers=of_anthropic(headers),
     )
     return AnthropicRequest(chat, stream)
@@ -118,6 +123,7 @@ def _response_format(raw: Any) -> ResponseFormat | None:
         return None
     if not isinstance(raw, dict):
         raise ValidationFailed("output_config: an object is expected", param="output_config")
+    of_kind(raw, {"effort": str}, "output_config")
     form = raw.get("format")
     if form is None:
         return None
@@ -170,6 +176,7 @@ class EventEncoder:
         self._index = -1
         self._open = ""
         self._ended = False
+        self._calls = CallOrder()
         self._usage = Usage()
         self._stop: tuple[str, str | None] | None = None
 
@@ -185,6 +192,8 @@ class EventEncoder:
         if not self._begun:
             self._name = delta.id or self._name
             events.append(self._start())
+        if delta.thinking or delta.text or (delta.signature and delta.tool_index is None):
+            events += self._told(self._calls.rest())
         if delta.thinking:
             events += self._ensure("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             events.append(self._piece({"type": "thinking_delta", "thinking": delta.thinking}))
@@ -195,13 +204,21 @@ class EventEncoder:
             events += self._ensure("text", {"type": "text", "text": ""})
             events.append(self._piece({"type": "text_delta", "text": delta.text}))
         if delta.tool_index is not None:
-            name = signed_id(delta.tool_id, delta.signature)
-            block = {"type": "tool_use", "id": name, "name": delta.tool_name, "input": {}}
-            events += self._ensure(f"tool{delta.tool_index}", block)
-            if delta.arguments:
-                events.append(self._piece({"type": "input_json_delta", "partial_json": delta.arguments}))
+            events += self._told(self._calls.feed(delta))
         if delta.finish is not None:
+            events += self._told(self._calls.rest())
             self._stop = (_stop(delta.finish, delta.raw_finish), delta.stop_sequence or None)
+        return events
+
+    def _told(self, calls: list[Delta]) -> list[dict[str, Any]]:
+        """The events of pieces of tool calls."""
+        events: list[dict[str, Any]] = []
+        for call in calls:
+            name = signed_id(call.tool_id, call.signature)
+            block = {"type": "tool_use", "id": name, "name": call.tool_name, "input": {}}
+            events += self._ensure(f"tool{call.tool_index}", block)
+            if call.arguments:
+                events.append(self._piece({"type": "input_json_delta", "partial_json": call.arguments}))
         return events
 
     def _own(self, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -308,21 +325,30 @@ def _part(raw: Any, place: str) -> Part | None:
     if kind == "image" and isinstance(raw.get("source"), dict):
         source = raw["source"]
         if source.get("type") == "base64":
-            return ImagePart(data=str(source.get("data")), media_type=str(source.get("media_type")))
+            data, media_type = (_text(source, name, f"{place}.source") for name in ("data", "media_type"))
+            return ImagePart(data=data, media_type=media_type)
         if source.get("type") == "url":
-            return ImagePart(url=str(source.get("url")))
+            return ImagePart(url=_text(source, "url", f"{place}.source"))
     if kind == "tool_use" and isinstance(raw.get("id"), str) and isinstance(raw.get("name"), str):
+        of_kind(raw, {"input": dict}, place)
         name, signature = split_id(raw["id"])
         return ToolUsePart(name, raw["name"], msgspec.json.encode(raw.get("input") or {}).decode(), signature)
     if kind == "tool_result" and isinstance(raw.get("tool_use_id"), str):
         inner = _parts(raw.get("content"), f"{place}.content")
-        text = "".join(part.text for part in inner if isinstance(part, TextPart))
+        text = "\n\n".join(part.text for part in inner if isinstance(part, TextPart))
         return ToolResultPart(split_id(raw["tool_use_id"])[0], text, bool(raw.get("is_error")))
     if kind == "thinking" and isinstance(raw.get("thinking"), str):
         return ThinkingPart(raw["thinking"], str(raw.get("signature") or ""))
     raise ValidationFailed(
         f"{place}: a block of type text, image, tool_use, tool_result or thinking is expected", param=place
     )
+
+
+def _text(source: Mapping[str, Any], name: str, place: str) -> str:
+    value = source.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValidationFailed(f"{place}.{name}: a text is expected", param=f"{place}.{name}")
+    return value
 
 
 def _tools(raw: Any) -> tuple[Tool, ...]:
@@ -334,6 +360,7 @@ def _tools(raw: Any) -> tuple[Tool, ...]:
             raise ValidationFailed(f"tools[{at}]: a tool with name and input_schema is expected", param=f"tools[{at}]")
         if item.get("type") not in (None, "custom"):
             continue  # a tool that the provider runs itself: only its own dialect knows it
+        of_kind(item, {"description": str, "input_schema": dict, "strict": bool}, f"tools[{at}]")
         tools.append(
             Tool(item["name"], item.get("description") or "", item.get("input_schema") or {}, item.get("strict"))
         )

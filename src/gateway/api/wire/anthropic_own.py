@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.api.wire.fields import plain_name
 from gateway.errors import NotSupported, ValidationFailed
 
 #: Who answers and who pays is not for the provider to say: the reason, and the mend.
@@ -57,8 +58,33 @@ def unmapped(body: Mapping[str, Any]) -> tuple[str, ...]:
     """What is only a hint: cache marks, citations of earlier answers, how long a turn of the system counts."""
     holders = [*(block for block, _ in _blocks(body)), *(body.get("tools") or ())]
     names = [name for name in ("cache_control", "citations") if any(holder.get(name) for holder in holders)]
-    names += sorted({f"messages.{_plain(name)}" for turn in body["messages"] for name in turn if name not in _TURN})
+    names += sorted({f"messages.{plain_name(name)}" for turn in body["messages"] for name in turn if name not in _TURN})
     return tuple(name for name in names if name not in body)
+
+
+def signed_only(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body without thinking that nobody signed: another provider's, told here in Anthropic's words. Anthropic
+    and Bedrock refuse it, the others have no place for it. Where there is none, the same body."""
+    turns = body.get("messages")
+    if not isinstance(turns, list) or not any(_is_unsigned(block) for turn in turns for block in _content(turn)):
+        return body
+    kept = []
+    for turn in turns:
+        content = [block for block in _content(turn) if not _is_unsigned(block)]
+        if len(content) == len(_content(turn)):
+            kept.append(turn)
+        elif content:
+            kept.append({**turn, "content": content})
+    return {**body, "messages": kept}
+
+
+def _content(turn: Any) -> list[Any]:
+    content = turn.get("content") if isinstance(turn, dict) else None
+    return content if isinstance(content, list) else []
+
+
+def _is_unsigned(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "thinking" and not block.get("signature")
 
 
 def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bool]]:
@@ -69,11 +95,6 @@ def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], bool]]
             inner = block.get("content") if block.get("type") == "tool_result" else None
             for nested in inner if isinstance(inner, list) else ():
                 yield nested, True
-
-
-def _plain(name: str) -> str:
-    """A name as it may stand in a header."""
-    return name if name.isascii() and name.isidentifier() and len(name) < 64 else "?"
 
 
 def _is_kept(block: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Fields of OpenAI's bodies, checked; ``ValidationFailed`` names the field."""
+"""Fields of callers' bodies, checked; ``ValidationFailed`` names the field."""
 
 from __future__ import annotations
 
@@ -60,3 +60,20 @@ def image(raw: Mapping[str, Any], place: str) -> ImagePart:
     if not url.startswith(("https://", "http://")):
         raise ValidationFailed(f"{place}: an http(s) or data URL is expected", param=place)
     return ImagePart(url=url, detail=detail)
+
+
+def plain_name(name: str) -> str:
+    """A name as it may stand in a header."""
+    return name if name.isascii() and name.isidentifier() and len(name) < 64 else "?"
+
+
+def of_kind(raw: Mapping[str, Any], kinds: Mapping[str, type], place: str) -> None:
+    """Refuses a field that is there and of another kind than it should be: ``str``, ``bool``, ``dict`` or ``list``."""
+    for name, kind in kinds.items():
+        value = raw.get(name)
+        if value is not None and not isinstance(value, kind):
+            where = f"{place}.{name}" if place else name
+            raise ValidationFailed(f"{where}: {_WORDS[kind]} is expected", param=where)
+
+
+_WORDS: Mapping[type, str] = {str: "a text", bool: "true or false", dict: "an object", list: "a list"}

@@ -33,12 +33,8 @@ def encode_reply(reply: Reply, model: str) -> dict[str, Any]:
     """
     name = reply.id or new_id("chatcmpl")
     if reply.native is not None and reply.native.dialect == "openai" and reply.native.event is not None:
-        own = {
-            "id": name,
-            "object": "chat.completion",
-            "created": reply.created or int(time.time()),
-            **reply.native.event,
-        }
+        own = {"id": name, "object": "chat.completion", "created": reply.created or int(time.time())}
+        own |= {field: value for field, value in reply.native.event.items() if value is not None or field not in own}
         return {**own, "model": model, "usage": own.get("usage") or encode_usage(reply.usage)}
     return {
         "id": name,

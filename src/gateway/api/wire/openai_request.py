@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.wire.fields import image, number_value, text_value, whole_value
+from gateway.api.wire.fields import image, number_value, of_kind, plain_name, text_value, whole_value
+from gateway.api.wire.openai_tools import called_once, calls_of, is_custom, tool_choice, tools_of
 from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
-from gateway.models.call_signatures import signature_in, signatures_of
+from gateway.models.call_signatures import signatures_of
 from gateway.models.llm_models import (
     Chat,
     Message,
@@ -20,11 +21,9 @@ from gateway.models.llm_models import (
     ResponseFormat,
     Role,
     TextPart,
-    Tool,
-    ToolChoice,
     ToolResultPart,
-    ToolUsePart,
 )
+from gateway.models.server_fields import SERVER_FIELDS
 
 #: Fields that only an OpenAI-style provider understands: carried there, reported elsewhere, …
 _EXTRA = frozenset(
@@ -35,6 +34,8 @@ _EXTRA = frozenset(
 #: … but for those, and those parts of a turn, that the answer depends on: refused elsewhere.
 _NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "moderation")
 _NATIVE_PARTS = ("input_audio", "file")
+#: Fields of a turn that the neutral chat has, or that are refused elsewhere.
+_TURN = frozenset({"role", "content", "refusal", "tool_calls", "tool_call_id", "function_call", "audio"})
 _PLAIN_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
@@ -58,7 +59,7 @@ def decode(
         if read is not None:
             if value is not None:
                 said[name] = read(value, name)
-        elif name not in _EXTRA:
+        elif name not in _EXTRA and name not in SERVER_FIELDS:
             raise ValidationFailed(
                 f"{name[:100]}: no such parameter", mend="see the chat completions API", param=name[:100]
             )
@@ -72,13 +73,13 @@ def decode(
     if "max_completion_tokens" in said:
         said["max_tokens"] = said.pop("max_completion_tokens")
     if "tool_choice" in said or "parallel_tool_calls" in said:
-        said["tool_choice"] = _tool_choice(body)
+        said["tool_choice"] = tool_choice(body)
         said.pop("parallel_tool_calls", None)
     chat = Chat(
         dialect="openai",
         extra=extra,
         native=dict(body),
-        native_only=() if plain and not extra else _native_only(body),
+        native_only=() if plain and not extra and "tools" not in said else _native_only(body),
         unmapped=() if plain else _unmapped(body, messages),
         headers=of_openai(headers),
         relay=relay,
@@ -88,17 +89,25 @@ def decode(
 
 
 def _unmapped(body: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[str, ...]:
-    named = ("messages.name",) if any("name" in turn for turn in body["messages"]) else ()
-    return named + signatures_of(messages)
+    """What turns have beside what every dialect has: who speaks, and the thinking of earlier turns."""
+    named = {name for turn in body["messages"] for name in turn if name not in _TURN and turn[name] is not None}
+    return (*sorted(f"messages.{plain_name(name)}" for name in named), *signatures_of(messages))
 
 
 def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
     names = [name for name in _NATIVE_ONLY if body.get(name) not in (None, False)]
+    names += [name for name in body if name in SERVER_FIELDS and body[name] is not None]
+    names += ["tools.custom"] if any(is_custom(tool) for tool in body.get("tools") or ()) else []
+    choice = body.get("tool_choice")
+    names += [f"tool_choice.{choice['type']}"] if isinstance(choice, dict) and choice["type"] != "function" else []
     names += ["modalities"] if body.get("modalities") not in (None, ["text"]) else []
     for turn in body["messages"]:
         content = turn.get("content")
         parts = content if isinstance(content, list) else ()
         names += [part["type"] for part in parts if part.get("type") in _NATIVE_PARTS]
+        names += ["messages.audio"] if turn.get("audio") is not None else []
+        names += ["messages.function_call"] if turn.get("function_call") or turn.get("role") == "function" else []
+        names += ["tools.custom"] if any(is_custom(call) for call in turn.get("tool_calls") or ()) else []
     return tuple(dict.fromkeys(names))
 
 
@@ -129,12 +138,15 @@ def _message(raw: Any, place: str) -> Message:
     if role == "user":
         return Message("user", parts)
     if role == "assistant":
-        return Message("assistant", (*parts, *_calls(raw.get("tool_calls"), f"{place}.tool_calls")))
-    if role == "tool":
+        parts += (TextPart(raw["refusal"]),) if isinstance(raw.get("refusal"), str) and raw["refusal"] else ()
+        calls = calls_of(raw.get("tool_calls"), f"{place}.tool_calls")
+        return Message("assistant", (*parts, *calls, *called_once(raw.get("function_call"), place)))
+    if role in ("tool", "function"):
         text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        name = raw.get("tool_call_id")
+        field = "tool_call_id" if role == "tool" else "name"
+        name = raw.get(field)
         if not isinstance(name, str):
-            raise ValidationFailed(f"{place}.tool_call_id: a text is expected", param=f"{place}.tool_call_id")
+            raise ValidationFailed(f"{place}.{field}: a text is expected", param=f"{place}.{field}")
         return Message("tool", (ToolResultPart(name, text),))
     raise ValidationFailed(
         f"{place}.role: one of system, developer, user, assistant, tool is expected", param=f"{place}.role"
@@ -165,59 +177,13 @@ def _parts(raw: Any, place: str) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _calls(raw: Any, place: str) -> tuple[ToolUsePart, ...]:
-    calls = []
-    for at, item in enumerate(raw or ()):
-        function = item.get("function") if isinstance(item, dict) else None
-        if (
-            not isinstance(function, dict)
-            or not isinstance(function.get("name"), str)
-            or not isinstance(item.get("id"), str)
-        ):
-            raise ValidationFailed(
-                f"{place}[{at}]: a function call with id, name and arguments is expected", param=place
-            )
-        arguments = str(function.get("arguments") or "{}")
-        calls.append(ToolUsePart(item["id"], function["name"], arguments, signature_in(item)))
-    return tuple(calls)
-
-
-def _tools(raw: Any, name: str) -> tuple[Tool, ...]:
-    tools = []
-    if not isinstance(raw, list):
-        raise ValidationFailed(f"{name}: a list is expected", param=name)
-    for at, item in enumerate(raw):
-        function = item.get("function") if isinstance(item, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-            raise ValidationFailed(f"tools[{at}]: a function with a name is expected", param=f"tools[{at}]")
-        tools.append(
-            Tool(
-                function["name"],
-                function.get("description") or "",
-                function.get("parameters") or {},
-                function.get("strict"),
-            )
-        )
-    return tuple(tools)
-
-
-def _tool_choice(body: Mapping[str, Any]) -> ToolChoice | None:
-    raw, parallel = body.get("tool_choice"), body.get("parallel_tool_calls")
-    if raw is None:
-        return None if parallel is None else ToolChoice("auto", parallel=bool(parallel))
-    if raw in ("auto", "none", "required"):
-        return ToolChoice(raw, parallel=parallel)
-    if isinstance(raw, dict) and isinstance(raw.get("function"), dict) and isinstance(raw["function"].get("name"), str):
-        return ToolChoice("tool", raw["function"]["name"], parallel)
-    raise ValidationFailed("tool_choice: auto, none, required or a function is expected", param="tool_choice")
-
-
 def _response_format(raw: Any, name: str) -> ResponseFormat:
     kind = raw.get("type") if isinstance(raw, dict) else None
     if kind in ("text", "json_object"):
         return ResponseFormat(kind)
     if kind == "json_schema" and isinstance(raw.get("json_schema"), dict):
         given = raw["json_schema"]
+        of_kind(given, {"name": str, "schema": dict, "strict": bool}, f"{name}.json_schema")
         return ResponseFormat("json_schema", given.get("name") or "", given.get("schema") or {}, given.get("strict"))
     raise ValidationFailed(f"{name}.type: text, json_object or json_schema is expected", param=name)
 
@@ -261,7 +227,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "n": partial(whole_value, 1, 16),
     "presence_penalty": partial(number_value, -2, 2),
     "frequency_penalty": partial(number_value, -2, 2),
-    "tools": _tools,
+    "tools": tools_of,
     "tool_choice": _as_it_is,
     "parallel_tool_calls": _as_it_is,
     "response_format": _response_format,

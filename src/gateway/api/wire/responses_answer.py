@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from gateway.api.wire.responses import ResponsesRequest
-from gateway.api.wire.responses_items import text_part
+from gateway.api.wire.responses_items import refusal_part, text_part
 from gateway.models.call_signatures import signed_id, split_id
 from gateway.models.llm_models import (
     Delta,
@@ -28,8 +28,11 @@ _ERRORS = {
     "content_refused": "invalid_prompt",
 }
 
-_Kind = Literal["reasoning", "message", "function_call"]
-_PREFIX: dict[_Kind, str] = {"reasoning": "rs", "message": "msg", "function_call": "fc"}
+#: A refusal is a message whose part says why the model does not answer.
+_Kind = Literal["reasoning", "message", "refusal", "function_call"]
+_PREFIX: dict[_Kind, str] = {"reasoning": "rs", "message": "msg", "refusal": "msg", "function_call": "fc"}
+#: The parts of messages by what they say.
+_PARTS: dict[_Kind, Callable[[str], dict[str, Any]]] = {"message": text_part, "refusal": refusal_part}
 
 
 def encode_reply(reply: Reply, request: ResponsesRequest, model: str, response_id: str, created: int) -> dict[str, Any]:
@@ -38,13 +41,14 @@ def encode_reply(reply: Reply, request: ResponsesRequest, model: str, response_i
     finish: FinishReason = "stop"
     for choice in reply.choices[:1]:
         finish = choice.finish
+        said: _Kind = "refusal" if finish == "stop" and choice.raw_finish == "refusal" else "message"
         for part in choice.parts:
             if isinstance(part, ToolUsePart):
                 name = signed_id(part.id, part.signature)
                 items.append(_Item("function_call", len(items), response_id, name, part.name))
                 items[-1].pieces.append(part.arguments)
             elif isinstance(part, (TextPart, ThinkingPart)) and part.text:
-                kind: _Kind = "message" if isinstance(part, TextPart) else "reasoning"
+                kind: _Kind = said if isinstance(part, TextPart) else "reasoning"
                 if not items or items[-1].kind != kind:
                     items.append(_Item(kind, len(items), response_id))
                 items[-1].pieces.append(part.text)
@@ -98,7 +102,7 @@ class EventEncoder:
         if delta.thinking:
             events += self._say("reasoning", delta.thinking)
         if delta.text:
-            events += self._say("message", delta.text)
+            events += self._say("refusal" if delta.refusal else "message", delta.text)
         if delta.tool_index is not None:
             events += self._call(delta, delta.tool_index)
         if delta.finish is not None:
@@ -148,6 +152,8 @@ class EventEncoder:
         item.pieces.append(text)
         if kind == "message":
             return [*events, self._at(item, "output_text.delta", content_index=0, delta=text, logprobs=[])]
+        if kind == "refusal":
+            return [*events, self._at(item, "refusal.delta", content_index=0, delta=text)]
         return [*events, self._at(item, "reasoning_summary_text.delta", summary_index=0, delta=text)]
 
     def _call(self, delta: Delta, index: int) -> list[dict[str, Any]]:
@@ -173,8 +179,8 @@ class EventEncoder:
         events.append(
             self._event("response.output_item.added", output_index=item.index, item=item.encode("in_progress"))
         )
-        if item.kind == "message":
-            events.append(self._at(item, "content_part.added", content_index=0, part=text_part("")))
+        if item.kind in _PARTS:
+            events.append(self._at(item, "content_part.added", content_index=0, part=_PARTS[item.kind]("")))
         elif item.kind == "reasoning":
             part = {"type": "summary_text", "text": ""}
             events.append(self._at(item, "reasoning_summary_part.added", summary_index=0, part=part))
@@ -189,6 +195,9 @@ class EventEncoder:
         if item.kind == "message":
             events.append(self._at(item, "output_text.done", content_index=0, text=text, logprobs=[]))
             events.append(self._at(item, "content_part.done", content_index=0, part=text_part(text)))
+        elif item.kind == "refusal":
+            events.append(self._at(item, "refusal.done", content_index=0, refusal=text))
+            events.append(self._at(item, "content_part.done", content_index=0, part=refusal_part(text)))
         elif item.kind == "reasoning":
             part = {"type": "summary_text", "text": text}
             events.append(self._at(item, "reasoning_summary_text.done", summary_index=0, text=text))
@@ -227,11 +236,12 @@ class _Item:
 
     def encode(self, status: str) -> dict[str, Any]:
         text = self.text()
-        item: dict[str, Any] = {"id": self.id, "type": self.kind, "status": status}
+        kind = "message" if self.kind == "refusal" else self.kind
+        item: dict[str, Any] = {"id": self.id, "type": kind, "status": status}
         if self.kind == "reasoning":
             return {**item, "summary": [{"type": "summary_text", "text": text}] if text else []}
-        if self.kind == "message":
-            return {**item, "role": "assistant", "content": [text_part(text)] if text else []}
+        if self.kind in _PARTS:
+            return {**item, "role": "assistant", "content": [_PARTS[self.kind](text)] if text else []}
         arguments = text or ("{}" if status == "completed" else "")
         return {**item, "call_id": self.call_id, "name": self.name, "arguments": arguments}
 

@@ -172,3 +172,7 @@ def text_of(item: Mapping[str, Any], name: str, place: str) -> str:
 
 def text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def refusal_part(text: str) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": text}

@@ -54,14 +54,20 @@ export const trouble = (error) => [error.message, error.mend ? ` → ${error.men
 /** The same, as a paragraph that is read out. */
 export const alarm = (error) => h("p", { class: "error", role: "alert" }, trouble(error));
 
-/** Links that narrow a list to one state. */
-export const filter = (view, states, wanted) => h("nav", { class: "filter", "aria-label": "state" }, ["", ...states].map((state) =>
-  h("a", { href: `#/${view}${state ? `?status=${state}` : ""}`, "aria-current": state === wanted ? "true" : null }, state || "all")));
+/** The address of a view; what is empty is left out of its question. */
+export function address(view, asked) {
+  const query = new URLSearchParams(Object.entries(asked).filter(([, value]) => value)).toString();
+  return `#/${view}${query ? `?${query}` : ""}`;
+}
+
+/** Links that narrow a list to one state; `kept` is what else the list is narrowed by. */
+export const filter = (view, states, wanted, kept = {}) => h("nav", { class: "filter", "aria-label": "state" }, ["", ...states].map((status) =>
+  h("a", { href: address(view, { ...kept, status }), "aria-current": status === wanted ? "true" : null }, status || "all")));
 
 /** The way to the next page of a list, where there is one; and back to its start. */
-export const pages = (view, query, next) => h("p", { class: "pages" },
-  query.get("cursor") ? h("a", { class: "button", href: `#/${view}${query.get("status") ? `?status=${query.get("status")}` : ""}` }, "Newest") : null,
-  next ? h("a", { class: "button", href: `#/${view}?${new URLSearchParams({ ...(query.get("status") ? { status: query.get("status") } : {}), cursor: next })}` }, "Older") : null);
+export const pages = (view, query, next, kept = {}) => h("p", { class: "pages" },
+  query.get("cursor") ? h("a", { class: "button", href: address(view, { ...kept, status: query.get("status") }) }, "Newest") : null,
+  next ? h("a", { class: "button", href: address(view, { ...kept, status: query.get("status"), cursor: next }) }, "Older") : null);
 
 /** A table of rows; columns are [heading, row => cell, isNumber]. */
 export function table(columns, rows, caption) {

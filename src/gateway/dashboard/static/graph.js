@@ -72,7 +72,7 @@ function node(name, [x, y], choose) {
 function said(step) {
   if (step.status === "running" && step.progress_note) return `${Math.round(step.progress * 100)} % · ${step.progress_note}`;
   return [step.started_at ? took(step.started_at, step.completed_at) : null, Number(step.cost) > 0 ? usd(step.cost) : null,
-    step.result?.tokens_used ? `${step.result.tokens_used} tokens` : null, step.attempts > 1 ? `attempt ${step.attempts}` : null].filter(Boolean).join(" · ");
+    step.tokens_used ? `${step.tokens_used} tokens` : null, step.attempts > 1 ? `attempt ${step.attempts}` : null].filter(Boolean).join(" · ");
 }
 
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);

@@ -1,6 +1,7 @@
 // The page of one run: its steps as a live graph, what they found, and calling it off.
 
 import { api, get, listen, rights } from "./api.js";
+import { within } from "./children.js";
 import { badge, card, facts, h, took, trouble, usd, when } from "./dom.js";
 import { graph } from "./graph.js";
 import { outcome, problem } from "./results.js";
@@ -18,9 +19,13 @@ export async function run(view, _query, id, say) {
     show();
     document.getElementById(`step-${step}`)?.scrollIntoView({ behavior: CALM.matches ? "auto" : "smooth" });
   });
+  const runs = current.steps.some((step) => step.workflow) ? within(id, () => show()) : null;
+  /** Tokens of what its runs used are theirs; of other steps, what their result tells. */
+  const used = (step) => (step.workflow ? runs?.tokens(step.step_id) : step.result?.tokens_used) ?? 0;
   function show() {
-    head.show(current);
-    update(current.steps);
+    const steps = current.steps.map((step) => ({ ...step, tokens_used: used(step) }));
+    head.show({ ...current, steps });
+    update(steps);
     outcomes(results, shown, current.steps, chosen);
     if (ENDED.includes(current.status)) link.textContent = "";
   }
@@ -31,13 +36,15 @@ export async function run(view, _query, id, say) {
       current = newest;
       told.textContent = "";
       show();
+      runs?.reload();
     } catch (error) {
       told.replaceChildren(...trouble(error));
     }
   }
   show();
-  view.append(head.box, told, card("Steps", h("div", { class: "scroll" }, drawing), link), results);
-  if (ENDED.includes(current.status)) return null;
+  view.append(head.box, told, card("Steps", h("div", { class: "scroll" }, drawing), link), runs?.box ?? "", results);
+  runs?.ask();
+  if (ENDED.includes(current.status)) return () => runs?.leave();
   // Progress is drawn from the event itself; what began or ended is asked for, a moment later, once.
   const onEvent = (event) => {
     const step = current.steps.find((one) => one.step_id === event.step_id);
@@ -56,11 +63,12 @@ export async function run(view, _query, id, say) {
   };
   const stop = listen({ run_id: id }, onEvent, (up, why) => { link.textContent = up ? "live" : why ?? "connection lost; trying again…"; });
   const clock = setInterval(() => {
+    runs?.tick();
     if (!ENDED.includes(current.status)) return show();
     stop();
     clearInterval(clock);
   }, 1000);
-  return () => { gone = true; stop(); clearInterval(clock); clearTimeout(waiting); };
+  return () => { gone = true; stop(); clearInterval(clock); clearTimeout(waiting); runs?.leave(); };
 }
 
 /** The last steps first: they say what the others were for. A step's section is made again only when the step
@@ -100,8 +108,9 @@ function header(id, reload, told) {
     }
     figures.replaceChildren(facts([
       ["Progress", `${Math.round(one.progress * 100)} %`], ["Took", took(one.started_at, one.completed_at)], ["Cost", usd(one.cost)],
-      ["Tokens", String(one.steps.reduce((sum, step) => sum + (step.result?.tokens_used ?? 0), 0))],
+      ["Tokens", String(one.steps.reduce((sum, step) => sum + step.tokens_used, 0))],
       ["Begun", when(one.created_at)], ["Owner", one.owner], ["Run", h("code", {}, one.run_id)], ["Request", h("code", {}, one.request_id)],
+      ...(one.origin?.how === "step" ? [["Within", h("a", { href: `#/runs/${one.origin.run_id}` }, h("code", {}, one.origin.run_id))]] : []),
     ]));
   };
   return { box, show };

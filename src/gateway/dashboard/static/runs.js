@@ -1,6 +1,7 @@
 // Runs: the list, and starting one.
 
 import { api, get, rights } from "./api.js";
+import { children } from "./children.js";
 import { badge, card, empty, filter, h, pages, table, took, trouble, usd, when } from "./dom.js";
 
 const EXAMPLES = {
@@ -21,6 +22,7 @@ export const runTable = (rows) => table([
 ], rows);
 
 export async function runs(view, query) {
+  if (query.get("of")) return children(view, query);
   const wanted = query.get("status") ?? "";
   const cursor = query.get("cursor");
   const page = await get(`/runs?limit=30${wanted ? `&status=${wanted}` : ""}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
