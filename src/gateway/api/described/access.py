@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.api.described.door import Described, DescribedDoors
-from gateway.api.described.param import CURSOR, Param, limit_of, name_of, whole_of, word_of
+from gateway.api.described.param import CURSOR, Param, limit_of, name_of, word_of
 from gateway.api.described.shapes import (
     COUNT,
     FREE,
@@ -174,7 +174,7 @@ DOORS: DescribedDoors = {
         answer=told({"records": many(ref("AuditRecord")), "next_cursor": maybe(COUNT)}),
         query=(
             *(name_of(name) for name in ("actor", "action", "resource", "request_id")),
-            whole_of("cursor", said="next_cursor of the page before"),
+            CURSOR,
             limit_of(),
         ),
     ),
