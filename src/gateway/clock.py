@@ -33,7 +33,8 @@ class SystemClock:
 
 def rfc3339(micros: int) -> str:
     """``2024-01-01T12:00:00.123456Z``."""
-    return datetime.fromtimestamp(micros // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{micros % SECOND:06d}Z"
+    moment = datetime.fromtimestamp(micros // SECOND, UTC).replace(tzinfo=None)
+    return f"{moment.isoformat()}.{micros % SECOND:06d}Z"
 
 
 def from_rfc3339(text: str) -> int:

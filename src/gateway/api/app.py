@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Protocol
 
+import msgspec
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 import gateway
 from gateway.api.dataplane import DataPlane
+from gateway.api.described.document import document, hot_doors
 from gateway.api.doors import Doors, PublicHandler, error_response, request_id_of
 from gateway.api.event_feed import EventFeed
 from gateway.api.http import (
@@ -53,6 +57,7 @@ from gateway.api.http import (
 )
 from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
+from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
 from gateway.serving.learner import EXCHANGE_TURNS
 
@@ -128,7 +133,7 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
         version=gateway.__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         lifespan=lifespan,
     )
     app.state.feed = feed
@@ -138,6 +143,8 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
     for page in pages:
         doors.add_public("GET", page.path, _page(page), summary=page.summary)
     app.state.permissions = doors.permissions
+    plane = DataPlane(services)
+    app.add_api_route("/openapi.json", _openapi(doors, plane, services.desk.task_types), response_model=None)
 
     @app.websocket("/ws")
     async def ws(connection: WebSocket) -> None:
@@ -145,11 +152,14 @@ def make_app(services: Services, pages: Sequence[Page] = ()) -> ASGIApp:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        return error_response(
+        response = error_response(
             _refusal(error), request.scope["path"], request_id_of(request.headers.get("x-request-id", ""))
         )
+        if error.status_code == 405:
+            response.headers["allow"] = ", ".join(sorted(_methods_of(app, request.scope)))
+        return response
 
-    return _Root(DataPlane(services), app)
+    return _Root(plane, app)
 
 
 class _Root:
@@ -170,6 +180,25 @@ def _page(page: Page) -> PublicHandler:
         return Response(page.content, 200, dict(page.headers), page.media_type)
 
     return show
+
+
+def _openapi(doors: Doors, plane: DataPlane, task_types: Mapping[str, TaskTypeSpec]) -> Callable[[], Response]:
+    """The description of the interface; made when it is first asked for."""
+
+    @cache
+    def made() -> bytes:
+        return msgspec.json.encode(document([*doors.told, *hot_doors(plane.doors)], task_types))
+
+    def show() -> Response:
+        return Response(made(), 200, media_type="application/json")
+
+    return show
+
+
+def _methods_of(app: FastAPI, scope: Scope) -> set[str]:
+    """What the path of a request may be asked by."""
+    routes = [route for route in app.routes if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE]
+    return {method for route in routes for method in route.methods or ()}
 
 
 def _refusal(error: HTTPException) -> GatewayError:

@@ -43,7 +43,8 @@ class DataPlane:
         self._services = services
         self._once = OnceDoor(services, self)
         self._heads = AnswerHeads()
-        self._doors: dict[str, tuple[str, str, Callable[[Exchange], Awaitable[None]]]] = {
+        #: By path: method, permission, and who answers.
+        self.doors: dict[str, tuple[str, str, Callable[[Exchange], Awaitable[None]]]] = {
             "/v1/chat/completions": ("POST", "llm:execute", self._chat_completions),
             "/v1/completions": ("POST", "llm:execute", self._completions),
             "/v1/responses": ("POST", "llm:execute", self._responses),
@@ -55,19 +56,20 @@ class DataPlane:
 
     def serves(self, _method: str, path: str) -> bool:
         """Whether the path is one of the hot doors."""
-        return path in self._doors or path.startswith(f"{MODELS}/")
+        return path in self.doors or path.startswith(f"{MODELS}/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         exchange = Exchange(self._services, self._heads, scope, receive, send)
-        if "idempotency-key" in exchange.headers and path in COSTLY and CAUSE not in scope:
+        once = "idempotency-key" in exchange.headers and path in COSTLY and scope["method"] == "POST"
+        if once and CAUSE not in scope:
             await self._once.serve(scope, receive, send, exchange.headers, exchange.request_id)
             return
         token = logs.request_id.set(exchange.request_id)
         started = time.perf_counter()
-        route = path if path in self._doors else "/v1/models/{name}"
+        route = path if path in self.doors else "/v1/models/{name}"
         try:
-            method, permission, handler = self._doors.get(path) or ("GET", "models:read", self._models)
+            method, permission, handler = self.doors.get(path) or ("GET", "models:read", self._models)
             if scope["method"] != method:
                 raise MethodNotAllowed(mend=f"use {method}", allowed=[method])
             exchange.caller = await authenticate(self._services, exchange.headers)

@@ -19,9 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.body import read_body, require_json
+from gateway.api.described.document import Door
+from gateway.api.described.door import Described
+from gateway.api.described.table import described
 from gateway.api.errors import body_of, headers_of, status_of
 from gateway.api.services import Services
-from gateway.errors import GatewayError, NotAuthenticated, PermissionDenied
+from gateway.errors import GatewayError, NotAuthenticated, NotFound, PermissionDenied
 from gateway.governance.validators import decode_object
 from gateway.ids import new_id
 from gateway.security.access import PERMISSIONS, Caller
@@ -42,6 +45,7 @@ class Call:
     caller: Caller
     services: Services
     request_id: str
+    described: Described | None = None
 
     async def body(self) -> dict[str, Any]:
         """The JSON object of the body."""
@@ -49,8 +53,12 @@ class Call:
         return decode_object(await read_body(self.request.scope, self.request.receive))
 
     def query(self, name: str) -> str | None:
-        """A query parameter."""
-        return self.request.query_params.get(name)
+        """A query parameter, as its declaration allows (``ValidationFailed``). One that the door does not declare is
+        not there: nobody could know of it."""
+        given = self.request.query_params.get(name)
+        if given is None or self.described is None:
+            return given
+        return self.described.read(name, given)
 
     def path(self, name: str) -> str:
         """A path parameter."""
@@ -68,6 +76,8 @@ class Doors:
         self._app = app
         self._services = services
         self.permissions: dict[tuple[str, str], str] = {}
+        #: Those that are told of in the description of the interface.
+        self.told: list[Door] = []
 
     def add(
         self,
@@ -77,17 +87,18 @@ class Doors:
         handler: Handler,
         *,
         summary: str,
-        body: Mapping[str, Any] | None = None,
         status: int = 200,
     ) -> None:
-        """A route that needs ``permission``. Raises ``ValueError`` for one that does not exist."""
+        """A route that needs ``permission``; what it takes and gives stands in ``described``. Raises ``ValueError``
+        for a permission that does not exist."""
         if permission not in PERMISSIONS:
             raise ValueError(f"{method} {path}: no such permission: {permission!r}")
+        said = described(method, path)
 
         async def endpoint(request: Request) -> Response:
-            return await self._serve(request, method, path, permission, handler)
+            return await self._serve(request, method, path, permission, handler, said)
 
-        self._register(method, path, permission, endpoint, summary, body, status)
+        self._register(method, path, permission, endpoint, summary, status)
 
     def add_public(self, method: str, path: str, handler: PublicHandler, *, summary: str) -> None:
         """A route that anybody may call, and that says nothing private."""
@@ -95,7 +106,7 @@ class Doors:
         async def endpoint(request: Request) -> Response:
             return await handler(request, self._services)
 
-        self._register(method, path, PUBLIC, endpoint, summary, None, 200)
+        self._register(method, path, PUBLIC, endpoint, summary, 200)
 
     def _register(
         self,
@@ -104,15 +115,12 @@ class Doors:
         permission: str,
         endpoint: Callable[[Request], Awaitable[Response]],
         summary: str,
-        body: Mapping[str, Any] | None,
         status: int,
     ) -> None:
         self.permissions[method, path] = permission
-        extra: dict[str, Any] = {"x-permission": permission}
-        if permission != PUBLIC:
-            extra["security"] = [{"key": []}]
-        if body is not None:
-            extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": dict(body)}}}
+        said = described(method, path)
+        if said is not None:
+            self.told.append(Door(method, path, summary, permission, status, permission == PUBLIC, said))
         self._app.add_api_route(
             path,
             endpoint,
@@ -121,11 +129,18 @@ class Doors:
             status_code=status,
             response_class=Response,
             response_model=None,
-            operation_id=re.sub(r"\W+", "_", f"{method}_{path}").strip("_").lower(),
-            openapi_extra=extra,
+            include_in_schema=False,
         )
 
-    async def _serve(self, request: Request, method: str, route: str, permission: str, handler: Handler) -> Response:
+    async def _serve(
+        self,
+        request: Request,
+        method: str,
+        route: str,
+        permission: str,
+        handler: Handler,
+        said: Described | None,
+    ) -> Response:
         services = self._services
         request_id = request_id_of(request.headers.get("x-request-id", ""))
         token = logs.request_id.set(request_id)
@@ -135,7 +150,9 @@ class Doors:
             try:
                 caller = await authenticate(services, request.headers)
                 await admit(services, caller, permission, method, request.url.path, request_id)
-                response = await handler(Call(request, caller, services, request_id))
+                if any("\0" in str(part) for part in request.path_params.values()):  # no database has such a text
+                    raise NotFound("there is nothing of that name", mend="a name has no NUL")
+                response = await handler(Call(request, caller, services, request_id, said))
             except GatewayError as error:
                 response = error_response(error, request.scope["path"], request_id)
             except Exception:  # noqa: BLE001 - told in the log; the loop or the caller goes on

@@ -72,6 +72,8 @@ def parse_definition(
     workflow_id = name_at(raw.get("workflow_id"), "workflow_id")
     name = raw.get("name", workflow_id)
     require(isinstance(name, str) and 0 < len(name) <= 200, "name", "a text of 1 to 200 characters")
+    description = raw.get("description")
+    require(description is None or isinstance(description, str), "description", "a text")
     raw_steps = raw.get("steps")
     require(isinstance(raw_steps, list) and bool(raw_steps), "steps", "a list of at least one step")
     require(len(raw_steps) <= MAX_STEPS, "steps", f"at most {MAX_STEPS} steps")
@@ -98,7 +100,7 @@ def parse_definition(
         name=name,
         steps=tuple(linked),
         inputs=tuple(linker.inputs),
-        description=str(raw.get("description", "")),
+        description=description or "",
         output=output,
         input_schema=schema,
     )

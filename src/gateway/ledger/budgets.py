@@ -258,7 +258,8 @@ def _at_cap(raw: Mapping[str, Any], window: str) -> dict[str, Any]:
             f"a window of {window} has no end to wait for", mend="choose another window, or approve", param="at_cap"
         )
     good = isinstance(models, list) and all(isinstance(name, str) and 0 < len(name) <= 200 for name in models)
-    if (said == "degrade") != bool(models) or (models and not (good and len(models) <= _MOST_DEGRADES)):
+    listed = models is None or isinstance(models, list)
+    if not listed or (said == "degrade") != bool(models) or (models and not (good and len(models) <= _MOST_DEGRADES)):
         raise ValidationFailed(
             "degrade_to is a list of up to five models, and goes with at_cap: degrade", param="degrade_to"
         )

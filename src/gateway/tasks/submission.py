@@ -22,8 +22,8 @@ from gateway.security.access import Caller
 
 _TASK_FIELDS = ("task_type", "model_config", "input_data", "priority", "webhook_url", "metadata", "timeout",
                 "start_at", "delay", "on_unknown_outcome")  # fmt: skip
-_RUN_FIELDS = ("input", "priority", "webhook_url", "metadata", "timeout", "start_at", "delay")
-_RERUN_FIELDS = (*_RUN_FIELDS, "from_step", "model_config")
+RUN_FIELDS = ("input", "priority", "webhook_url", "metadata", "timeout", "start_at", "delay")
+_RERUN_FIELDS = (*RUN_FIELDS, "from_step", "model_config")
 _LONGEST_DELAY = 366 * 86_400.0
 _LARGEST_METADATA = 16_384
 
@@ -95,7 +95,7 @@ def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catal
 def read_run(raw: Any) -> RunSubmission:
     """The run a body describes."""
     _object(raw, "")
-    refuse_unknown(raw, _RUN_FIELDS, "")
+    refuse_unknown(raw, RUN_FIELDS, "")
     _object(raw.get("input", {}), "input")
     return RunSubmission(input=raw.get("input", {}), **_common(raw))
 

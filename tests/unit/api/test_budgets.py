@@ -224,6 +224,7 @@ def test_with_tracking_off_nothing_is_refused_or_told_and_everything_recorded(
         ({"scope": "model", "subject": "t-goood"}, "subject"),
         ({"scope": "provider", "subject": "opnai"}, "subject"),
         ({"scope": "team", "subject": "t", "at_cap": "degrade", "degrade_to": ["none-such"]}, "degrade_to"),
+        ({"scope": "team", "subject": "t", "at_cap": "refuse", "degrade_to": {}}, "degrade_to"),
     ],
 )
 def test_a_budget_that_would_bind_nothing_is_refused(house: House, fields: dict[str, Any], param: str) -> None:

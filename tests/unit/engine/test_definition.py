@@ -76,6 +76,7 @@ def step(**fields: Any) -> dict[str, Any]:
         (step(retry={"backoff": -1}), "steps[0].retry.backoff"),
         (step(retry={"jitter": 1}), "steps[0].retry.jitter"),
         ({"workflow_id": "wf", "steps": [DIAMOND[0], DIAMOND[0]]}, "steps[1].step_id"),
+        ({**GOOD, "description": {}}, "description"),
     ],
 )
 def test_what_is_wrong_has_a_place(raw: Any, place: str | None) -> None:

@@ -101,6 +101,7 @@ def test_identifiers_sort_by_time_and_never_repeat() -> None:
 
 def test_times_are_utc() -> None:
     assert rfc3339(1_772_625_600_000_000) == "2026-03-04T12:00:00.000000Z"
+    assert rfc3339(-57_000_000_000_000_000) == "0163-09-28T18:40:00.000000Z"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def models(house: House) -> None:
 
 def ask(house: House, key: str, text: str, *, model: str = "c-alike", cache: str = "", **fields: Any) -> Answer:
     asked = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
-    return house.ask("POST", PATH, asked, key=key, headers={"x-gateway-cache": cache} if cache else {})
+    return house.ask("POST", PATH, asked, key=key, headers={"x-gateway-cache": cache} if cache else {}, judged=False)
 
 
 def how(*found: Answer) -> list[str]:

@@ -12,18 +12,6 @@ from gateway.api.http.idempotent import once
 from gateway.api.http.params import after_of, limit_of, listed
 from gateway.api.once import name_of
 
-_BODY = {
-    "type": "object",
-    "required": ["input_file_id", "endpoint", "completion_window"],
-    "properties": {
-        "input_file_id": {"type": "string"},
-        "endpoint": {"type": "string"},
-        "completion_window": {"type": "string", "enum": ["24h"]},
-        "metadata": {"type": "object"},
-        "output_expires_after": {"type": "object"},
-    },
-}
-
 
 async def create(call: Call) -> Response:
     body = await call.body()
@@ -55,7 +43,7 @@ async def cancel(call: Call) -> Response:
 def add(doors: Doors) -> None:
     """Registers these routes."""
     path = "/v1/batches/{batch_id}"
-    doors.add("POST", "/v1/batches", "llm:execute", create, summary="Hand in a batch", body=_BODY)
+    doors.add("POST", "/v1/batches", "llm:execute", create, summary="Hand in a batch")
     doors.add("GET", "/v1/batches", "llm:execute", listing, summary="List batches")
     doors.add("GET", path, "llm:execute", show, summary="A batch with its counts and files")
     doors.add("POST", f"{path}/cancel", "llm:execute", cancel, summary="Call a batch off")

@@ -13,8 +13,6 @@ from gateway.governance.validators import refuse_unknown
 from gateway.ledger.run_forecast import NOMINAL
 from gateway.money import usd
 
-_BODY = {"type": "object", "properties": {"input": {"type": "object"}}}
-
 
 async def estimate(call: Call) -> Response:
     """The expected cost with its interval, and each step's share."""
@@ -58,5 +56,4 @@ def add(doors: Doors) -> None:
     """Registers this route."""
     doors.add(
         "POST", "/workflows/{workflow_id}/estimate", "workflows:run", estimate, summary="What a run will cost",
-        body=_BODY,
     )  # fmt: skip

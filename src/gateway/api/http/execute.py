@@ -25,11 +25,6 @@ from gateway.serving.predict import PredictRequest
 from gateway.telemetry.traces import child_of
 from gateway.workflows.chat_input import chat_of, rendered_of, result_of
 
-_BODY = {
-    "type": "object",
-    "properties": {"model_config": {"type": "object"}, "input_data": {"type": "object"}},
-    "required": ["input_data"],
-}
 _CONFIG = ("name", "provider", "parameters", "version", "alias", "selection")
 _TEMPLATE = ("template", "variables", "version", "label")
 _LLM_DATA = ("prompt", "messages", *_TEMPLATE)
@@ -150,5 +145,5 @@ def _model(call: Call, config: Mapping[str, Any], task_type: str, wished: str = 
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/execute/llm", "llm:execute", llm, summary="Ask a language model", body=_BODY)
-    doors.add("POST", "/execute/ml", "ml:execute", ml, summary="Ask a predictive model", body=_BODY)
+    doors.add("POST", "/execute/llm", "llm:execute", llm, summary="Ask a language model")
+    doors.add("POST", "/execute/ml", "ml:execute", ml, summary="Ask a predictive model")

@@ -17,16 +17,6 @@ _FIELDS = ("request_id", "entry_id", "score", "thumbs", "comment")
 #: Seconds between looks for a call that another process answered a moment ago: its entry is on its way.
 _PAUSES = (0.1, 0.3, 0.6)
 _THUMBS = {"up": 1.0, "down": 0.0}
-_BODY = {
-    "type": "object",
-    "properties": {
-        "request_id": {"type": "string", "description": "x-request-id of the answer; this or entry_id"},
-        "entry_id": {"type": "string", "description": "the call's entry in the ledger"},
-        "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "this or thumbs"},
-        "thumbs": {"type": "string", "enum": list(_THUMBS)},
-        "comment": {"type": "string"},
-    },
-}
 
 
 async def give(call: Call) -> Response:
@@ -71,4 +61,4 @@ def _score(body: dict[str, object]) -> float:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/feedback", "llm:execute", give, summary="Score an answer of yours", body=_BODY, status=201)
+    doors.add("POST", "/feedback", "llm:execute", give, summary="Score an answer of yours", status=201)

@@ -131,7 +131,6 @@ def add(doors: Doors) -> None:
             "ml:execute",
             infer,
             summary="Open Inference Protocol: predictions for tensors",
-            body=_BODY,
         )
 
 
@@ -145,14 +144,4 @@ _TENSOR = {
         "data": {"type": "array"},
     },
     "required": ["name", "shape", "datatype", "data"],
-}
-_BODY = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string"},
-        "parameters": {"type": "object", "properties": {"explain": {"type": "boolean"}}},
-        "inputs": {"type": "array", "items": _TENSOR, "minItems": 1},
-        "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-    },
-    "required": ["inputs"],
 }

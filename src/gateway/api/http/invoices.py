@@ -31,18 +31,6 @@ _COMPARED = (
     Column("ledger_usd", "usd"), Column("difference_usd", "usd"),
 )  # fmt: skip
 _FIELDS = ("provider", "month", "csv", "columns", "models", "tolerance_usd")
-_BODY = {
-    "type": "object",
-    "required": ["provider", "month", "csv"],
-    "properties": {
-        "provider": {"type": "string", "description": "its name in providers.yaml"},
-        "month": {"type": "string", "description": "2026-01, UTC"},
-        "csv": {"type": "string", "description": "the invoice, with a line of names"},
-        "columns": {"type": "object", "description": f"names of its columns: {', '.join(COLUMNS)}"},
-        "models": {"type": "object", "description": "its names of models, and the ledger's for them"},
-        "tolerance_usd": {"type": "string", "default": "0.01"},
-    },
-}
 
 
 async def invoices(call: Call) -> Response:
@@ -172,5 +160,4 @@ def add(doors: Doors) -> None:
     doors.add("GET", "/invoices", "usage:read_all", invoices, summary="What each team is billed for a month")
     doors.add(
         "POST", "/invoices/reconcile", "usage:read_all", reconcile, summary="A provider's invoice beside the ledger",
-        body=_BODY,
     )  # fmt: skip

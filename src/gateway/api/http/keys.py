@@ -144,7 +144,6 @@ def add(doors: Doors) -> None:
         "keys:write",
         create,
         summary="Make a key (shown this once)",
-        body={"type": "object"},
         status=201,
     )
     doors.add("GET", "/keys", "keys:read", listing, summary="List keys")

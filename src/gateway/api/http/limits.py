@@ -9,15 +9,8 @@ from starlette.responses import Response
 
 from gateway.api.doors import Call, Doors, json_response
 from gateway.clock import rfc3339
-from gateway.models.bound import LIMIT_FIELDS, Bound
+from gateway.models.bound import Bound
 from gateway.security.limit_desk import SetLimit
-
-_LIMITS = {name: {"type": ["integer", "null"], "minimum": 1} for name in LIMIT_FIELDS}
-_BODY = {
-    "type": "object",
-    "required": ["scope", "subject"],
-    "properties": {"scope": {"enum": ["user", "team"]}, "subject": {"type": "string"}, **_LIMITS},
-}
 
 
 async def listing(call: Call) -> Response:
@@ -59,5 +52,5 @@ def _view(bound: Bound) -> dict[str, Any]:
 def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add("GET", "/limits", "keys:read", listing, summary="Rate limits of users, teams and models")
-    doors.add("PUT", "/limits", "keys:write", put, summary="Set the limits of a user or a team", body=_BODY)
+    doors.add("PUT", "/limits", "keys:write", put, summary="Set the limits of a user or a team")
     doors.add("DELETE", "/limits", "keys:write", end, summary="End the limits of a user or a team")

@@ -124,7 +124,7 @@ def _chat(call: Call, model: str) -> Chat:
 
 
 def _draw(call: Call) -> float | None:
-    given = call.request.query_params.get("draw")
+    given = call.query("draw")
     if given is None:
         return None
     try:
@@ -209,7 +209,6 @@ def add(doors: Doors) -> None:
         "models:write",
         promote,
         summary="Point an alias at a version",
-        body={"type": "object"},
     )
     doors.add(
         "POST",
@@ -217,5 +216,4 @@ def add(doors: Doors) -> None:
         "models:write",
         rollback,
         summary="Point an alias back",
-        body={"type": "object"},
     )

@@ -28,5 +28,4 @@ async def _moderate(call: Call, body: dict[str, Any]) -> Response:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    body = {"type": "object", "required": ["input"], "properties": {"input": {}, "model": {"type": "string"}}}
-    doors.add("POST", "/v1/moderations", "llm:execute", moderate, summary="Judge texts and images", body=body)
+    doors.add("POST", "/v1/moderations", "llm:execute", moderate, summary="Judge texts and images")

@@ -109,12 +109,9 @@ def budget_view(budget: Budget) -> dict[str, Any]:
 def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add("GET", "/budgets", "budgets:read", budgets, summary="Budgets as they stand")
-    doors.add(
-        "POST", "/budgets", "budgets:write", create_budget, summary="Set a budget", body={"type": "object"}, status=201
-    )
+    doors.add("POST", "/budgets", "budgets:write", create_budget, summary="Set a budget", status=201)
     doors.add("GET", "/budgets/{budget_id}", "budgets:read", show_budget, summary="A budget")
-    more = {"type": "object", "required": ["amount_usd"], "properties": {"amount_usd": {"type": "string"}}}
     place = "/budgets/{budget_id}"
-    doors.add("POST", f"{place}/approve", "budgets:write", approve, summary="Let a window spend more", body=more)
+    doors.add("POST", f"{place}/approve", "budgets:write", approve, summary="Let a window spend more")
     doors.add("POST", f"{place}/deny", "budgets:write", deny, summary="Deny what was asked for beyond a budget")
     doors.add("DELETE", "/budgets/{budget_id}", "budgets:write", end_budget, summary="End a budget")

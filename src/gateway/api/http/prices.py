@@ -20,17 +20,6 @@ from gateway.serving.rerating import Difference
 _RATES = Rates.__struct_fields__
 _WHOLE = ("per_call", "per_second", "per_row")
 _RERATE = ("since", "until", "team", "model", "book")
-_RERATE_BODY = {
-    "type": "object",
-    "required": ["since", "until"],
-    "properties": {
-        "since": {"type": "string", "description": "a date, or a time with its zone"},
-        "until": {"type": "string", "description": "not included"},
-        "team": {"type": "string"},
-        "model": {"type": "string"},
-        "book": {"type": "boolean", "default": False, "description": "enter the difference as corrections"},
-    },
-}
 
 
 async def prices(call: Call) -> Response:
@@ -138,4 +127,4 @@ def add(doors: Doors) -> None:
     doors.add("GET", "/prices", "models:read", prices, summary="What models ask, at a time, as known at another")
     doors.add("GET", "/prices/check", "usage:read_all", check, summary="Models without a price, prices that changed")
     summary = "What past calls would cost by the prices known now; book the difference"
-    doors.add("POST", "/prices/rerate", "usage:read_all", rerate, summary=summary, body=_RERATE_BODY)
+    doors.add("POST", "/prices/rerate", "usage:read_all", rerate, summary=summary)

@@ -16,14 +16,6 @@ from gateway.governance.validators import refuse_unknown, text_field, whole_fiel
 from gateway.registry.prompt_labels import GUARDED, LabelMove
 
 _LONGEST_REASON = 1000
-_BODY = {
-    "type": "object",
-    "properties": {
-        "version": {"type": "integer"},
-        "split": {"type": "array", "items": {"type": "object"}},
-        "reason": {"type": "string"},
-    },
-}
 
 
 async def show(call: Call) -> Response:
@@ -98,7 +90,7 @@ def add(doors: Doors) -> None:
     """Registers these routes. Moving ``production`` needs ``prompts:promote`` besides."""
     place = "/prompts/{name}/labels/{label}"
     doors.add("GET", place, "prompts:read", show, summary="Where a label points, and its moves")
-    doors.add("PUT", place, "prompts:write", point, summary="Point a label at a version, or at several", body=_BODY)
+    doors.add("PUT", place, "prompts:write", point, summary="Point a label at a version, or at several")
     doors.add("DELETE", place, "prompts:write", remove, summary="Take a label away")
     doors.add(
         "POST",
@@ -106,5 +98,4 @@ def add(doors: Doors) -> None:
         "prompts:write",
         rollback,
         summary="Point a label back",
-        body={"type": "object", "properties": {"revision": {"type": "integer"}, "reason": {"type": "string"}}},
     )

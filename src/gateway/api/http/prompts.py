@@ -24,28 +24,6 @@ from gateway.registry.prompt_version import PromptVersion
 from gateway.registry.prompts import view_of_inputs
 from gateway.serving.chat_order import estimate
 
-_ADD = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string"},
-        "template": {"type": "string"},
-        "messages": {"type": "array", "items": {"type": "object"}},
-        "variables": {"type": "object"},
-        "defaults": {"type": "object"},
-        "comment": {"type": "string"},
-    },
-    "required": ["name"],
-}
-_RENDER = {
-    "type": "object",
-    "properties": {
-        "version": {"type": "integer"},
-        "label": {"type": "string"},
-        "variables": {"type": "object"},
-        "session": {"type": "string", "description": "which version of a split is meant"},
-        "model": {"type": "string", "description": "whose tokens are counted"},
-    },
-}
 _LONGEST_RESULTS = 366
 
 
@@ -186,9 +164,9 @@ def _view(prompt: PromptVersion) -> dict[str, Any]:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/prompts", "prompts:write", create, summary="Add a version of a prompt", body=_ADD, status=201)
+    doors.add("POST", "/prompts", "prompts:write", create, summary="Add a version of a prompt", status=201)
     doors.add("GET", "/prompts", "prompts:read", listing, summary="The newest version of every prompt, and its labels")
     doors.add("GET", "/prompts/{name}", "prompts:read", show, summary="A prompt, its versions and labels")
-    doors.add("POST", "/prompts/{name}/render", "prompts:read", render, summary="Render a prompt", body=_RENDER)
+    doors.add("POST", "/prompts/{name}/render", "prompts:read", render, summary="Render a prompt")
     doors.add("GET", "/prompts/{name}/diff", "prompts:read", compare, summary="What differs between two versions")
     doors.add("GET", "/prompts/{name}/results", "prompts:read", results, summary="What became of calls, by version")

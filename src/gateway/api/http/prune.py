@@ -11,19 +11,6 @@ from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, whole_field
 
 _MOST_DAYS = 36_500
-_BODY = {
-    "type": "object",
-    "required": ["older_than_days"],
-    "properties": {
-        "older_than_days": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": _MOST_DAYS,
-            "description": "days since a run's end; answers under an Idempotency-Key are gone after one",
-        },
-        "dry_run": {"type": "boolean", "default": False, "description": "only tell what would go"},
-    },
-}
 
 
 async def prune(call: Call) -> Response:
@@ -41,4 +28,4 @@ async def prune(call: Call) -> Response:
 
 def add(doors: Doors) -> None:
     """Registers this route."""
-    doors.add("POST", "/runs/prune", "runs:prune", prune, summary="Remove runs that ended long ago", body=_BODY)
+    doors.add("POST", "/runs/prune", "runs:prune", prune, summary="Remove runs that ended long ago")

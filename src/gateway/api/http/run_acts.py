@@ -16,23 +16,6 @@ from gateway.governance.validators import refuse_unknown, text_field
 from gateway.tasks.submission import read_rerun
 
 _LONGEST_REASON = 2000
-_DECISION = {
-    "type": "object",
-    "required": ["step_id"],
-    "properties": {
-        "step_id": {"type": "string"},
-        "approved": {"type": "boolean", "default": True},
-        "reason": {"type": "string"},
-    },
-}
-_RERUN = {
-    "type": "object",
-    "properties": {
-        "from_step": {"description": "a step id, or a list: it and what comes after is done again"},
-        "input": {"type": "object", "description": "fields of the input that are to be otherwise"},
-        "model_config": {"type": "object", "description": "by step id: another model, other parameters"},
-    },
-}
 
 
 async def pause(call: Call) -> Response:
@@ -118,19 +101,14 @@ def add(doors: Doors) -> None:
     """Registers these routes."""
     doors.add("POST", "/runs/{run_id}/pause", "workflows:run", pause, summary="Begin nothing new of a run")
     doors.add("POST", "/runs/{run_id}/resume", "workflows:run", resume, summary="Let a paused run go on")
-    doors.add(
-        "POST", "/runs/{run_id}/retry", "workflows:run", retry, summary="Begin a run again", body=_RERUN, status=202
-    )
-    doors.add(
-        "POST", "/runs/{run_id}/approve", "runs:approve", approve, summary="Approve or refuse a step", body=_DECISION
-    )
+    doors.add("POST", "/runs/{run_id}/retry", "workflows:run", retry, summary="Begin a run again", status=202)
+    doors.add("POST", "/runs/{run_id}/approve", "runs:approve", approve, summary="Approve or refuse a step")
     doors.add(
         "POST",
         "/runs/{run_id}/signals/{name}",
         "workflows:run",
         signal,
         summary="Send a run a signal",
-        body={"type": "object", "properties": {"payload": {}}},
         status=202,
     )
     doors.add("GET", "/approvals", "runs:approve", approvals, summary="Steps that wait for your word")

@@ -7,12 +7,15 @@ from typing import Any
 
 from gateway.api.doors import Call
 from gateway.errors import GatewayError
+from gateway.governance.validators import refuse_unknown
 from gateway.ids import new_id
 from gateway.models.run_budget import KEPT_AS, RunBudget, read_run_budget
+from gateway.tasks.submission import RUN_FIELDS
 
 
 def budget_of(body: dict[str, Any]) -> tuple[RunBudget | None, dict[str, Any]]:
     """The budget of the body, and the body with it among the run's metadata."""
+    refuse_unknown(body, (*RUN_FIELDS, "budget"), "")
     rest = {name: value for name, value in body.items() if name != "budget"}
     budget = read_run_budget(body.get("budget"), rest.get("metadata"))
     if budget is None:

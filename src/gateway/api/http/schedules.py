@@ -10,31 +10,6 @@ from starlette.responses import Response
 from gateway.api.doors import Call, Doors, json_response
 from gateway.api.http.idempotent import once
 
-_SCHEDULE = {
-    "type": "object",
-    "required": ["workflow_id", "cron"],
-    "properties": {
-        "workflow_id": {"type": "string"},
-        "cron": {"type": "string", "description": "five fields, such as 30 6 * * MON-FRI"},
-        "timezone": {"type": "string", "default": "UTC"},
-        "catch_up": {"type": "string", "enum": ["none", "one", "all"], "default": "one"},
-        "overlap": {"type": "string", "enum": ["allow", "skip"], "default": "allow"},
-        "run": {"type": "object", "description": "the body of POST /workflows/{id}/runs"},
-    },
-}
-_BACKFILL = {
-    "type": "object",
-    "required": ["cron", "from", "to"],
-    "properties": {
-        "cron": {"type": "string"},
-        "timezone": {"type": "string", "default": "UTC"},
-        "from": {"type": "string", "format": "date-time"},
-        "to": {"type": "string", "format": "date-time"},
-        "concurrency": {"type": "integer", "default": 4},
-        "run": {"type": "object"},
-    },
-}
-
 
 async def create(call: Call) -> Response:
     body = await call.body()
@@ -86,7 +61,7 @@ async def _backfill(call: Call, body: dict[str, Any]) -> Response:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/schedules", "workflows:run", create, summary="Run at set times", body=_SCHEDULE, status=201)
+    doors.add("POST", "/schedules", "workflows:run", create, summary="Run at set times", status=201)
     doors.add("GET", "/schedules", "workflows:read", listing, summary="List schedules")
     doors.add("GET", "/schedules/{schedule_id}", "workflows:read", show, summary="A schedule")
     doors.add("POST", "/schedules/{schedule_id}/pause", "workflows:run", pause, summary="Begin no more runs")
@@ -98,6 +73,5 @@ def add(doors: Doors) -> None:
         "workflows:run",
         backfill,
         summary="One run for each time of a range",
-        body=_BACKFILL,
         status=202,
     )

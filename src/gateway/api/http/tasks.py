@@ -16,21 +16,6 @@ from gateway.api.once import name_of
 from gateway.engine.states import RUN_ENDED
 from gateway.tasks.submission import read_task
 
-_BODY = {
-    "type": "object",
-    "required": ["task_type"],
-    "properties": {
-        "task_type": {"type": "string"},
-        "model_config": {"type": "object"},
-        "input_data": {"type": "object"},
-        "priority": {"type": "integer", "minimum": 1, "maximum": 10},
-        "webhook_url": {"type": "string"},
-        "metadata": {"type": "object"},
-        "timeout": {"type": "number"},
-        "on_unknown_outcome": {"enum": ["retry", "fail", "ask"]},
-    },
-}
-
 
 async def submit(call: Call) -> Response:
     """202 with the task's place; 200 with the task itself where it ended within ``Prefer: wait=N``."""
@@ -104,7 +89,7 @@ async def types(call: Call) -> Response:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/tasks", "tasks:write", submit, summary="Submit a task", body=_BODY, status=202)
+    doors.add("POST", "/tasks", "tasks:write", submit, summary="Submit a task", status=202)
     doors.add("GET", "/tasks", "tasks:read", listing, summary="List tasks")
     doors.add("GET", "/tasks/{task_id}", "tasks:read", show, summary="A task with its result")
     doors.add("DELETE", "/tasks/{task_id}", "tasks:write", cancel, summary="Cancel a task")

@@ -12,17 +12,6 @@ from gateway.errors import ValidationFailed
 from gateway.governance.validators import refuse_unknown, text_field
 from gateway.workflows.chat_input import chat_of
 
-_BODY = {
-    "type": "object",
-    "properties": {
-        "model": {"type": "string"},
-        "text": {"type": "string", "description": "counted bare, without the frame of a turn"},
-        "messages": {"type": "array", "items": {"type": "object"}},
-        "optimise": {"type": "string", "description": "as the header x-gateway-optimise; needs messages"},
-    },
-    "required": ["model"],
-}
-
 
 async def count(call: Call) -> Response:
     body = await call.body()
@@ -59,4 +48,4 @@ def _told(model: str, tokens: int, basis: str, encoding: str) -> dict[str, Any]:
 
 def add(doors: Doors) -> None:
     """Registers these routes."""
-    doors.add("POST", "/tokens/count", "llm:execute", count, summary="Count the tokens of an input", body=_BODY)
+    doors.add("POST", "/tokens/count", "llm:execute", count, summary="Count the tokens of an input")

@@ -168,15 +168,12 @@ def _delivery(item: Delivery) -> dict[str, Any]:
 def add(doors: Doors) -> None:
     """Registers these routes."""
     write, one, sent = "webhooks:write", "/webhooks/{subscription_id}", "/webhooks/deliveries"
-    body = {"type": "object"}
-    doors.add("POST", "/webhooks", write, subscribe, summary="Subscribe an address", body=body, status=201)
+    doors.add("POST", "/webhooks", write, subscribe, summary="Subscribe an address", status=201)
     doors.add("GET", "/webhooks", write, listing, summary="Your subscriptions")
     doors.add("GET", "/webhooks/secret", write, own_secret, summary="The secret for addresses in your tasks and runs")
     doors.add("GET", sent, write, deliveries, summary="Deliveries, newest first")
     doors.add("GET", sent + "/{delivery_id}", write, delivery, summary="A delivery with its body")
     doors.add("POST", sent + "/{delivery_id}/replay", write, replay, summary="Deliver again", status=202)
-    doors.add(
-        "POST", one + "/rotate", write, rotate, summary="A new secret; the old one signs too for a while", body=body
-    )
+    doors.add("POST", one + "/rotate", write, rotate, summary="A new secret; the old one signs too for a while")
     doors.add("POST", one + "/enable", write, enable, summary="Tell a disabled subscription again")
     doors.add("DELETE", one, write, unsubscribe, summary="End a subscription")

@@ -18,8 +18,6 @@ from gateway.api.once import name_of
 from gateway.engine.states import RUN_ENDED
 from gateway.tasks.submission import read_run
 
-_RUN_BODY = {"type": "object", "properties": {"input": {"type": "object"}, "budget": {"type": "object"}}}
-
 
 async def define(call: Call) -> Response:
     body = await call.body()
@@ -105,7 +103,6 @@ def add(doors: Doors) -> None:
         "workflows:write",
         define,
         summary="Define a workflow",
-        body={"type": "object"},
         status=201,
     )
     doors.add("GET", "/workflows", "workflows:read", listing, summary="Every workflow's newest definition")
@@ -116,7 +113,6 @@ def add(doors: Doors) -> None:
         "workflows:run",
         start,
         summary="Start a run",
-        body=_RUN_BODY,
         status=202,
     )
     doors.add("GET", "/workflows/{workflow_id}/runs", "workflows:read", runs, summary="Runs of a workflow")
