@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -174,7 +175,7 @@ class Site:
                 self.kill()
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """Status and decoded body; ``OSError`` where nobody answers."""
+        """Status and decoded body; ``OSError`` where nobody answers, or not to the end."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, method=method)  # noqa: S310 - loopback
         request.add_header("authorization", f"Bearer {KEY}")
@@ -186,8 +187,13 @@ class Site:
             with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - loopback
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read() or b"null")
+            try:
+                with error:
+                    return error.code, json.loads(error.read() or b"null")
+            except http.client.HTTPException as cut:
+                raise ConnectionResetError("it was cut off within its answer") from cut
+        except http.client.HTTPException as cut:
+            raise ConnectionResetError("it was cut off within its answer") from cut
 
 
 class Town:
