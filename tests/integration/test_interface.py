@@ -32,7 +32,7 @@ RARE = {
     "/dead-letters/{task_id}/replay", "/dead-letters/{task_id}", "/budgets/{budget_id}/deny", "/runs/{run_id}/resume",
     "/webhooks/deliveries/{delivery_id}", "/webhooks/deliveries/{delivery_id}/replay", "/feedback",
     "/webhooks/{subscription_id}/enable", "/v1/batches/{batch_id}/cancel", "/v1/moderations", "/v1/completions",
-    "/v2/models/{name}/infer", "/models/{name}/promote", "/models/{name}/rollback", "/invoices/reconcile", "/ws",
+    "/models/{name}/promote", "/models/{name}/rollback", "/invoices/reconcile", "/ws",
 }  # fmt: skip
 
 
@@ -86,8 +86,9 @@ def test_work(ask: Asker) -> None:
     ask.until(path, "completed")
     for part in ("graph", "lineage", "events"):
         ask("GET", f"{path}/{part}")
-    for listed in ("/runs?status=completed&limit=1", "/workflows/interface/runs"):
+    for listed in ("/runs?status=completed&limit=1", "/workflows/interface/runs", f"{path}/children"):
         ask("GET", listed)
+    ask("POST", "/runs/prune", {"older_than_days": 30, "dry_run": True})
     for act, body in (("retry", {"from_step": "prepared"}), ("replay", None)):
         again = ask("POST", f"{path}/{act}", body)
         ask.until(f"/runs/{again['run_id']}", "completed")
@@ -124,6 +125,13 @@ def test_models_and_calls(ask: Asker) -> None:
     features = dict.fromkeys(names, 0.1)
     ask("POST", "/execute/ml", {"model_config": {"name": "risk-classifier"}, "input_data": {"features": features}})
     ask("POST", "/execute/ml", {"model_config": {"name": "price-forecaster"}, "input_data": SERIES})
+    for path in ("/v2", "/v2/health/live", "/v2/health/ready"):
+        ask("GET", path)
+    tensor = {"name": "x", "shape": [1, len(names)], "datatype": "FP64", "data": [0.1] * len(names)}
+    for path in ("/v2/models/risk-classifier", "/v2/models/risk-classifier/versions/1"):
+        ask("GET", path)
+        ask("GET", f"{path}/ready")
+        ask("POST", f"{path}/infer", {"inputs": [tensor]})
     form = (
         b'--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--x\r\ncontent-disposition: form-data; '
     )
