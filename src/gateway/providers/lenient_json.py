@@ -6,6 +6,7 @@ an answer that was cut off. A strict reader refuses the whole, and what was said
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -21,10 +22,8 @@ def loads(content: bytes) -> Any:
     except msgspec.DecodeError:
         if b"\\u" not in content:
             raise
-        try:
+        with contextlib.suppress(ValueError):  # it is no JSON to a lenient reader either: the first one says why
             return _whole(json.loads(content, parse_constant=_refused))
-        except (ValueError, UnicodeDecodeError):
-            pass
         raise
 
 
