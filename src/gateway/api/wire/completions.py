@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from gateway.api.wire.fields import number_value, text_value, whole_value
+from gateway.api.wire.fields import number_value, stop_value, text_value, whole_value
 from gateway.api.wire.openai import encode_usage
 from gateway.api.wire.openai_request import OpenAIRequest
 from gateway.errors import NotSupported, ValidationFailed
@@ -127,13 +127,6 @@ def _object(raw: Any, name: str) -> dict[str, Any]:
     return raw
 
 
-def _stop(raw: Any, name: str) -> tuple[str, ...]:
-    texts = [raw] if isinstance(raw, str) else raw
-    if not isinstance(texts, list) or len(texts) > 16 or not all(isinstance(item, str) for item in texts):
-        raise ValidationFailed(f"{name}: a text or a list of up to 16 texts is expected", param=name)
-    return tuple(texts)
-
-
 _OF_CHATS = frozenset(
     {"model", "max_tokens", "temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty", "user"}
 )
@@ -144,7 +137,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "max_tokens": partial(whole_value, 1, 10**7),
     "temperature": partial(number_value, 0, 2),
     "top_p": partial(number_value, 0, 1),
-    "stop": _stop,
+    "stop": stop_value,
     "seed": partial(whole_value, -(2**63), 2**63 - 1),
     "n": partial(whole_value, 1, 128),
     "best_of": partial(whole_value, 1, 20),

@@ -46,6 +46,13 @@ def whole_value(low: int, high: int, value: Any, name: str) -> int:
     return value
 
 
+def stop_value(value: Any, name: str) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or len(texts) > 16 or not all(isinstance(item, str) for item in texts):
+        raise ValidationFailed(f"{name}: a text or a list of up to 16 texts is expected", param=name)
+    return tuple(texts)
+
+
 def image(raw: Mapping[str, Any], place: str) -> ImagePart:
     url = raw.get("url")
     detail = raw.get("detail") or ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.wire.fields import image, number_value, of_kind, plain_name, text_value, whole_value
+from gateway.api.wire.fields import image, number_value, of_kind, plain_name, stop_value, text_value, whole_value
 from gateway.api.wire.openai_tools import called_once, calls_of, is_custom, tool_choice, tools_of
 from gateway.api.wire.request_headers import of_openai
 from gateway.errors import ValidationFailed
@@ -188,10 +188,6 @@ def _response_format(raw: Any, name: str) -> ResponseFormat:
     raise ValidationFailed(f"{name}.type: text, json_object or json_schema is expected", param=name)
 
 
-def _stop(raw: Any, name: str) -> tuple[str, ...]:
-    return (raw,) if isinstance(raw, str) else _texts(raw, name)
-
-
 def _stream(raw: Any, name: str) -> bool:
     if raw and not isinstance(raw, bool):
         raise ValidationFailed(f"{name}: true or false is expected", param=name)
@@ -208,12 +204,6 @@ def _as_it_is(raw: Any, _name: str) -> Any:
     return raw
 
 
-def _texts(raw: Any, name: str) -> tuple[str, ...]:
-    if not isinstance(raw, list) or len(raw) > 16 or not all(isinstance(item, str) for item in raw):
-        raise ValidationFailed(f"{name}: a text or a list of up to 16 texts is expected", param=name)
-    return tuple(raw)
-
-
 #: How the fields are read that become part of the neutral chat.
 _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "messages": _as_it_is,
@@ -222,7 +212,7 @@ _READERS: Mapping[str, Callable[[Any, str], Any]] = {
     "max_completion_tokens": partial(whole_value, 1, 10**7),
     "temperature": partial(number_value, 0, 2),
     "top_p": partial(number_value, 0, 1),
-    "stop": _stop,
+    "stop": stop_value,
     "seed": partial(whole_value, -(2**63), 2**63 - 1),
     "n": partial(whole_value, 1, 16),
     "presence_penalty": partial(number_value, -2, 2),
