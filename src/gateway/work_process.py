@@ -47,7 +47,7 @@ from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
 from gateway.workflows.batch_tools import BatchTools
 
-_WORKER_THREADS = 8
+_WORKER_THREADS = 32
 
 
 def run_worker(settings: Settings) -> None:

@@ -18,7 +18,7 @@ RUN_LEASE = 15 * SECOND
 HEARTBEAT_SECONDS = 4.0
 #: So many steps of a run are rung for at once. Those who do them go on with the others, which costs less than to ring;
 #: where they take long (``spread``), and at the next sweep, the others are rung for as well.
-_AT_ONCE = 8
+_AT_ONCE = 32
 _MANY = 100
 
 

@@ -1,34 +1,47 @@
-"""Steps run in this process, in threads: where no broker can be had."""
+"""Steps run in this process: where no broker can be had."""
 
 from __future__ import annotations
 
-import logging
+import threading
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from gateway.engine.rows import Doorbell
 from gateway.tasks.runner import StepRunner
 
-_log = logging.getLogger(__name__)
+#: Steps at once. Handlers share one loop and its few threads: more of them only wait, for models or for each other.
+AT_ONCE = 32
 
 
 class InlineExecutor:
-    """Rings by handing the step to a thread of its own pool."""
+    """Rings by handing the step to the runner of this process, so many at once."""
 
-    def __init__(self, runner: StepRunner, *, threads: int = 8) -> None:
+    def __init__(self, runner: StepRunner, *, at_once: int = AT_ONCE) -> None:
         self._runner = runner
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="step")
+        self._lock = threading.Lock()
+        self._waiting: deque[Doorbell] = deque()
+        self._free = at_once
+        self._closed = False
 
     def ring(self, doorbells: Sequence[Doorbell]) -> None:
-        for bell in doorbells:
-            self._pool.submit(self._runner.run, bell.task_id, bell.token, bell.run_id).add_done_callback(_tell)
+        with self._lock:
+            self._waiting.extend(doorbells)
+        self._go_on(0)
 
     def close(self) -> None:
         """Takes no more steps; those that run are abandoned to the sweep of the next start."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
 
+    def _over(self) -> None:
+        self._go_on(1)
 
-def _tell(done: Future[None]) -> None:
-    error = None if done.cancelled() else done.exception()
-    if error is not None:
-        _log.error("a step could not be run", exc_info=error)
+    def _go_on(self, freed: int) -> None:
+        with self._lock:
+            self._free += freed
+            count = 0 if self._closed else min(self._free, len(self._waiting))
+            bells = [self._waiting.popleft() for _ in range(count)]
+            self._free -= count
+        if bells:
+            self._runner.take(bells, self._over)

@@ -1,36 +1,31 @@
-"""Runs one step that a doorbell named: claim it, do it, end it; or drop it where the bell is stale.
+"""Runs the steps that doorbells name: claim each, do it, end it; or drop it where the bell is stale.
 
-Handlers are coroutines on one loop in a thread of its own, so connections to models are kept warm
-between steps, and one thread of the worker's pool only waits for its step's end.
+Handlers are coroutines on one loop in a thread of its own, so connections to models are kept warm between steps.
+Beginnings and ends are written by the set (``together.py``); an end begins what its worker goes on with.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
 import threading
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
 from gateway.clock import Clock
-from gateway.engine import advance, children, claim
-from gateway.engine.gates import kept_error
+from gateway.engine import children, claim
 from gateway.engine.ports import EngineStore, EngineTx, Executor
-from gateway.engine.rows import Doorbell, RunRow, StepRow
+from gateway.engine.rows import Doorbell, StepRow
 from gateway.engine.task_types import TaskTypeSpec
-from gateway.engine.waiting import StepAsks, StepWaits
-from gateway.errors import GatewayError, StepCancelled, StepTimeout, Unavailable
-from gateway.tasks.budget_pause import pause_of
+from gateway.errors import Unavailable
+from gateway.tasks.attempt import Attempt, Watch
+from gateway.tasks.attempt_end import End, end_of
 from gateway.tasks.step_context import ContextFactory
-from gateway.tasks.step_pulse import Pulse
-from gateway.tasks.step_work import Done, Ready, StepWork
-from gateway.tasks.together import Together
-from gateway.workflows.context import HandlerLeft
+from gateway.tasks.step_work import Ready, StepWork
+from gateway.tasks.together import Change, Together
 
 _log = logging.getLogger(__name__)
 #: How long the end of a step is tried while the database does not answer, in seconds.
@@ -38,8 +33,8 @@ _FINISH_SECONDS = 12.0
 #: For how long a worker goes on with a run, in seconds; then its steps wait their turn like everybody's, as their
 #: priorities want it.
 _GO_ON_SECONDS = 0.5
-#: When a step's pulse begins, in seconds; progress that it told before waits for so long.
-_PULSE_SECONDS = 0.02
+#: How long what has ended is waited for to be written when the process ends, in seconds.
+_CLOSE_SECONDS = 2.0
 
 
 class Calls(Protocol):
@@ -54,8 +49,48 @@ class Calls(Protocol):
         ...
 
 
+#: Whether the end of a step counted, what its hand goes on with, and whom to ring for.
+_Ended = tuple[bool, Ready | None, list[Doorbell]]
+
+
+class _Hand:
+    """One who does steps: the one that a doorbell named, and while they are short those that follow it in its run.
+    ``over`` is called once it is free."""
+
+    __slots__ = ("over", "pause", "tried_until", "until")
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self.over = over
+        self.until = 0.0
+        #: Of the end that could not be written: until when it is tried, and how soon.
+        self.tried_until = 0.0
+        self.pause = 0.1
+
+
+class _Beginning(Change):
+    """The step of a doorbell is to be begun."""
+
+    __slots__ = ("hand",)
+
+    def __init__(self, hand: _Hand, bell: Doorbell, work: Callable[[EngineTx], Ready | None]) -> None:
+        super().__init__(bell, work)
+        self.hand = hand
+
+
+class _Ending(Change):
+    """A step is to be ended."""
+
+    __slots__ = ("hand", "within")
+
+    def __init__(self, hand: _Hand, ready: Ready, work: Callable[[EngineTx], _Ended]) -> None:
+        super().__init__(ready.step, work)
+        self.hand = hand
+        #: Its run is a step of another.
+        self.within = ready.run.parent_run is not None
+
+
 class StepRunner:
-    """One a process. ``run`` may be called from any thread."""
+    """One a process. ``take`` and ``run`` may be called from any thread."""
 
     def __init__(
         self,
@@ -71,7 +106,6 @@ class StepRunner:
         """``at_end`` closes what was opened on the loop of the steps, and is run there."""
         self._calls = calls
         self._store = store
-        self._together = Together(store)
         self._work = StepWork(store, contexts, task_types, clock)
         self._clock = clock
         self._worker = worker
@@ -79,6 +113,8 @@ class StepRunner:
         self._executor: Executor | None = None
         #: Set when no step is run here any more.
         self.closing = threading.Event()
+        self._watch = Watch(store, clock, self._spread)
+        self._together = Together[_Beginning | _Ending](store, self._before, self._after)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="steps", daemon=True)
         self._thread.start()
@@ -87,65 +123,28 @@ class StepRunner:
         """Who is told of steps that became ready."""
         self._executor = executor
 
+    def take(self, bells: Iterable[Doorbell], over: Callable[[], None]) -> None:
+        """An attempt for each of these from begin to end, and while steps are short those that follow it in its run.
+        ``over`` is called for each once that is done, whatever comes of it, unless this process ends before."""
+        if not self.closing.is_set():
+            self._together.put([self._beginning(_Hand(over), bell) for bell in bells])
+
     def run(self, task_id: str, token: int, run_id: str = "") -> None:
-        """The whole of one attempt, and while steps are short those that follow it in its run. Never raises for what
-        a step does; logs what it cannot store."""
-        self._calls.look()
-
-        def begin(tx: EngineTx) -> Ready | None:
-            started = claim.start(tx, task_id, token, self._worker, self._clock.now())
-            return None if started is None else self._work.ready(tx, started)
-
-        ready = self._together.do(Doorbell(task_id, token, "", 0, run_id), begin)
-        if ready is None:
-            _log.debug("doorbell for %s is stale", task_id)
-        until = time.monotonic() + _GO_ON_SECONDS
-        while ready is not None:
-            ready = self._one(ready, until)
-
-    def _one(self, ready: Ready, until: float) -> Ready | None:
-        """One attempt to its end; what the same worker goes on with, before ``until``."""
-        run, step = ready.run, ready.step
-        pulse = Pulse(self._store, run, step, self._clock)
-        work = asyncio.run_coroutine_threadsafe(self._attempt(ready, pulse), self._loop)
-        end: Callable[[Any, int], bool] | None
-        try:
-            done = work.result()
-            end = lambda tx, now: advance.complete(  # noqa: E731
-                tx, step, done.output, now, record=done.record, keep=done.keep
-            )
-        except (asyncio.CancelledError, concurrent.futures.CancelledError, StepCancelled):
-            end = None if pulse.fenced else lambda tx, now: advance.cancelled(tx, step, now)
-        except StepWaits as pause:
-            seconds, told = pause.seconds, pulse.untold
-            end = lambda tx, now: advance.wait(tx, step, seconds, told, now)  # noqa: E731
-        except StepAsks as asked:
-            error = asked.error
-            end = lambda tx, now: advance.ask(tx, step, error, now)  # noqa: E731
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises becomes the step's error
-            end = self._after(error, run, step)
-        if end is None:
-            _log.warning("step %s was taken from this worker; its work is dropped", step.task_id)
-            return None
-        self._calls.flush()
-        return self._finish(run, step, end, goes_on=time.monotonic() < until)
-
-    @staticmethod
-    def _after(error: Exception, run: RunRow, step: StepRow) -> Callable[[Any, int], bool]:
-        """What becomes of a step whose handler raised: it waits for a budget, or this attempt failed."""
-        pause = pause_of(error)
-        if pause is not None:
-            return lambda tx, now: advance.wait(tx, step, pause, None, now)
-        problem, retryable = _problem(error)
-        if not isinstance(error, GatewayError):
-            _log.error("step %s of run %s failed", step.step_id, run.run_id, exc_info=error)
-        return lambda tx, now: advance.fail(tx, step, problem, retryable=retryable, now=now)
+        """The same of one; returns when it is over. Never raises for what a step does; logs what it cannot store."""
+        over = threading.Event()
+        self.take([Doorbell(task_id, token, "", 0, run_id)], over.set)
+        while not over.wait(1.0):
+            if self.closing.is_set():
+                return
 
     def close(self) -> None:
-        """Stops the loop; running handlers are cancelled, and left to the sweep."""
+        """Stops the loop; running handlers are cancelled, and left to the sweep. What has ended is written."""
         self.closing.set()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
+        self._together.close(_CLOSE_SECONDS)
+
+    # -- on the loop of the steps -----------------------------------------------------------------
 
     def _serve(self) -> None:
         while not self.closing.is_set():
@@ -166,36 +165,28 @@ class StepRunner:
             await self._at_end()
         await asyncio.sleep(0)  # what is closed is told so in the loop's next turn
 
-    async def _attempt(self, ready: Ready, pulse: Pulse) -> Done:
-        step, beat = ready.step, None
-        work = asyncio.create_task(self._work.do(ready, pulse))
-        try:
-            async with asyncio.timeout(step.spec.timeout):
-                # Most steps are over before anybody could ask for them, and a pulse costs more than they do.
-                await asyncio.wait({work}, timeout=_PULSE_SECONDS)
-                if not work.done():
-                    beat = asyncio.create_task(pulse.beat())
-                    if ready.run.kind == "workflow":
-                        await asyncio.to_thread(self._spread, step.run_id)
-                    await asyncio.wait({beat, work}, return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():  # the pulse ended: fenced, or nobody wants the result
-                    raise StepCancelled("the step was cancelled while it ran")
-                return work.result()
-        except TimeoutError:
-            if work.done() and not work.cancelled():
-                return work.result()
-            raise StepTimeout(
-                f"the step ran longer than its timeout of {step.spec.timeout:g} s", mend="give it a longer timeout"
-            ) from None
-        finally:
-            left = [task for task in (beat, work) if task is not None and not task.done()]
-            for task in left:
-                task.cancel()
-            if left:
-                await asyncio.gather(*left, return_exceptions=True)  # their outcome is known, or not wanted
+    def _begin(self, begun: Sequence[tuple[_Hand, Ready]]) -> None:
+        """These steps are begun in the database; now they are done."""
+        attempts = []
+        for hand, ready in begun:
+            attempt = Attempt(ready, self._watch.pulse(ready))
+            attempt.begin(self._loop, self._work, partial(self._attempted, hand))
+            attempts.append(attempt)
+        self._watch.over(self._loop, attempts)
+
+    def _attempted(self, hand: _Hand, attempt: Attempt) -> None:
+        if self.closing.is_set() and attempt.abandoned:
+            return
+        end = end_of(attempt)
+        if end is None:
+            _log.warning("step %s was taken from this worker; its work is dropped", attempt.ready.step.task_id)
+            hand.over()
+            return
+        goes_on = time.monotonic() < hand.until
+        self._together.put([_Ending(hand, attempt.ready, partial(self._finish, attempt.ready.step, end, goes_on))])
 
     def _spread(self, run_id: str) -> None:
-        """Where a step takes long, the others that are ready do not wait for it."""
+        """Where a step takes long, the others that are ready do not wait for it. Blocks on the database."""
         now = self._clock.now()
         with contextlib.suppress(Unavailable):  # the next sweep does it
             with self._store.read() as tx:
@@ -203,55 +194,101 @@ class StepRunner:
                     return
             with self._store.begin() as tx:
                 doorbells = claim.spread(tx, run_id, now)
-            if self._executor is not None and doorbells:
-                self._executor.ring(doorbells)
+            self._ring(doorbells)
 
-    def _finish(self, run: RunRow, step: StepRow, end: Callable[[Any, int], bool], *, goes_on: bool) -> Ready | None:
-        """Stores the end of a step; what this worker goes on with, begun in the same transaction."""
+    # -- in a transaction -------------------------------------------------------------------------
 
-        def finish(tx: EngineTx) -> tuple[bool, Ready | None, list[Doorbell]]:
-            now = self._clock.now()
-            if not end(tx, now):
-                return False, None, []
-            if not goes_on or self.closing.is_set():
-                return True, None, claim.follow(tx, step, now)
-            started, doorbells = claim.go_on(tx, step, self._worker, now)
-            return True, None if started is None else self._work.ready(tx, started), doorbells
+    def _beginning(self, hand: _Hand, bell: Doorbell) -> _Beginning:
+        def begin(tx: EngineTx) -> Ready | None:
+            started = claim.start(tx, bell.task_id, bell.token, self._worker, self._clock.now())
+            return None if started is None else self._work.ready(tx, started)
 
-        deadline = time.monotonic() + _FINISH_SECONDS
-        pause = 0.1
-        while True:
-            try:
-                ended, ready, doorbells = self._together.do(step, finish)
-                break
-            except Unavailable:
-                if time.monotonic() > deadline:
-                    _log.error("the end of step %s could not be stored; the sweep will run it again", step.task_id)
-                    return None
-                time.sleep(pause)
-                pause = min(pause * 2, 2.0)
-        if not ended:
-            _log.warning("step %s ended here, but was another's by then; its result is dropped", step.task_id)
-        if self._executor is not None and doorbells:
-            self._executor.ring(doorbells)
-        if self._executor is not None and ended and run.parent_run is not None:
-            children.tell_ends(self._store, self._executor, self._clock.now())
+        return _Beginning(hand, bell, begin)
+
+    def _finish(self, step: StepRow, end: End, goes_on: bool, tx: EngineTx) -> _Ended:
+        """Stores the end of a step; what its hand goes on with is begun with it."""
+        now = self._clock.now()
+        if not end(tx, now):
+            return False, None, []
+        if not goes_on or self.closing.is_set():
+            return True, None, claim.follow(tx, step, now)
+        started, doorbells = claim.go_on(tx, step, self._worker, now)
+        return True, None if started is None else self._work.ready(tx, started), doorbells
+
+    # -- by the thread that writes ----------------------------------------------------------------
+
+    def _before(self, changes: Sequence[_Beginning | _Ending]) -> None:
+        if any(isinstance(one, _Beginning) for one in changes):
+            self._calls.look()
+        if any(isinstance(one, _Ending) for one in changes):
+            self._calls.flush()
+
+    def _after(self, changes: Sequence[_Beginning | _Ending]) -> None:
+        begun: list[tuple[_Hand, Ready]] = []
+        free: list[_Hand] = []
+        doorbells: list[Doorbell] = []
+        for one in changes:
+            if isinstance(one, _Beginning):
+                ready = self._begun(one)
+            elif isinstance(one.error, Unavailable) and self._again(one):
+                continue
+            else:
+                ready = self._ended(one, doorbells)
+            if ready is None:
+                free.append(one.hand)
+            else:
+                begun.append((one.hand, ready))
+        if begun:
+            self._on_loop(self._begin, begun)
+        for hand in free:
+            hand.over()
+        self._ring(doorbells)
+        if any(isinstance(one, _Ending) and one.within and one.error is None for one in changes):
+            self._tell_ends()
+
+    def _begun(self, one: _Beginning) -> Ready | None:
+        if one.error is not None:
+            _log.error("a step could not be begun; the sweep will ring for it again", exc_info=one.error)
+            return None
+        ready: Ready | None = one.value
+        if ready is None:
+            _log.debug("doorbell for %s is stale", one.what.task_id)
+        one.hand.until = time.monotonic() + _GO_ON_SECONDS
         return ready
 
+    def _ended(self, one: _Ending, doorbells: list[Doorbell]) -> Ready | None:
+        if one.error is not None:
+            told = "the end of step %s could not be stored; the sweep will run it again"
+            _log.error(told, one.what.task_id, exc_info=None if isinstance(one.error, Unavailable) else one.error)
+            return None
+        ended, ready, others = one.value  # of ``_finish``
+        if not ended:
+            _log.warning("step %s ended here, but was another's by then; its result is dropped", one.what.task_id)
+        doorbells += others
+        one.hand.tried_until, one.hand.pause = 0.0, 0.1
+        goes_on: Ready | None = ready
+        return goes_on
 
-def _problem(error: Exception) -> tuple[dict[str, Any], bool]:
-    """The error as the step keeps it, and whether another attempt may mend it."""
-    if isinstance(error, GatewayError):
-        return kept_error(error), error.retryable
-    raised = error.__cause__ if isinstance(error, HandlerLeft) and error.__cause__ is not None else error
-    return {
-        "code": "step_failed",
-        "message": f"the step raised {type(raised).__name__}{_place_of(raised)}",
-        "mend": "the worker's log has the traceback",
-    }, True
+    def _again(self, one: _Ending) -> bool:
+        """The end is tried once more after a while; false where it was tried for long enough."""
+        hand, now = one.hand, time.monotonic()
+        hand.tried_until = hand.tried_until or now + _FINISH_SECONDS
+        if now > hand.tried_until or self.closing.is_set():
+            return False
+        one.error = None
+        self._on_loop(self._loop.call_later, hand.pause, self._together.put, [one])
+        hand.pause = min(hand.pause * 2, 2.0)
+        return True
 
+    def _ring(self, doorbells: Sequence[Doorbell]) -> None:
+        if self._executor is not None and doorbells:
+            self._executor.ring(doorbells)
 
-def _place_of(error: BaseException) -> str:
-    """Where it was raised, as far as it is told to whoever may read the step; what it says stays in the log."""
-    found = traceback.extract_tb(error.__traceback__)
-    return f" ({Path(found[-1].filename).name}, line {found[-1].lineno})" if found else ""
+    def _tell_ends(self) -> None:
+        if self._executor is not None:
+            with contextlib.suppress(Unavailable):  # the next sweep does it
+                children.tell_ends(self._store, self._executor, self._clock.now())
+
+    def _on_loop(self, call: Callable[..., object], *given: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: what was begun is left to the sweep
+            self._loop.call_soon_threadsafe(call, *given)

@@ -30,7 +30,8 @@ class Pulse:
         self._step = step
         self._clock = clock
         self._news: tuple[float, str] | None = None
-        self._told = asyncio.Event()
+        #: Made when it begins to beat, which few live to see.
+        self._told: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.fenced = False
         self.unwanted = False
@@ -40,7 +41,7 @@ class Pulse:
     def report(self, fraction: float, note: str) -> None:
         """The newest progress; told at once, or as soon as the last telling is a moment ago."""
         self._news = (fraction, note)
-        if self._loop is not None:
+        if self._loop is not None and self._told is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is told any more
                 self._loop.call_soon_threadsafe(self._told.set)
 
@@ -55,6 +56,7 @@ class Pulse:
 
     async def beat(self) -> None:
         """Returns when the step must stop."""
+        told = self._told = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         next_beat = time.monotonic() + claim.HEARTBEAT_SECONDS
         next_look = time.monotonic() + _LOOK_SECONDS
@@ -62,7 +64,7 @@ class Pulse:
         soft = self._step.spec.soft_timeout
         late = None if soft is None else time.monotonic() + soft
         while not self.is_cancelled():
-            await self._news_or_tick(next_progress)
+            await self._news_or_tick(told, next_progress)
             now = time.monotonic()
             try:
                 if self._news is not None and now >= next_progress:
@@ -88,13 +90,13 @@ class Pulse:
                 self._news = None
                 next_beat = next_progress = next_look = time.monotonic() + 1.0
 
-    async def _news_or_tick(self, not_before: float) -> None:
+    async def _news_or_tick(self, told: asyncio.Event, not_before: float) -> None:
         """Returns when there is news that may be told, at the next tick at the latest."""
         if self._news is None:
             with contextlib.suppress(TimeoutError):  # no news
                 async with asyncio.timeout(_TICK):
-                    await self._told.wait()
-            self._told.clear()
+                    await told.wait()
+            told.clear()
         pause = not_before - time.monotonic()
         if self._news is not None and pause > 0:
             await asyncio.sleep(min(pause, _TICK))

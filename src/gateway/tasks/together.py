@@ -1,4 +1,4 @@
-"""Transactions of several threads of a process done as one: while one commits, the others' gather for the next.
+"""Beginnings and ends of steps, written by the set: while one transaction is under way, others gather for the next.
 
 To begin and to commit costs as much as what a step changes; and a run's steps wait for each other's commits anyway.
 """
@@ -6,8 +6,9 @@ To begin and to commit costs as much as what a step changes; and a run's steps w
 from __future__ import annotations
 
 import logging
+import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from gateway.engine.ports import EngineStore, EngineTx
@@ -16,107 +17,133 @@ from gateway.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 #: So many go together: what the last of them waits for the others is to be no more than a commit.
-_MOST = 16
-T = TypeVar("T")
+_MOST = 64
 
 
-class _Entry(Generic[T]):
-    """What one thread wants done to a step; what came of it."""
+class Change:
+    """What is wanted of one step, and what came of it: ``work`` gives ``value`` in a transaction, or raises ``error``.
+    It may be done again, after its changes were rolled back, and should change nothing but the transaction."""
 
-    def __init__(self, what: StepRow | Doorbell, work: Callable[[EngineTx], T]) -> None:
+    __slots__ = ("error", "run_id", "value", "what", "work")
+
+    def __init__(self, what: StepRow | Doorbell, work: Callable[[EngineTx], Any]) -> None:
+        """``what``: the step that it ends, or the doorbell of one that it begins."""
         self.what = what
         #: Empty where it is not known.
         self.run_id = what.run_id
         self.work = work
-        self.over = False
-        #: Free once its thread should look again: its work is over, or there is something to do for all.
-        self.bell = threading.Lock()
-        self.bell.acquire()
-        #: Until it is done: whoever did it for others may be stopped from outside.
-        self.error: Exception | None = Unavailable("the transaction was abandoned", mend="try again")
         self.value: Any = None
-
-    def ring(self) -> None:
-        """By whoever holds the lock of all."""
-        if self.bell.locked():
-            self.bell.release()
-
-    def outcome(self) -> T:
-        if self.error is not None:
-            raise self.error
-        value: T = self.value
-        return value
+        self.error: Exception | None = None
 
 
-class Together:
-    """One a process. ``do`` may be called from any thread."""
+_C = TypeVar("_C", bound=Change)
 
-    def __init__(self, store: EngineStore) -> None:
+
+class Together(Generic[_C]):
+    """One a process: as many threads as the store has writers. ``put`` may be called from any thread."""
+
+    def __init__(
+        self,
+        store: EngineStore,
+        before: Callable[[Sequence[_C]], None],
+        after: Callable[[Sequence[_C]], None],
+    ) -> None:
+        """``before`` is done before the transaction of these begins, ``after`` once it is over; both by the thread that
+        writes. What ``before`` raises is the error of all."""
         self._store = store
+        self._before = before
+        self._after = after
         self._lock = threading.Lock()
-        self._waiting: list[_Entry[Any]] = []
-        #: Of the transactions that are open: how many, and whose runs they hold.
-        self._open = 0
+        self._waiting: list[_C] = []
+        #: The runs of the transactions that are open.
         self._held: set[str] = set()
+        #: How many threads have nothing to do; each waits for one word.
+        self._idle = 0
+        self._word: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._write, name="steps-writer", daemon=True) for _ in range(store.writers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def do(self, what: StepRow | Doorbell, work: Callable[[EngineTx], T]) -> T:
-        """What ``work`` gives, once it is committed; raises what it raises. ``what`` is the step that it ends, or the
-        doorbell of one that it begins. It may be done again, after its changes were rolled back, and should change
-        nothing but the transaction."""
-        entry = _Entry(what, work)
+    def put(self, changes: Sequence[_C]) -> None:
+        """They are made as soon as a writer is free and nobody else holds their runs."""
         with self._lock:
-            self._waiting.append(entry)
-        while not entry.over:
+            self._waiting += changes
+            self._call()
+
+    def close(self, seconds: float) -> None:
+        """What was put is still written, as far as that takes no longer."""
+        with self._lock:
+            self._closed = True
+            while self._idle:
+                self._call()
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _call(self) -> None:
+        """One of the threads that have nothing to do looks again. The lock is held."""
+        if self._idle:
+            self._idle -= 1
+            self._word.put(None)
+
+    def _write(self) -> None:
+        while True:
             batch = self._batch()
+            if batch is None:
+                return
             if not batch:
-                entry.bell.acquire()
+                self._word.get()
                 continue
+            self._make(batch)
+            with self._lock:
+                self._held.difference_update(one.run_id for one in batch)
+                if self._waiting:  # perhaps for these runs
+                    self._call()
             try:
-                self._try(batch)
-            finally:
-                self._done(batch)
-        return entry.outcome()
+                self._after(batch)
+            except Exception:  # noqa: BLE001 - of these; those that come are written all the same
+                _log.exception("after %d steps were written", len(batch))
 
-    def _batch(self) -> list[_Entry[Any]]:
-        """What may be done next, for this thread and others. A run that is held is left for those who will have it
-        next."""
+    def _batch(self) -> list[_C] | None:
+        """What may be done next; nothing where this thread is to wait for a word, ``None`` where there will be no
+        more. A run that is held is left for those who will have it next."""
         with self._lock:
-            if self._open >= self._store.writers:
-                return []
-            free = self._free()
-            if free:
-                self._waiting = [one for one in self._waiting if one not in free]
-                self._open += 1
-                self._held.update(one.run_id for one in free if one.run_id)
-            return free
+            held = self._held
+            batch = [one for one in self._waiting if one.run_id not in held][:_MOST]
+            if batch:
+                taken = set(map(id, batch))
+                self._waiting = [one for one in self._waiting if id(one) not in taken]
+                held.update(one.run_id for one in batch if one.run_id)
+                return batch
+            if self._closed and not self._waiting:
+                return None
+            self._idle += 1
+            return batch
 
-    def _free(self) -> list[_Entry[Any]]:
-        return [one for one in self._waiting if one.run_id not in self._held][:_MOST]
-
-    def _done(self, batch: list[_Entry[Any]]) -> None:
-        """Wakes those whose work is over, and one more, who goes on with what has come meanwhile."""
-        with self._lock:
-            self._open -= 1
-            self._held.difference_update(one.run_id for one in batch if one.run_id)
+    def _make(self, batch: Sequence[_C]) -> None:
+        try:
+            self._before(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to whom it concerns
             for one in batch:
-                one.over = True
-                one.ring()
-            for one in self._free()[:1]:
-                one.ring()
+                one.error = error
+            return
+        self._try(batch)
 
-    def _try(self, batch: list[_Entry[Any]]) -> None:
+    def _try(self, batch: Sequence[_C]) -> None:
         try:
             with self._store.begin() as tx:
-                tx.expect([entry.what for entry in batch])
-                values = [entry.work(tx) for entry in batch]
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised to whom it concerns
+                tx.expect([one.what for one in batch])
+                values = [one.work(tx) for one in batch]
+        except Exception as error:  # noqa: BLE001 - as above
             if len(batch) == 1 or isinstance(error, Unavailable):
-                for entry in batch:
-                    entry.error = error
+                for one in batch:
+                    one.error = error
                 return
-            _log.warning("%d transactions that were one are done one by one (%s)", len(batch), type(error).__name__)
-            for entry in batch:
-                self._try([entry])
+            _log.warning("%d changes that were one are made one by one (%s)", len(batch), type(error).__name__)
+            for one in batch:
+                self._try([one])
             return
-        for entry, value in zip(batch, values, strict=True):
-            entry.value, entry.error = value, None
+        for one, value in zip(batch, values, strict=True):
+            one.value, one.error = value, None

@@ -1,4 +1,4 @@
-"""Transactions of several threads as one: what is committed together, and what becomes of the others if one fails."""
+"""Changes of several steps in one transaction: what goes together, and what becomes of the others if one fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from gateway.engine.rows import Doorbell
 from gateway.errors import Unavailable
-from gateway.tasks.together import Together
+from gateway.tasks.together import Change, Together
 
 
 class Done(list[str]):
@@ -48,38 +48,50 @@ class Store:
         raise AssertionError("nothing is only read here")
 
 
-def bell(name: str) -> Doorbell:
-    return Doorbell(name, 1, "cpu", 5, f"run-{name}")
+def wish(name: str, *, bad: bool = False) -> Change:
+    """Notes its name in the transaction, and gives it in capitals."""
+
+    def work(tx: Any) -> str:
+        if bad:
+            raise KeyError(name)
+        tx.append(name)
+        return name.upper()
+
+    return Change(Doorbell(name, 1, "cpu", 5, f"run-{name}"), work)
+
+
+class Outcomes(dict[str, Any]):
+    """What came of each, as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = threading.Semaphore(0)
+
+    def note(self, changes: Sequence[Change]) -> None:
+        for one in changes:
+            self[one.what.task_id] = one.error or one.value
+            self.told.release()
+
+    def wait(self, count: int) -> None:
+        for _ in range(count):
+            assert self.told.acquire(timeout=10)
+
+
+def nothing(_changes: Sequence[Change]) -> None:
+    """There is nothing to do before."""
 
 
 def gathered(store: Store, names: list[str], bad: str = "") -> dict[str, Any]:
     """What comes of a transaction for each name, the first of which is under way until the others wait."""
-    together, outcomes = Together(store), dict[str, Any]()
-    waiting = threading.Semaphore(0)
-
-    def work(name: str) -> None:
-        def change(tx: Any) -> str:
-            if name == bad:
-                raise KeyError(name)
-            tx.append(name)
-            return name.upper()
-
-        waiting.release()
-        try:
-            outcomes[name] = together.do(bell(name), change)
-        except Exception as error:  # noqa: BLE001 - it is looked at below
-            outcomes[name] = error
-
-    with ThreadPoolExecutor(len(names)) as pool:
-        pool.submit(work, names[0])
-        assert store.begun.wait(10)
-        for name in names[1:]:
-            pool.submit(work, name)
-        for _ in names:
-            assert waiting.acquire(timeout=10)
-        while len(together._waiting) < len(names) - 1:
-            threading.Event().wait(0.001)
-        store.go.set()
+    outcomes = Outcomes()
+    together = Together[Change](store, nothing, outcomes.note)
+    together.put([wish(names[0])])
+    assert store.begun.wait(10)
+    for name in names[1:]:
+        together.put([wish(name, bad=name == bad)])
+    store.go.set()
+    outcomes.wait(len(names))
+    together.close(10)
     return outcomes
 
 
@@ -106,21 +118,58 @@ def test_a_database_that_is_away_is_told_to_all() -> None:
     assert store.committed == []
 
 
+def test_what_cannot_be_prepared_is_told_to_all_and_nothing_is_begun() -> None:
+    def behind(_changes: Sequence[Change]) -> None:
+        raise Unavailable("the ledger is behind")
+
+    store, outcomes = Store(), Outcomes()
+    together = Together[Change](store, behind, outcomes.note)
+    together.put([wish("a"), wish("b")])
+    outcomes.wait(2)
+    together.close(10)
+    assert [type(error) for error in outcomes.values()] == [Unavailable] * 2
+    assert not store.begun.is_set()
+
+
+def test_one_whose_outcome_cannot_be_told_stops_nobody() -> None:
+    store, outcomes = Store(), Outcomes()
+    store.go.set()
+
+    def tell(changes: Sequence[Change]) -> None:
+        outcomes.note(changes)
+        if "bad" in [one.what.task_id for one in changes]:
+            raise KeyError("bad")
+
+    together = Together[Change](store, nothing, tell)
+    together.put([wish("bad")])
+    outcomes.wait(1)
+    together.put([wish("good")])
+    outcomes.wait(1)
+    together.close(10)
+    assert outcomes == {"bad": "BAD", "good": "GOOD"}
+
+
+def test_what_was_put_is_written_before_it_closes() -> None:
+    store, outcomes = Store(), Outcomes()
+    together = Together[Change](store, nothing, outcomes.note)
+    together.put([wish("a")])
+    assert store.begun.wait(10)
+    together.put([wish("b")])
+    threading.Timer(0.05, store.go.set).start()
+    together.close(10)
+    assert outcomes == {"a": "A", "b": "B"}
+
+
 @pytest.mark.parametrize("writers", [1, 3])
 def test_everything_is_done_once(writers: int) -> None:
-    store = Store()
+    store, outcomes = Store(), Outcomes()
     store.writers = writers
     store.go.set()
-    together = Together(store)
-
-    def work(name: str) -> str:
-        def change(tx: Any) -> str:
-            tx.append(name)
-            return name
-
-        return together.do(bell(name), change)
-
+    together = Together[Change](store, nothing, outcomes.note)
+    names = [f"{number:04}" for number in range(400)]
     with ThreadPoolExecutor(8) as pool:
-        names = [f"{number:04}" for number in range(400)]
-        assert list(pool.map(work, names)) == names
+        list(pool.map(lambda name: together.put([wish(name)]), names))
+    outcomes.wait(400)
+    together.close(10)
+    assert outcomes == {name: name.upper() for name in names}
     assert sorted(name for done in store.committed for name in done) == names
