@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
@@ -23,21 +23,32 @@ _AT_ONCE = 16
 
 def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int) -> None:
     """Numbers and stores the drafts; call it last in a transaction."""
+    events_of(connection, drafts, now)()
+
+
+def events_of(connection: Connection, drafts: Sequence[EventDraft], now: int) -> Callable[[], None]:
+    """What numbers and stores the drafts, by one statement on PostgreSQL; call it last in a transaction."""
     if not drafts:
-        return
-    if connection.dialect.name == "postgresql":
-        COUNT_AND_ADD_EVENTS.run(
-            connection,
-            name=_COUNTER,
-            count=len(drafts),
-            now=now,
-            types=array([draft.type for draft in drafts], text=True),
-            runs=array([draft.run_id for draft in drafts], text=True),
-            tasks=array([draft.task_id for draft in drafts], text=True),
-            owners=array([draft.owner for draft in drafts], text=True),
-            payloads=array([_payload(connection, draft, now) for draft in drafts], text=True),
-        )
-        return
+        return lambda: None
+    payloads = [_payload(connection, draft, now) for draft in drafts]
+    if connection.dialect.name != "postgresql":
+        return lambda: _add_some_at_once(connection, drafts, payloads, now)
+    given: dict[str, Any] = {
+        "name": _COUNTER,
+        "count": len(drafts),
+        "now": now,
+        "types": array([draft.type for draft in drafts], text=True),
+        "runs": array([draft.run_id for draft in drafts], text=True),
+        "tasks": array([draft.task_id for draft in drafts], text=True),
+        "owners": array([draft.owner for draft in drafts], text=True),
+        "payloads": array(payloads, text=True),
+    }
+    return lambda: COUNT_AND_ADD_EVENTS.send(connection, **given)
+
+
+def _add_some_at_once(
+    connection: Connection, drafts: Sequence[EventDraft], payloads: Sequence[str | None], now: int
+) -> None:
     counted = COUNT_ON.one(connection, name=_COUNTER, count=len(drafts))
     assert counted is not None  # noqa: S101 - the statement always returns the row
     first = int(counted["value"]) - len(drafts) + 1
@@ -51,7 +62,7 @@ def insert_events(connection: Connection, drafts: Sequence[EventDraft], now: int
                 f"run_id_{place}": draft.run_id,
                 f"task_id_{place}": draft.task_id,
                 f"owner_{place}": draft.owner,
-                f"payload_{place}": _payload(connection, draft, now),
+                f"payload_{place}": payloads[at + place],
                 f"created_at_{place}": now,
             }
         add_events(len(some)).run(connection, **values)

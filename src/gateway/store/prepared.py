@@ -6,7 +6,8 @@ These are written once, as values of a module, in SQLAlchemy's words like all ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, Connection, Executable
@@ -41,11 +42,20 @@ class Prepared:
 
     def all(self, connection: Connection, **values: Any) -> list[dict[str, Any]]:
         """Every row."""
-        names = self._names
-        rows = [dict(zip(names, row, strict=True)) for row in self._run(connection, values).fetchall()]
-        for name in self._flags:
-            for row in rows:
-                row[name] = bool(row[name])
+        return self.ask(connection, **values)()
+
+    def ask(self, connection: Connection, **values: Any) -> Callable[[], list[dict[str, Any]]]:
+        """What gives every row, once ``sent_together`` is over."""
+        cursor = self._run(connection, values)
+
+        def rows() -> list[dict[str, Any]]:
+            names = self._names
+            found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            for name in self._flags:
+                for row in found:
+                    row[name] = bool(row[name])
+            return found
+
         return rows
 
     def one(self, connection: Connection, **values: Any) -> dict[str, Any] | None:
@@ -55,8 +65,16 @@ class Prepared:
 
     def run(self, connection: Connection, **values: Any) -> int:
         """For what it changes: so many rows."""
-        changed: int = self._run(connection, values).rowcount
-        return changed
+        return self.change(connection, **values)()
+
+    def change(self, connection: Connection, **values: Any) -> Callable[[], int]:
+        """What says how many rows it changed, once ``sent_together`` is over."""
+        cursor = self._run(connection, values)
+        return lambda: int(cursor.rowcount)
+
+    def send(self, connection: Connection, **values: Any) -> None:
+        """For what it does."""
+        self._run(connection, values)
 
     def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
         """As ``run``, once for each of these."""
@@ -80,13 +98,8 @@ class Prepared:
     def do(connection: Connection, how: str, text: str, given: Any) -> Any:
         """The driver's cursor, after its ``execute`` or ``executemany``. Every statement of here comes through it."""
         cursor = connection.connection.cursor()
-        try:
+        with _told(connection, text):
             getattr(cursor, how)(text, given)
-        except connection.dialect.loaded_dbapi.Error as error:
-            base = connection.dialect.loaded_dbapi.Error
-            raise DBAPIError.instance(
-                text, None, error, base, hide_parameters=True, dialect=connection.dialect
-            ) from error
         return cursor
 
     @staticmethod
@@ -106,3 +119,25 @@ class Prepared:
             made = _Made(str(compiled), own, None if places is None else tuple(places))
             self._made[dialect.name] = made
         return made
+
+
+@contextmanager
+def sent_together(connection: Connection) -> Iterator[None]:
+    """Statements that do not need each other's results go out at once, and are waited for at the end; where the driver
+    can do that. Nothing else may be asked of the connection meanwhile."""
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    with _told(connection, "statements sent together"), driver.pipeline():
+        yield
+
+
+@contextmanager
+def _told(connection: Connection, text: str) -> Iterator[None]:
+    """An error of the driver as SQLAlchemy's own."""
+    base = connection.dialect.loaded_dbapi.Error
+    try:
+        yield
+    except base as error:
+        raise DBAPIError.instance(text, None, error, base, hide_parameters=True, dialect=connection.dialect) from error

@@ -19,7 +19,8 @@ _CALLER = msgspec.json.Decoder(Caller)
 _BOUNDS = msgspec.json.Decoder(tuple[Bound, ...])
 _SPEC = msgspec.json.Decoder(StepDefinition)
 _OF_RUN = ("input", "output", "error", "metadata", "output_mapping", "origin", "pins")
-_OF_STEP = ("input", "output", "published", "error", "item", "decision", "record")
+#: Columns of a step that are JSON, and what is made of them.
+OF_STEP = ("input", "output", "published", "error", "item", "decision", "record")
 
 
 def run_of(row: Row[Any], connection: Connection | None = None) -> RunRow:
@@ -43,7 +44,7 @@ def step_of(row: Row[Any], connection: Connection | None = None) -> StepRow:
 
 def step_from(values: dict[str, Any], connection: Connection | None) -> StepRow:
     """As ``step_of``, of columns by name; changes them."""
-    for name in _OF_STEP:
+    for name in OF_STEP:
         if values[name] is not None:
             values[name] = _value(values[name], connection)
     values["spec"] = spec_of(values["spec"])

@@ -17,7 +17,7 @@ from gateway.store import step_statements as statements
 from gateway.store.child_store import ChildQueries
 from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.engine import Database
-from gateway.store.event_store import insert_events
+from gateway.store.event_store import events_of
 from gateway.store.flow_store import FlowQueries
 from gateway.store.large_values import keep
 from gateway.store.many_rows import insert_rows
@@ -25,7 +25,7 @@ from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, step_from, step_of
 from gateway.store.run_budgets import set_step_budgets
 from gateway.store.schedule_store import ScheduleQueries
-from gateway.store.step_image import among, insert_steps
+from gateway.store.step_image import among
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_messages import insert_deliveries
 
@@ -67,8 +67,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
 
     def close(self) -> None:
         """Writes what is not written yet, the events last of all: their numbers are held until the commit."""
-        self.image.write()
-        insert_events(self.raw, self._events, self._at)
+        self.image.write(events_of(self.raw, self._events, self._at))
 
     def expect(self, steps: Sequence[StepRow | Doorbell]) -> None:
         self._expected.update(one.run_id for one in steps if isinstance(one, StepRow))
@@ -77,8 +76,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         unknown = [one.task_id for one in steps if not one.run_id]
         if unknown:
             runs.update(row["run_id"] for row in statements.RUNS_OF.all(self.raw, **among(self.raw, tasks=unknown)))
-        self.image.lock(runs - {""})
-        self.image.load(self.image.runs, items)
+        self.image.begin(runs - {""}, items)
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -108,13 +106,17 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             "pins": to_json_or_none(new.pins),
             "bounds": to_json_or_none(new.bounds or None),
         }
-        statements.INSERT_RUN.run(self.raw, **statements.new_row(run, values))
+        row = statements.whole_row(run, values)
+        statements.INSERT_RUN.run(self.raw, **statements.new_row(run, row))
         done = {item.spec.step_id for item in new.steps if item.reused is not None}
         rows = [_step_values(self.raw, new, item, position, done, now) for position, item in enumerate(new.steps)]
-        insert_steps(self.raw, rows)
+        self.image.add(row, rows)
         edges = [(new.run_id, item.spec.step_id, name) for item in new.steps for name in item.spec.dependencies]
         insert_rows(self.raw, edge, ("run_id", "step_id", "depends_on"), edges)
-        self.insert_limits([(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None])
+        limits = [(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None]
+        if limits:
+            self.image.write()
+            self.insert_limits(limits)
         set_step_budgets(self.raw, new, now)
 
     def _hold_origin(self, new: NewRun) -> None:

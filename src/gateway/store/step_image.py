@@ -8,7 +8,7 @@ written is asked once more: a step that is not as it was found was moved against
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,20 +18,22 @@ from gateway.engine.rows import Doorbell, RunRow, StepRow
 from gateway.errors import Unavailable
 from gateway.store import step_statements as statements
 from gateway.store.many_rows import array, insert_rows
-from gateway.store.row_shapes import run_from, step_from
+from gateway.store.prepared import sent_together
+from gateway.store.row_shapes import OF_STEP, run_from, step_from
 from gateway.store.tables import step
 
 
 class KeptStep:
     """A row of the table ``step`` as it will be, by columns; ``state`` and ``token`` are as the database has them."""
 
-    __slots__ = ("_row", "dirty", "own", "state", "token", "values")
+    __slots__ = ("_row", "dirty", "new", "own", "state", "token", "values")
 
-    def __init__(self, values: dict[str, Any], *, own: bool = False) -> None:
+    def __init__(self, values: dict[str, Any], *, own: bool = False, new: bool = False) -> None:
+        """``new``: the database does not have it yet."""
         self.values = values
-        self.state: str = values["state"]
+        self.state: str = "" if new else values["state"]
         self.token: int = values["token"]
-        self.dirty = False
+        self.dirty = self.new = new
         #: Nobody else may hand it out.
         self.own = own
         self._row: StepRow | None = None
@@ -39,7 +41,10 @@ class KeptStep:
     def set(self, **columns: Any) -> None:
         """As ``UPDATE``; of those columns that ``statements.WRITTEN_STEP`` names."""
         self.values.update(columns)
-        self.dirty, self._row = True, None
+        self.dirty = True
+        if self._row is not None:
+            coded = any(name in OF_STEP for name in columns)
+            self._row = None if coded else msgspec.structs.replace(self._row, **columns)
         if columns.get("state") == "ready":
             self.own = True
 
@@ -49,6 +54,10 @@ class KeptStep:
             self._row = step_from(dict(self.values), connection)
         return self._row
 
+    def written_values(self) -> list[Any]:
+        """What changes of it, as the database is to have it."""
+        return [self.values[name] for name in statements.WRITTEN_STEP]
+
     def doorbell(self) -> Doorbell:
         """What is rung for it."""
         values = self.values
@@ -56,7 +65,7 @@ class KeptStep:
 
     def written(self) -> None:
         """The database has it as it is here."""
-        self.state, self.token, self.dirty = self.values["state"], self.values["token"], False
+        self.state, self.token, self.dirty, self.new = self.values["state"], self.values["token"], False, False
 
 
 class KeptRun:
@@ -91,6 +100,16 @@ class Image:
 
     # -- reading ----------------------------------------------------------------------------------
 
+    def begin(self, run_ids: Iterable[str], task_ids: Sequence[str]) -> None:
+        """Locks these runs, and reads them with their steps and with these items, all at once; before anything else
+        is read."""
+        wanted = sorted(run_ids)
+        with sent_together(self._connection):
+            locked = statements.LOCK_RUNS.ask(self._connection, **among(self._connection, runs=wanted))
+            found = self._ask(wanted, task_ids)
+        self.runs |= {values["run_id"]: KeptRun(values, self._connection) for values in locked()}
+        self._keep([run_id for run_id in wanted if run_id in self.runs], found())
+
     def lock(self, run_ids: Iterable[str]) -> None:
         """Locks the runs, in one order, and reads them."""
         wanted = sorted({run_id for run_id in run_ids if run_id not in self.runs})
@@ -109,15 +128,30 @@ class Image:
         items = [task_id for task_id in task_ids if task_id not in self._steps]
         if not runs and not items:
             return
+        self._keep(runs, self._ask(runs, items)())
+
+    def _ask(self, runs: Sequence[str], items: Sequence[str]) -> Callable[[], list[dict[str, Any]]]:
+        if not items:
+            return statements.STEPS_OF_RUNS.ask(self._connection, **among(self._connection, runs=runs))
+        return statements.STEPS_AND_ITEMS.ask(self._connection, **among(self._connection, runs=runs, tasks=items))
+
+    def _keep(self, runs: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
         self._shown |= {run_id: [] for run_id in runs}
-        query = statements.STEPS_AND_ITEMS if items else statements.STEPS_OF_RUNS
-        given = {"runs": runs, "tasks": items} if items else {"runs": runs}
-        for values in query.all(self._connection, **among(self._connection, **given)):
+        for values in rows:
             one = self._steps.setdefault(values["task_id"], KeptStep(values))
             if values["role"] != "item":
                 self._shown[values["run_id"]].append(one)
         for run_id in runs:
             self._shown[run_id].sort(key=_position)
+
+    def add(self, run_values: dict[str, Any], steps: Sequence[Mapping[str, Any]]) -> None:
+        """A run that was made in this transaction, so that nobody else knows of it, and its steps, which the database
+        will have as they are when they are written."""
+        run_id = run_values["run_id"]
+        self.runs[run_id] = KeptRun(run_values, self._connection)
+        kept = [KeptStep(statements.whole_row(step, values), own=True, new=True) for values in steps]
+        self._steps |= {one.values["task_id"]: one for one in kept}
+        self._shown[run_id] = kept
 
     def of_run(self, run_id: str) -> list[KeptStep]:
         """Its steps, in the order of the definition; without items."""
@@ -154,8 +188,8 @@ class Image:
         if run_id in self._no_more or at_hand >= wanted:
             return
         most = max(wanted, soon)
-        if any(one.dirty and one.state == "ready" for one in self._steps.values()):
-            self.write()  # or what was handed out here would be found again
+        if any(one.new or (one.dirty and one.state == "ready") for one in self._steps.values()):
+            self.write()  # or what was handed out here would be found again, and what was made here would not
         rows = statements.LOCK_READY.all(self._connection, of_run=run_id, now=now, most=most)
         if len(rows) < most:
             self._no_more.add(run_id)
@@ -163,11 +197,11 @@ class Image:
             one = KeptStep(values, own=True)
             before = self._steps.get(values["task_id"])
             self._steps[values["task_id"]] = one
-            if before is not None and before in shown:
-                shown[shown.index(before)] = one
-            elif before is not None and before in beside:
-                beside[beside.index(before)] = one
-            else:
+            places = [self._shown.get(values["run_id"], []), beside]
+            for place in places:
+                if before is not None and before in place:
+                    place[place.index(before)] = one
+            if one not in shown and one not in beside:
                 beside.append(one)
 
     def more_ready(self, run_id: str) -> None:
@@ -176,23 +210,35 @@ class Image:
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def write(self) -> None:
-        """Everything that was changed, steps in one statement and runs in another. ``Unavailable`` where a step was
-        moved against the rules meanwhile: the transaction is to be given up."""
-        steps = [one for one in self._steps.values() if one.dirty]
-        if steps:
-            keys = [(one.values["task_id"], one.token, one.state) for one in steps]
-            rows = [[one.values[name] for name in statements.WRITTEN_STEP] for one in steps]
-            if _update(self._connection, "step", keys, rows) != len(steps):
-                raise Unavailable("a step was moved by somebody else meanwhile", mend="try again", retry_after=1.0)
-            for one in steps:
+    def write(self, and_then: Callable[[], None] = lambda: None) -> None:
+        """Everything that was changed, steps in one statement and runs in another, and with them what ``and_then`` asks
+        for. ``Unavailable`` where a step was moved against the rules meanwhile: the transaction is to be given up."""
+        new = [one for one in self._steps.values() if one.new]
+        if new:
+            columns = [column.key for column in step.c]
+            insert_rows(self._connection, step, columns, [tuple(map(one.values.get, columns)) for one in new])
+            for one in new:
                 one.written()
+        steps = [one for one in self._steps.values() if one.dirty]
         changed = {run_id: run for run_id, run in self.runs.items() if run.dirty}
-        if changed:
-            values = [list(run.values.values()) for run in changed.values()]
-            _update(self._connection, "run", [(run_id,) for run_id in changed], values)
-            for run in changed.values():
-                run.dirty = False
+        if not steps and not changed:
+            and_then()
+            return
+        written: Callable[[], int] = int
+        with sent_together(self._connection):
+            if steps:
+                keys = [(one.values["task_id"], one.token, one.state) for one in steps]
+                written = _update(self._connection, "step", keys, [one.written_values() for one in steps])
+            if changed:
+                values = [list(run.values.values()) for run in changed.values()]
+                _update(self._connection, "run", [(run_id,) for run_id in changed], values)
+            and_then()
+        if written() != len(steps):
+            raise Unavailable("a step was moved by somebody else meanwhile", mend="try again", retry_after=1.0)
+        for one in steps:
+            one.written()
+        for run in changed.values():
+            run.dirty = False
 
     def forget(self) -> None:
         """Steps are read anew: something changes them by another way."""
@@ -247,7 +293,7 @@ def _urgency(one: KeptStep) -> tuple[int, int, int]:
 
 def insert_steps(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """New steps; columns that are not named have the defaults of the schema."""
-    whole = [tuple(statements.new_row(step, row).values()) for row in rows]
+    whole = [tuple(statements.whole_row(step, row).values()) for row in rows]
     insert_rows(connection, step, [column.key for column in step.c], whole)
 
 
@@ -258,13 +304,16 @@ def among(connection: Connection, **lists: Sequence[str]) -> dict[str, str]:
     return {name: msgspec.json.encode(values).decode() for name, values in lists.items()}
 
 
-def _update(connection: Connection, table: str, keys: Sequence[tuple[Any, ...]], rows: Sequence[Sequence[Any]]) -> int:
-    """How many rows are as their keys say, and were changed."""
+def _update(
+    connection: Connection, table: str, keys: Sequence[tuple[Any, ...]], rows: Sequence[Sequence[Any]]
+) -> Callable[[], int]:
+    """What says how many rows are as their keys say, and were changed."""
     many = statements.UPDATE_MANY[table]
     if connection.dialect.name != "postgresql":
-        return many.each.many(
+        changed = many.each.many(
             connection, [dict(zip(many.names, (*key, *row), strict=True)) for key, row in zip(keys, rows, strict=True)]
         )
+        return lambda: changed
     columns = zip(*((*key, *row) for key, row in zip(keys, rows, strict=True)), strict=True)
     given = {name: array(values, text=text) for name, values, text in zip(many.names, columns, many.texts, strict=True)}
-    return many.whole.run(connection, **given)
+    return many.whole.change(connection, **given)

@@ -44,7 +44,12 @@ INSERT_RUN = _insert(run)
 
 def new_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
     """A row for one of these, with the defaults of columns that are not named."""
-    return {f"new_{name}": values.get(name, default) for name, default in _defaults(table)}
+    return {f"new_{name}": value for name, value in whole_row(table, values).items()}
+
+
+def whole_row(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row by its columns, with the defaults of those that are not named."""
+    return {name: values.get(name, default) for name, default in _defaults(table)}
 
 
 @cache

@@ -240,11 +240,11 @@ class StepRunner:
                 begun.append((one.hand, ready))
         if begun:
             self._on_loop(self._begin, begun)
-        for hand in free:
-            hand.over()
         self._ring(doorbells)
         if any(isinstance(one, _Ending) and one.within and one.error is None for one in changes):
             self._tell_ends()
+        for hand in free:
+            hand.over()
 
     def _begun(self, one: _Beginning) -> Ready | None:
         if one.error is not None:
