@@ -300,11 +300,11 @@ class Flow:
         step = self.tx.step(task_id)
         if step is None or step.state != "gathering":
             return
-        items = self.tx.items(task_id)
+        items = self.tx.items_ended(task_id)
         if self._stopping and any(item.state in ("cancelled", "skipped") for item in items):
             self.end_waiting(step, "cancelled", {"output": None})
         else:
-            self.end_waiting(step, "completed", {"output": gathered(step, items)})
+            self.end_waiting(step, "completed", {"output": gathered(items)})
 
     def _begin_run(self) -> None:
         if self.run.status != "pending":

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.engine.definition import WorkflowDefinition
-from gateway.engine.rows import Candidate, Doorbell, KeyedLimit, Limiter, NewItem, RunRow, StepRow, Tally
+from gateway.engine.rows import Candidate, Doorbell, ItemEnd, KeyedLimit, Limiter, NewItem, RunRow, StepRow, Tally
 from gateway.engine.schedules import Schedule
 from gateway.engine.step_definition import StepDefinition
 
@@ -41,6 +41,10 @@ class FlowTx(Protocol):
 
     def items(self, task_id: str) -> list[StepRow]:
         """The items of a step, in their order."""
+        ...
+
+    def items_ended(self, task_id: str) -> list[ItemEnd]:
+        """The same, once all have ended: how."""
         ...
 
     def waiting_items(self, task_id: str, limit: int) -> list[StepRow]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.engine.conditions import Node, holds, parse_condition
 from gateway.engine.mapping import Reference, Source, StepOutput, look_up, value_of
-from gateway.engine.rows import RunRow, StepRow
+from gateway.engine.rows import ItemEnd, RunRow, StepRow
 from gateway.engine.step_definition import StepDefinition
 from gateway.errors import GatewayError, ValidationFailed
 from gateway.models.plain_text import plain_text
@@ -63,7 +63,7 @@ def list_of(step: StepRow, source: Source) -> list[Any]:
     return found
 
 
-def gathered(step: StepRow, items: Sequence[StepRow]) -> dict[str, Any]:
+def gathered(items: Sequence[ItemEnd]) -> dict[str, Any]:
     """What a step gives that was done for each item of a list: results in the list's order, ``None`` for an item
     that failed."""
     failed = [

@@ -38,6 +38,10 @@ class EngineTx(FlowTx, Protocol):
         """All steps of a run, in the order of the definition; without the items of those that have some."""
         ...
 
+    def steps_before(self, run_id: str, step_id: str) -> list[StepRow]:
+        """Every step of a locked run that the step comes after, nearest last."""
+        ...
+
     def any_ready(self, run_id: str, now: int) -> bool:
         """Whether a step of the run is ready, and not yet handed out."""
         ...

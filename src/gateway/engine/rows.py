@@ -163,6 +163,15 @@ class StepRow(Struct, frozen=True):
         return every - self.waiting_on, every
 
 
+class ItemEnd(Struct, frozen=True):
+    """How an item of a list ended."""
+
+    item_index: int
+    state: str
+    output: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
 def items_said(ended: int, every: int) -> str:
     """How far a list is, in words."""
     return f"{ended} of {every} items"

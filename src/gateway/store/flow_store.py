@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 
 from gateway.clock import rfc3339
-from gateway.engine.rows import NewItem, StepRow, Tally
+from gateway.engine.rows import ItemEnd, NewItem, StepRow, Tally
 from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
 from gateway.store import step_statements as statements
@@ -190,6 +190,13 @@ class FlowQueries(LimitQueries):
     def items(self, task_id: str) -> list[StepRow]:
         query = select(step).where(step.c.parent == task_id).order_by(step.c.item_index)
         return [step_of(row, self.raw) for row in self.settled.execute(query).all()]
+
+    def items_ended(self, task_id: str) -> list[ItemEnd]:
+        rows = statements.ITEMS_ENDED.all(self.settled, of_task=task_id)
+        return [
+            ItemEnd(row["item_index"], row["state"], fetch(self.raw, row["output"]), fetch(self.raw, row["error"]))
+            for row in rows
+        ]
 
     def waiting_items(self, task_id: str, limit: int) -> list[StepRow]:
         waiting = select(step).where(step.c.parent == task_id, step.c.state == "waiting")

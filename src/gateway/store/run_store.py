@@ -22,12 +22,12 @@ from gateway.store.flow_store import FlowQueries
 from gateway.store.large_values import keep
 from gateway.store.many_rows import insert_rows
 from gateway.store.result_store import ResultQueries
-from gateway.store.row_shapes import run_from, step_from, step_of
+from gateway.store.row_shapes import run_from, spec_of, step_from, step_of
 from gateway.store.run_budgets import set_step_budgets
 from gateway.store.schedule_store import ScheduleQueries
-from gateway.store.step_image import among
+from gateway.store.step_image import KeptStep, among
 from gateway.store.tables import edge, run, step
-from gateway.store.webhook_messages import insert_deliveries
+from gateway.store.webhook_messages import Listener, insert_deliveries, listeners_of
 
 
 class SqlEngineStore:
@@ -62,6 +62,8 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         self._webhook_url = default_webhook_url
         self._events: list[EventDraft] = []
         self._at = 0
+        #: By owner, as far as they were asked for.
+        self._listeners: dict[str, list[Listener]] = {}
         #: How many steps of a run are to be ended.
         self._expected: Counter[str] = Counter()
 
@@ -181,6 +183,19 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         if run_id in self.image.runs:
             return [one.row(self.raw) for one in self.image.of_run(run_id)]
         return [step_from(row, self.raw) for row in statements.STEPS_OF_RUN.all(self.settled, of_run=run_id)]
+
+    def steps_before(self, run_id: str, step_id: str) -> list[StepRow]:
+        shown = {one.values["step_id"]: one for one in self.image.of_run(run_id)}
+        found: dict[str, KeptStep] = {}
+
+        def go_back(name: str) -> None:
+            for before in spec_of(shown[name].values["spec"]).dependencies:
+                if before not in found:
+                    go_back(before)
+                    found[before] = shown[before]
+
+        go_back(step_id)
+        return [one.row(self.raw) for one in found.values()]
 
     def any_ready(self, run_id: str, now: int) -> bool:
         return bool(statements.ANY_READY.all(self.settled, of_run=run_id, now=now))
@@ -309,7 +324,10 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         self._at = now
 
     def add_webhooks(self, held: RunRow, event: str, task_id: str | None, body: dict[str, Any], now: int) -> None:
-        insert_deliveries(self.raw, held, event, task_id, body, now, self._webhook_url)
+        listeners = self._listeners.get(held.owner)
+        if listeners is None:
+            listeners = self._listeners[held.owner] = listeners_of(self.raw, held.owner)
+        insert_deliveries(self.raw, listeners, held, event, task_id, body, now, self._webhook_url)
 
     def _moved(self, task_id: str, token: int, states: Sequence[str], values: dict[str, Any]) -> bool:
         """Changes the step if it is in one of ``states`` and ``token`` is still good."""

@@ -153,6 +153,11 @@ TALLY = Prepared(
     .where(step.c.run_id == bindparam("of_run"), _SHOWN)
     .group_by(step.c.role, step.c.state)
 )
+ITEMS_ENDED = Prepared(
+    select(step.c.item_index, step.c.state, step.c.output, step.c.error)
+    .where(step.c.parent == bindparam("of_task"))
+    .order_by(step.c.item_index)
+)
 #: The first item that waits begins, of so many as have ended.
 FOLLOWING_ITEMS = Prepared(
     update(step)

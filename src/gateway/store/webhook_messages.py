@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, select
 
 from gateway.clock import rfc3339
 from gateway.engine.rows import RunRow
 from gateway.events.event import EventDraft
 from gateway.ids import new_id
 from gateway.store.codec import from_json, to_json
+from gateway.store.prepared import Prepared
 from gateway.store.tables import webhook_delivery, webhook_subscription
 
 
@@ -20,8 +21,30 @@ def listening() -> ColumnElement[bool]:
     return and_(webhook_subscription.c.active, webhook_subscription.c.disabled_at.is_(None))
 
 
+class Listener(NamedTuple):
+    """A subscription: what it is told, everything where nothing is named."""
+
+    subscription_id: str
+    url: str
+    events: Sequence[str]
+
+
+_OF_OWNER = Prepared(
+    select(webhook_subscription.c.subscription_id, webhook_subscription.c.url, webhook_subscription.c.events).where(
+        webhook_subscription.c.owner == bindparam("of_owner"), listening()
+    )
+)
+
+
+def listeners_of(connection: Connection, owner: str) -> list[Listener]:
+    """Who is told something of that owner's runs now."""
+    found = _OF_OWNER.all(connection, of_owner=owner)
+    return [Listener(row["subscription_id"], row["url"], from_json(row["events"]) or ()) for row in found]
+
+
 def insert_deliveries(
     connection: Connection,
+    listeners: Sequence[Listener],
     held: RunRow,
     event: str,
     task_id: str | None,
@@ -29,15 +52,13 @@ def insert_deliveries(
     now: int,
     default_url: str,
 ) -> None:
-    """A delivery for each matching subscription, and one for the run's own address (else the default one)
-    unless a subscription leads there. One row a target, in the transaction of the event: it is told once."""
-    table = webhook_subscription
-    query = select(table.c.subscription_id, table.c.url, table.c.events).where(table.c.owner == held.owner, listening())
+    """A delivery for each matching subscription of the ``listeners``, and one for the run's own address (else the
+    default one) unless a subscription leads there. One row a target, in the transaction of the event: it is told
+    once."""
     targets: dict[str, str | None] = {}
-    for row in connection.execute(query):
-        wanted = from_json(row.events)
-        if not wanted or event in wanted:
-            targets.setdefault(row.url, row.subscription_id)
+    for one in listeners:
+        if not one.events or event in one.events:
+            targets.setdefault(one.url, one.subscription_id)
     own = held.webhook_url or default_url
     if own:
         targets.setdefault(own, None)

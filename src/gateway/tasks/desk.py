@@ -120,8 +120,8 @@ class Desk:
         if task_id is not None and self._reader.task(task_id) is not None:
             return self.task(caller, task_id)
         task_id = task_id or new_id("task")
-        self.maker.begin(self.maker.of_task(caller, given, request_id, task_id))
-        return self.task(caller, task_id)
+        run, (step,) = self.maker.begin(self.maker.of_task(caller, given, request_id, task_id))
+        return task_view(run, step, 0)
 
     def start_run(
         self, caller: Caller, workflow_id: str, given: RunSubmission, request_id: str, *, run_id: str | None = None
@@ -133,8 +133,8 @@ class Desk:
         kept = self._kept(workflow_id)
         run = self.maker.of_definition(caller, kept, given, request_id)
         run = run if run_id is None else msgspec.structs.replace(run, run_id=run_id)
-        self.maker.begin(run)
-        return self.run(caller, run.run_id)
+        begun, steps = self.maker.begin(run)
+        return run_view(begun, steps, {}, 0)
 
     # -- asking -----------------------------------------------------------------------------------
 

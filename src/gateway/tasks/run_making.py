@@ -14,7 +14,7 @@ from gateway.engine.control import begin
 from gateway.engine.definition import WorkflowDefinition, check_input, told_of
 from gateway.engine.nested import limits_of, names_for, pins_of
 from gateway.engine.ports import EngineStore, Executor
-from gateway.engine.rows import KeyedLimit, NewRun, NewStep
+from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.step_definition import CONTROL, StepDefinition
 from gateway.engine.step_fit import StepFit
 from gateway.engine.task_types import TaskTypeSpec
@@ -142,13 +142,16 @@ class RunMaker:
             not_before=later,
         )
 
-    def begin(self, run: NewRun) -> None:
-        """On disk with its first events; then the doorbells."""
+    def begin(self, run: NewRun) -> tuple[RunRow, list[StepRow]]:
+        """On disk with its first events; then the doorbells. The run and its steps as they are then."""
         now = self.clock.now()
         with self.store.begin() as tx:
             begin(tx, run, now)
             doorbells = dispatch(tx, now, run_id=run.run_id)
+            begun, steps = tx.run(run.run_id), tx.steps(run.run_id)
+        assert begun is not None  # noqa: S101 - it was just made
         self.executor.ring(doorbells)
+        return begun, steps
 
     def check_step(self, caller: Caller, step: StepDefinition) -> None:
         """``PermissionDenied`` or ``ValidationFailed`` for a step that this caller cannot have done."""

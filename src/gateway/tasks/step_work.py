@@ -117,17 +117,14 @@ class StepWork:
         spec = self._spec(step)
         if run.kind == "task":
             return run.input, {}
-        steps = {item.step_id: item for item in tx.steps(run.run_id)}
-        before: dict[str, None] = {}
-        _ancestors(step.spec.step_id, steps, before)
-        source = source_of(run, [steps[name] for name in before])
+        before = tx.steps_before(run.run_id, step.spec.step_id)
+        source = source_of(run, before)
         item = Item(step.item, step.item_index or 0) if step.role == "item" else None
         data = resolve(step.spec.input_mapping, run.input, source.steps, item)
         for name in spec.required:
             if data.get(name) is None:
                 raise ValidationFailed(f"the input {name!r} of step {step.step_id!r} is missing", param=name)
-        done = (name for name in before if steps[name].state == "completed")
-        return data, {name: steps[name].output or {} for name in done}
+        return data, {one.step_id: one.output or {} for one in before if one.state == "completed"}
 
     def _key(
         self, run: RunRow, step: StepRow, spec: TaskTypeSpec, data: dict[str, Any], upstream: Mapping[str, Any]
@@ -171,13 +168,6 @@ def _check(step: StepRow, output: Any) -> None:
         raise StepFailed(
             f"the output has {size} bytes, {LARGEST_OUTPUT} are kept", mend="store large values as artifacts"
         )
-
-
-def _ancestors(step_id: str, steps: Mapping[str, StepRow], found: dict[str, None]) -> None:
-    for name in steps[step_id].spec.dependencies:
-        if name not in found:
-            _ancestors(name, steps, found)
-            found[name] = None
 
 
 def _versions() -> dict[str, str]:
