@@ -183,9 +183,11 @@ class FlowQueries(LimitQueries):
             }
             for item in items
         ]
-        insert_steps(self.raw, rows)
-        self.image.more_ready(held.run_id)
-        self.insert_limits([(item.task_id, one) for item in items for one in limits])
+        insert_steps(self.raw, [row for row in rows if row["state"] != "ready"])
+        self.image.add_items(held.run_id, [row for row in rows if row["state"] == "ready"])
+        if limits:
+            self.image.write()
+            self.insert_limits([(item.task_id, one) for item in items for one in limits])
 
     def items(self, task_id: str) -> list[StepRow]:
         query = select(step).where(step.c.parent == task_id).order_by(step.c.item_index)

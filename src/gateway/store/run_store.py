@@ -69,7 +69,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
 
     def close(self) -> None:
         """Writes what is not written yet, the events last of all: their numbers are held until the commit."""
-        self.image.write(events_of(self.raw, self._events, self._at))
+        self.image.write(events_of(self.raw, _newest(self._events), self._at))
 
     def expect(self, steps: Sequence[StepRow | Doorbell]) -> None:
         self._expected.update(one.run_id for one in steps if isinstance(one, StepRow))
@@ -338,6 +338,22 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             .returning(step.c.task_id)
         )
         return done.first() is not None
+
+
+def _newest(drafts: Sequence[EventDraft]) -> list[EventDraft]:
+    """Without the progress of a run by a step of which more is told at the same time: of the items of a list that ended
+    together the last says how many have."""
+    told: set[tuple[str | None, str | None]] = set()
+    kept: list[EventDraft] = []
+    for draft in reversed(drafts):
+        if draft.type == "workflow_progress":
+            about = (draft.run_id, draft.task_id)
+            if about in told:
+                continue
+            told.add(about)
+        kept.append(draft)
+    kept.reverse()
+    return kept
 
 
 def _step_values(

@@ -149,9 +149,16 @@ class Image:
         will have as they are when they are written."""
         run_id = run_values["run_id"]
         self.runs[run_id] = KeptRun(run_values, self._connection)
-        kept = [KeptStep(statements.whole_row(step, values), own=True, new=True) for values in steps]
+        self._shown[run_id] = self._made(steps)
+
+    def add_items(self, run_id: str, items: Sequence[Mapping[str, Any]]) -> None:
+        """Items of a run that is locked, made in this transaction and ready."""
+        self._locked.setdefault(run_id, []).extend(self._made(items))
+
+    def _made(self, rows: Sequence[Mapping[str, Any]]) -> list[KeptStep]:
+        kept = [KeptStep(statements.whole_row(step, values), own=True, new=True) for values in rows]
         self._steps |= {one.values["task_id"]: one for one in kept}
-        self._shown[run_id] = kept
+        return kept
 
     def of_run(self, run_id: str) -> list[KeptStep]:
         """Its steps, in the order of the definition; without items."""
