@@ -66,6 +66,7 @@ class Settings:
     store_responses: StoreResponses
     batch_poll: int
     keep_runs_days: int
+    steps_at_once: int
     dev: bool
     environ: Mapping[str, str]
     origins: Mapping[str, str]
@@ -151,6 +152,9 @@ class Settings:
             batch_poll=_integer("GATEWAY_BATCH_POLL", text("batch_poll", "GATEWAY_BATCH_POLL", "30"), 1, 3600),
             keep_runs_days=_integer(
                 "GATEWAY_KEEP_RUNS_DAYS", text("keep_runs_days", "GATEWAY_KEEP_RUNS_DAYS", "0"), 0, 36_500
+            ),
+            steps_at_once=_integer(
+                "GATEWAY_STEPS_AT_ONCE", text("steps_at_once", "GATEWAY_STEPS_AT_ONCE", "32"), 1, 1000
             ),
             dev=dev,
             environ=dict(environ),

@@ -47,8 +47,6 @@ from gateway.tasks.webhooks import Send, WebhookDeliverer
 from gateway.telemetry import logs
 from gateway.workflows.batch_tools import BatchTools
 
-_WORKER_THREADS = 32
-
 
 def run_worker(settings: Settings) -> None:
     """Runs steps that Celery names."""
@@ -62,7 +60,7 @@ def run_worker(settings: Settings) -> None:
     _open_metrics(core)
     logs.start_line("worker")
     try:
-        celery.work(app, concurrency=_WORKER_THREADS)
+        celery.work(app, concurrency=settings.steps_at_once)
     finally:
         core.limits.close()
         core.calls.close()  # the last calls may set off alerts

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from fixtures.artifact_collection_suite import ArtifactCollectionSuite
 from fixtures.batch_money_suite import BatchMoneySuite
 from fixtures.caps_suite import CapsSuite
-from fixtures.ends_together_suite import EndsTogetherSuite
+from fixtures.ends_together_suite import CHAIN, EndsTogetherSuite, begun, end_all
+from fixtures.engine_kit import Bench
 from fixtures.engine_suite import EngineSuite
 from fixtures.flow_suite import FlowSuite
 from fixtures.ledger_suite import LedgerSuite
@@ -24,6 +27,8 @@ from fixtures.recovery_suite import RecoverySuite
 from fixtures.retention_suite import RetentionSuite
 from fixtures.shares_suite import SharesSuite
 from fixtures.usage_suite import UsageSuite
+from gateway.engine import advance
+from gateway.errors import Unavailable
 from gateway.store.engine import Database
 
 
@@ -69,6 +74,30 @@ class TestMachineOnPostgres(MachineSuite):
 
 class TestEndsTogetherOnPostgres(EndsTogetherSuite):
     """Several ends in one transaction."""
+
+
+@pytest.mark.parametrize("when", ["before it is read", "before it is written"])
+def test_a_connection_that_breaks_off_is_told_and_nothing_is_half_done(database: Database, when: str) -> None:
+    bench = Bench(database)
+    run_id, first = begun(bench, CHAIN)
+
+    def break_off(tx: Any) -> None:
+        pid = tx.raw.connection.driver_connection.info.backend_pid
+        with database.begin() as other:
+            other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
+
+    def end() -> None:
+        with bench.store.begin() as tx:
+            if when == "before it is read":
+                break_off(tx)
+            tx.expect([first])
+            assert advance.complete(tx, first, {"n": 1}, bench.clock.now())
+            break_off(tx)
+
+    with pytest.raises(Unavailable):
+        end()
+    assert bench.states(run_id) == {"first": "running", "second": "waiting", "third": "waiting"}
+    assert end_all(bench, [first])[0][0]
 
 
 class TestFlowOnPostgres(FlowSuite):

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from gateway.engine.rows import Doorbell
 from gateway.tasks.runner import StepRunner
 
-#: Steps at once. Handlers share one loop and its few threads: more of them only wait, for models or for each other.
-AT_ONCE = 32
-
 
 class InlineExecutor:
     """Rings by handing the step to the runner of this process, so many at once."""
 
-    def __init__(self, runner: StepRunner, *, at_once: int = AT_ONCE) -> None:
+    def __init__(self, runner: StepRunner, *, at_once: int = 32) -> None:
         self._runner = runner
         self._lock = threading.Lock()
         self._waiting: deque[Doorbell] = deque()

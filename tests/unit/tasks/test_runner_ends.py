@@ -1,0 +1,181 @@
+"""What becomes of an attempt's end where the database is away, the process ends, or others wait for its place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from fixtures.engine_kit import TASK_TYPES, Bench
+from fixtures.house import House
+from fixtures.money_kit import open_database
+from gateway.engine.recovery import sweep
+from gateway.errors import Unavailable
+from gateway.tasks import step_work
+from gateway.tasks.inline import InlineExecutor
+from gateway.tasks.runner import StepRunner
+from gateway.tasks.step_context import ContextFactory
+from gateway.workflows.context import Handler
+
+ONE = [{"step_id": "top", "task_type": "work"}]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    database = open_database(f"sqlite:///{tmp_path / 'gateway.db'}")
+    yield Bench(database)
+    database.close()
+
+
+class Calls:
+    """The ledger of these steps, which call no model; it may be behind."""
+
+    behind = 0
+
+    def look(self) -> None: ...
+
+    def flush(self) -> None:
+        if self.behind:
+            self.behind -= 1
+            raise Unavailable("the ledger is behind")
+
+
+class Away:
+    """A store whose database does not answer for so many transactions."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.writers = store.writers
+        self.fails = 0
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        if self.fails:
+            self.fails -= 1
+            raise Unavailable("the database does not answer")
+        with self._store.begin() as tx:
+            yield tx
+
+    def read(self) -> Any:
+        return self._store.read()
+
+
+def made(bench: Bench, store: Any = None, calls: Calls | None = None) -> StepRunner:
+    nobody = cast(Any, None)
+    contexts = ContextFactory(nobody, nobody, nobody, nobody, nobody, nobody)
+    runner = StepRunner(store or bench.store, contexts, TASK_TYPES, bench.clock, calls or Calls(), worker="w1")
+    runner.ring_with(bench)
+    return runner
+
+
+def does(monkeypatch: pytest.MonkeyPatch, handler: Handler) -> None:
+    monkeypatch.setattr(step_work, "load_handler", lambda _name: handler)
+
+
+async def one(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+    return {"n": 1}
+
+
+@pytest.mark.parametrize("what", ["database", "ledger"])
+def test_an_end_is_tried_again_until_it_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    store, calls, begun = Away(bench.store), Calls(), list[None]()
+
+    async def go_away(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+        begun.append(None)
+        if what == "database":
+            store.fails = 2
+        else:
+            calls.behind = 2
+        return {"n": 1}
+
+    does(monkeypatch, go_away)
+    runner = made(bench, store, calls)
+    run_id = bench.begin(ONE)
+    bell = bench.bell("top")
+    runner.run(bell.task_id, bell.token)
+    runner.close()
+    assert (bench.run(run_id).status, len(begun), store.fails, calls.behind) == ("completed", 1, 0, 0)
+
+
+def test_a_step_that_cannot_be_begun_is_left_to_the_sweep(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    does(monkeypatch, one)
+    store = Away(bench.store)
+    runner = made(bench, store)
+    run_id = bench.begin(ONE)
+    bell = bench.bell("top")
+    store.fails = 1
+    runner.run(bell.task_id, bell.token)
+    assert bench.step("top", run_id).state == "queued"
+    runner.run(bell.task_id, bell.token)
+    runner.close()
+    assert bench.run(run_id).status == "completed"
+
+
+def test_a_process_that_ends_leaves_what_runs_to_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work, stopped = threading.Event(), threading.Event()
+
+    async def linger(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+        at_work.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.set()
+        return {}
+
+    does(monkeypatch, linger)
+    runner = made(bench)
+    run_id = bench.begin(ONE)
+    bell = bench.bell("top")
+    waiting = threading.Thread(target=runner.run, args=(bell.task_id, bell.token))
+    waiting.start()
+    assert at_work.wait(10)
+    runner.close()
+    waiting.join(10)
+    assert stopped.is_set()
+    assert not waiting.is_alive()
+    assert (bench.step("top", run_id).state, bench.run(run_id).status) == ("running", "running")
+
+
+def test_only_so_many_are_done_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, most = 0, 0
+
+    async def count(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+        return {"n": 1}
+
+    does(monkeypatch, count)
+    runner = made(bench)
+    executor = InlineExecutor(runner, at_once=3)
+    runner.ring_with(executor)
+    run_id = bench.begin([{"step_id": f"s{at}", "task_type": "work"} for at in range(12)], ring=False)
+    sweep(bench.store, executor, bench.clock.now())
+    House.until(lambda: bench.run(run_id).status, lambda status: status == "completed")
+    executor.close()
+    runner.close()
+    assert most == 3
+
+
+def test_after_its_end_an_executor_takes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[None] = []
+
+    async def note(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+        done.append(None)
+        return {"n": 1}
+
+    does(monkeypatch, note)
+    runner = made(bench)
+    executor = InlineExecutor(runner)
+    executor.close()
+    bench.begin(ONE)
+    executor.ring([bench.bell("top")])
+    runner.close()
+    assert done == []
