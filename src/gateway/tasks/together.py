@@ -18,6 +18,8 @@ from gateway.errors import Unavailable
 _log = logging.getLogger(__name__)
 #: So many go together: what the last of them waits for the others is to be no more than a commit.
 _MOST = 64
+#: While one writes, another begins only where so many wait: two small transactions cost more than one.
+_WORTH = 16
 
 
 class Change:
@@ -71,7 +73,7 @@ class Together(Generic[_C]):
         """They are made as soon as a writer is free and nobody else holds their runs."""
         with self._lock:
             self._waiting += changes
-            self._call()
+            self._call_if_worth()
 
     def close(self, seconds: float) -> None:
         """What was put is still written, as far as that takes no longer."""
@@ -82,11 +84,15 @@ class Together(Generic[_C]):
         for thread in self._threads:
             thread.join(seconds)
 
+    def _call_if_worth(self) -> None:
+        """One of the threads that have nothing to do looks again, unless one is at work that will look when it is done
+        and little waits for it. The lock is held."""
+        if self._idle == len(self._threads) or (self._idle and len(self._waiting) >= _WORTH):
+            self._call()
+
     def _call(self) -> None:
-        """One of the threads that have nothing to do looks again. The lock is held."""
-        if self._idle:
-            self._idle -= 1
-            self._word.put(None)
+        self._idle -= 1
+        self._word.put(None)
 
     def _write(self) -> None:
         while True:
@@ -99,8 +105,7 @@ class Together(Generic[_C]):
             self._make(batch)
             with self._lock:
                 self._held.difference_update(one.run_id for one in batch)
-                if self._waiting:  # perhaps for these runs
-                    self._call()
+                self._call_if_worth()  # perhaps for these runs
             try:
                 self._after(batch)
             except Exception:  # noqa: BLE001 - of these; those that come are written all the same
