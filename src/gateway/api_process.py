@@ -165,7 +165,7 @@ def _executor(core: Core, stop: threading.Event) -> Executor:
         executor: Executor = celery.CeleryExecutor(celery.make_celery(settings.broker_url, settings.result_backend))
         return executor
     runner = make_runner(core)
-    inline = InlineExecutor(runner, at_once=settings.steps_at_once)
+    inline = InlineExecutor(runner)
     runner.ring_with(inline)
     orchestrator = make_orchestrator(core, inline)
     threading.Thread(target=orchestrator.run, args=(stop,), name="orchestrator", daemon=True).start()

@@ -118,7 +118,14 @@ def make_runner(core: Core) -> StepRunner:
     )
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id('worker')[-6:]}"
     runner = StepRunner(
-        core.engine, contexts, core.task_types, core.clock, core.calls, worker=name, at_end=serving.transport.close
+        core.engine,
+        contexts,
+        core.task_types,
+        core.clock,
+        core.calls,
+        worker=name,
+        at_once=core.settings.steps_at_once,
+        at_end=serving.transport.close,
     )
     threading.Thread(target=_carry_batches, args=(core, runner.closing), name="batches", daemon=True).start()
     return runner

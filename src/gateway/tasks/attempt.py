@@ -21,13 +21,15 @@ _PULSE_SECONDS = 0.02
 class Attempt:
     """``stopped`` says why it was ended from outside."""
 
-    __slots__ = ("_loop", "pulse", "ready", "started", "stopped", "task")
+    __slots__ = ("long", "pulse", "ready", "started", "stopped", "task")
 
     def __init__(self, ready: Ready, pulse: Pulse) -> None:
         self.ready = ready
         self.pulse = pulse
         self.stopped: StepCancelled | StepTimeout | None = None
         self.started = 0.0
+        #: It took so long that it is looked after.
+        self.long = False
         self.task: asyncio.Task[Done]
 
     def begin(self, loop: asyncio.AbstractEventLoop, work: StepWork, ended: Callable[[Attempt], None]) -> None:
@@ -62,10 +64,14 @@ class Attempt:
 class Watch:
     """Gives those attempts that take long a pulse, and stops those that nobody wants or that take too long."""
 
-    def __init__(self, store: EngineStore, clock: Clock, spread: Callable[[str], None]) -> None:
-        """``spread`` rings for what else of a run is ready, in whatever thread."""
+    def __init__(
+        self, store: EngineStore, clock: Clock, long: Callable[[Attempt], None], spread: Callable[[str], None]
+    ) -> None:
+        """``long`` is told of each that takes long; ``spread`` rings for what else of a run is ready, in whatever
+        thread."""
         self._store = store
         self._clock = clock
+        self._long = long
         self._spread = spread
         self._at_work: set[asyncio.Task[None]] = set()
 
@@ -82,6 +88,8 @@ class Watch:
     def _look_after(self, loop: asyncio.AbstractEventLoop, attempts: Sequence[Attempt]) -> None:
         for one in attempts:
             if not one.task.done():
+                one.long = True
+                self._long(one)
                 task = loop.create_task(self._attend(one))
                 self._at_work.add(task)
                 task.add_done_callback(self._at_work.discard)

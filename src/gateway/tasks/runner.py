@@ -23,6 +23,7 @@ from gateway.engine.task_types import TaskTypeSpec
 from gateway.errors import Unavailable
 from gateway.tasks.attempt import Attempt, Watch
 from gateway.tasks.attempt_end import End, end_of
+from gateway.tasks.gate import Gate
 from gateway.tasks.step_context import ContextFactory
 from gateway.tasks.step_work import Ready, StepWork
 from gateway.tasks.together import Change, Together
@@ -57,10 +58,11 @@ class _Hand:
     """One who does steps: the one that a doorbell named, and while they are short those that follow it in its run.
     ``over`` is called once it is free."""
 
-    __slots__ = ("over", "pause", "tried_until", "until")
+    __slots__ = ("computes", "over", "pause", "tried_until", "until")
 
-    def __init__(self, over: Callable[[], None]) -> None:
+    def __init__(self, over: Callable[[], None], *, computes: bool) -> None:
         self.over = over
+        self.computes = computes
         self.until = 0.0
         #: Of the end that could not be written: until when it is tried, and how soon.
         self.tried_until = 0.0
@@ -101,9 +103,10 @@ class StepRunner:
         calls: Calls,
         *,
         worker: str,
+        at_once: int = 32,
         at_end: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """``at_end`` closes what was opened on the loop of the steps, and is run there."""
+        """``at_once``: steps in hand. ``at_end`` closes what was opened on the loop of the steps, and is run there."""
         self._calls = calls
         self._store = store
         self._work = StepWork(store, contexts, task_types, clock)
@@ -113,7 +116,8 @@ class StepRunner:
         self._executor: Executor | None = None
         #: Set when no step is run here any more.
         self.closing = threading.Event()
-        self._watch = Watch(store, clock, self._spread)
+        self._gate = Gate[_Beginning](at_once)
+        self._watch = Watch(store, clock, self._long, self._spread)
         self._together = Together[_Beginning | _Ending](store, self._before, self._after)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="steps", daemon=True)
@@ -126,13 +130,15 @@ class StepRunner:
     def take(self, bells: Iterable[Doorbell], over: Callable[[], None]) -> None:
         """An attempt for each of these from begin to end, and while steps are short those that follow it in its run.
         ``over`` is called for each once that is done, whatever comes of it, unless this process ends before."""
-        if not self.closing.is_set():
-            self._together.put([self._beginning(_Hand(over), bell) for bell in bells])
+        for bell in bells:
+            hand = _Hand(over, computes=bell.queue != "llm")
+            self._gate.enter(self._beginning(hand, bell), computes=hand.computes)
+        self._admit()
 
-    def run(self, task_id: str, token: int, run_id: str = "") -> None:
+    def run(self, task_id: str, token: int, queue: str = "cpu") -> None:
         """The same of one; returns when it is over. Never raises for what a step does; logs what it cannot store."""
         over = threading.Event()
-        self.take([Doorbell(task_id, token, "", 0, run_id)], over.set)
+        self.take([Doorbell(task_id, token, queue, 0)], over.set)
         while not over.wait(1.0):
             if self.closing.is_set():
                 return
@@ -140,9 +146,20 @@ class StepRunner:
     def close(self) -> None:
         """Stops the loop; running handlers are cancelled, and left to the sweep. What has ended is written."""
         self.closing.set()
+        self._gate.empty()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
         self._together.close(_CLOSE_SECONDS)
+
+    def _admit(self) -> None:
+        """Those in line begin, as far as they may."""
+        admitted = [] if self.closing.is_set() else self._gate.admitted()
+        if admitted:
+            self._together.put(admitted)
+
+    def _free(self, hand: _Hand) -> None:
+        self._gate.leave(computes=hand.computes)
+        hand.over()
 
     # -- on the loop of the steps -----------------------------------------------------------------
 
@@ -180,10 +197,17 @@ class StepRunner:
         end = end_of(attempt)
         if end is None:
             _log.warning("step %s was taken from this worker; its work is dropped", attempt.ready.step.task_id)
-            hand.over()
+            self._free(hand)
+            self._admit()
             return
+        if hand.computes and not attempt.long:
+            self._gate.noted(long=False)
         goes_on = time.monotonic() < hand.until
         self._together.put([_Ending(hand, attempt.ready, partial(self._finish, attempt.ready.step, end, goes_on))])
+
+    def _long(self, attempt: Attempt) -> None:
+        if attempt.ready.step.queue != "llm":
+            self._gate.noted(long=True)
 
     def _spread(self, run_id: str) -> None:
         """Where a step takes long, the others that are ready do not wait for it. Blocks on the database."""
@@ -244,7 +268,8 @@ class StepRunner:
         if any(isinstance(one, _Ending) and one.within and one.error is None for one in changes):
             self._tell_ends()
         for hand in free:
-            hand.over()
+            self._free(hand)
+        self._admit()
 
     def _begun(self, one: _Beginning) -> Ready | None:
         if one.error is not None:

@@ -16,4 +16,4 @@ def register(app: Celery, runner: StepRunner) -> None:
     @app.task(name=NAME, queue=QUEUE, ignore_result=True)  # type: ignore[untyped-decorator]
     def run_step(task_id: str, token: int) -> None:
         """Runs the step, if the token is still good."""
-        runner.run(task_id, token)
+        runner.run(task_id, token, QUEUE)

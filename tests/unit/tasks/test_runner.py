@@ -280,7 +280,7 @@ def test_a_missing_input_is_named(bench: Bench, runner: StepRunner, works: Works
 
 
 def test_where_there_is_no_broker_threads_do_the_work(bench: Bench, runner: StepRunner, works: Works) -> None:
-    executor = InlineExecutor(runner, at_once=2)
+    executor = InlineExecutor(runner)
     runner.ring_with(executor)
     steps = [{"step_id": f"s{at}", "task_type": "work"} for at in range(5)]
     run_id = bench.begin(steps, ring=False)

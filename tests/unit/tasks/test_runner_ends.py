@@ -65,10 +65,12 @@ class Away:
         return self._store.read()
 
 
-def made(bench: Bench, store: Any = None, calls: Calls | None = None) -> StepRunner:
+def made(bench: Bench, store: Any = None, calls: Calls | None = None, at_once: int = 32) -> StepRunner:
     nobody = cast(Any, None)
     contexts = ContextFactory(nobody, nobody, nobody, nobody, nobody, nobody)
-    runner = StepRunner(store or bench.store, contexts, TASK_TYPES, bench.clock, calls or Calls(), worker="w1")
+    runner = StepRunner(
+        store or bench.store, contexts, TASK_TYPES, bench.clock, calls or Calls(), worker="w1", at_once=at_once
+    )
     runner.ring_with(bench)
     return runner
 
@@ -153,8 +155,8 @@ def test_only_so_many_are_done_at_once(bench: Bench, monkeypatch: pytest.MonkeyP
         return {"n": 1}
 
     does(monkeypatch, count)
-    runner = made(bench)
-    executor = InlineExecutor(runner, at_once=3)
+    runner = made(bench, at_once=3)
+    executor = InlineExecutor(runner)
     runner.ring_with(executor)
     run_id = bench.begin([{"step_id": f"s{at}", "task_type": "work"} for at in range(12)], ring=False)
     sweep(bench.store, executor, bench.clock.now())
@@ -162,6 +164,28 @@ def test_only_so_many_are_done_at_once(bench: Bench, monkeypatch: pytest.MonkeyP
     executor.close()
     runner.close()
     assert most == 3
+
+
+def test_steps_that_compute_for_long_are_done_a_few_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, most = 0, 0
+
+    async def compute(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.05)
+        now -= 1
+        return {"n": 1}
+
+    does(monkeypatch, compute)
+    runner = made(bench)
+    executor = InlineExecutor(runner)
+    runner.ring_with(executor)
+    run_id = bench.begin([{"step_id": f"s{at}", "task_type": "work"} for at in range(20)], ring=False)
+    sweep(bench.store, executor, bench.clock.now())
+    House.until(lambda: bench.run(run_id).status, lambda status: status == "completed")
+    runner.close()
+    assert most == 8
 
 
 def test_after_its_end_an_executor_takes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
