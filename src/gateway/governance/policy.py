@@ -39,7 +39,7 @@ def input_tokens_bound(chat: Chat) -> int:
             elif isinstance(part, ToolUsePart):
                 size += len(part.arguments.encode()) + len(part.name.encode()) + len(part.signature) + 32
             elif isinstance(part, ToolResultPart):
-                size += len(part.content.encode()) + 32
+                size += len(part.content.encode()) + 32 + 3_000 * len(part.images)
             else:
                 size += len(part.text.encode()) + len(part.signature)
     for tool in chat.tools:
@@ -55,7 +55,11 @@ def has_media(chat: Chat) -> bool:
     """Whether the input may hold sound or images: what only the body itself has may be sound."""
     if chat.native_only and parts_of(chat.native_only):
         return True
-    return any(isinstance(part, ImagePart) for message in chat.messages for part in message.parts)
+    return any(
+        isinstance(part, ImagePart) or (isinstance(part, ToolResultPart) and bool(part.images))
+        for message in chat.messages
+        for part in message.parts
+    )
 
 
 def output_tokens_bound(asked: int | None, most: int | None) -> int:

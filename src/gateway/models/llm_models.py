@@ -44,11 +44,13 @@ class ToolUsePart(Struct, frozen=True, tag="tool_use"):
 
 
 class ToolResultPart(Struct, frozen=True, tag="tool_result"):
-    """What a tool gave back for the call ``id``."""
+    """What a tool gave back for the call ``id``: a text, and ``images`` after it, or before it (``images_first``)."""
 
     id: str
     content: str
     is_error: bool = False
+    images: tuple[ImagePart, ...] = ()
+    images_first: bool = False
 
 
 class ThinkingPart(Struct, frozen=True, tag="thinking"):

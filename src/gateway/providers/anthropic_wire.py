@@ -27,7 +27,7 @@ from gateway.models.llm_models import (
     UsageDetail,
 )
 from gateway.providers.cache_marks import marked
-from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.carrying import answer_schema, arguments_of, is_detailed, result_blocks, turns_of, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, part_of, told
 
@@ -66,7 +66,7 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
     dropped = unmapped(chat, "anthropic")
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
     parts = [part for message in chat.messages for part in message.parts]
-    if any(isinstance(part, ImagePart) and part.detail for part in parts):
+    if is_detailed(parts):
         dropped.append("image_url.detail")
     if any(tool.strict for tool in chat.tools):
         dropped.append("tools.strict")
@@ -315,7 +315,8 @@ def _block(part: Part) -> dict[str, Any]:
         arguments = arguments_of(part)
         return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
     if isinstance(part, ToolResultPart):
-        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id, "content": part.content}
+        told = result_blocks(part, {"type": "text", "text": part.content}, _block) if part.images else part.content
+        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id, "content": told}
         return block | ({"is_error": True} if part.is_error else {})
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
 

@@ -26,7 +26,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.carrying import answer_schema, arguments_of, is_detailed, result_blocks, turns_of, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, told
 
@@ -55,7 +55,7 @@ def encode(chat: Chat, *, native_schema: bool = False) -> tuple[bytes, tuple[str
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
     dropped += [name for name in ("reasoning_effort", "user") if getattr(chat, name)]
     parts = [part for message in chat.messages for part in message.parts]
-    if any(isinstance(part, ImagePart) and part.detail for part in parts):
+    if is_detailed(parts):
         dropped.append("image_url.detail")
     if any(tool.strict for tool in chat.tools):
         dropped.append("tools.strict")
@@ -239,7 +239,7 @@ def _block(part: Part) -> dict[str, Any]:
     if isinstance(part, ToolUsePart):
         return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments_of(part)}}
     if isinstance(part, ToolResultPart):
-        result: dict[str, Any] = {"toolUseId": part.id, "content": [{"text": part.content}]}
+        result: dict[str, Any] = {"toolUseId": part.id, "content": result_blocks(part, {"text": part.content}, _image)}
         return {"toolResult": result | ({"status": "error"} if part.is_error else {})}
     text = {"text": part.text, **({"signature": part.signature} if part.signature else {})}
     return {"reasoningContent": {"reasoningText": text}}

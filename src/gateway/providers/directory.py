@@ -166,7 +166,8 @@ class ProviderDirectory:
             return anthropic_counter(MovingEndpoint(self._local.counting), upstream)
         if provider.type in ("gemini", "vertex"):
             endpoint = self._gemini_endpoint(provider, upstream, "countTokens")
-            return google_counter(endpoint, upstream if provider.type == "gemini" else "")
+            name = upstream if provider.type == "gemini" else ""
+            return google_counter(endpoint, name, signed=_is_signed(upstream))
         if provider.type == "bedrock":
             counting = self._bedrock_endpoint(provider, bedrock_counted(upstream), "count-tokens")
             return bedrock_counter(counting, native_schema=_has_schemas(model))
@@ -248,7 +249,7 @@ def _has_schemas(model: ModelSpec) -> bool:
 
 
 def _is_signed(model: str) -> bool:
-    """Whether a model of Google's refuses tool calls without their thought signatures."""
+    """Whether a model of Google's refuses tool calls without their thought signatures; see ``gemini_wire.encode``."""
     return model.startswith("gemini-3")
 
 

@@ -27,7 +27,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.models.server_fields import SERVER_FIELDS
-from gateway.providers.carrying import unmapped
+from gateway.providers.carrying import refuse_shown_results, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.model_names import renamed
 from gateway.providers.openai_calls import Calls
@@ -67,6 +67,7 @@ def encode(
         lost = (SIGNATURE,) if official and SIGNATURE in chat.unmapped else ()
         return msgspec.json.encode(_kept(chat, own) if cache_key else own), lost
     dropped = [name for name in unmapped(chat, "openai") if official or name != SIGNATURE]
+    refuse_shown_results(chat)
     parts = [part for turn in chat.messages for part in turn.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")

@@ -39,11 +39,12 @@ def anthropic_counter(endpoint: Endpoint, model: str) -> Counter:
     return Counter(endpoint, partial(anthropic_wire.encode_count, upstream_model=model), anthropic_wire.decode_count)
 
 
-def google_counter(endpoint: Endpoint, model: str = "") -> Counter:
-    """``countTokens`` of Gemini, whose ``model`` is named in the request that is counted, and of Vertex AI."""
+def google_counter(endpoint: Endpoint, model: str = "", *, signed: bool = False) -> Counter:
+    """``countTokens`` of Gemini, whose ``model`` is named in the request that is counted, and of Vertex AI.
+    ``signed`` see ``gemini_wire.encode``."""
 
     def encode(chat: Chat) -> bytes:
-        body: dict[str, Any] = msgspec.json.decode(gemini_wire.encode(chat, stream=False)[0])
+        body: dict[str, Any] = msgspec.json.decode(gemini_wire.encode(chat, stream=False, signed=signed)[0])
         counted = {name: body[name] for name in _COUNTED if name in body}
         asked = {"generateContentRequest": {"model": f"models/{model}", **counted}} if model else counted
         return msgspec.json.encode(asked)
