@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamMalformed
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import split_id
 from gateway.models.llm_models import (
@@ -120,7 +120,7 @@ def decode_count(content: bytes) -> int:
     try:
         return int(msgspec.json.decode(content)["input_tokens"])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def _unsigned(turn: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
             native=Native("anthropic", raw),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a frozen value

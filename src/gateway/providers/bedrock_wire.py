@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamError, UpstreamMalformed
 from gateway.models.llm_models import (
     ANSWER_TOOL,
     Chat,
@@ -89,7 +89,7 @@ def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
             stop = _answered(stop)
         return Reply("", "", (Choice(parts, _FINISH.get(stop, "stop"), stop),), decode_usage(raw.get("usage")))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def decode_usage(raw: Any) -> Usage:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamError, UpstreamMalformed
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.llm_models import (
     Chat,
@@ -132,7 +132,7 @@ def decode_reply(content: bytes) -> Reply:
             usage=decode_usage(raw.get("usageMetadata")),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError(_SHAPE, reached=True) from error
+        raise UpstreamMalformed(_SHAPE, reached=True) from error
 
 
 def decode_usage(raw: Any) -> Usage:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamMalformed
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import extra_content, signature_in
 from gateway.models.llm_models import (
@@ -189,7 +189,7 @@ def decode_reply(content: bytes) -> Reply:
             native=Native("openai", raw),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def decode_usage(raw: Any) -> Usage:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import UpstreamError
+from gateway.errors import UpstreamMalformed
 from gateway.models.llm_models import Chat
 from gateway.providers import anthropic_wire, bedrock_wire, gemini_wire, responses_input
 from gateway.providers.endpoints import Endpoint
@@ -82,4 +82,4 @@ def _count(name: str, content: bytes) -> int:
     try:
         return int(msgspec.json.decode(content)[name])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error

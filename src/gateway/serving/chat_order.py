@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import UpstreamError, UpstreamTimeout
+from gateway.errors import UpstreamMalformed, UpstreamTimeout
 from gateway.governance.policy import input_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.models.call import CallContext
@@ -176,7 +176,7 @@ async def begin(pieces: AsyncIterator[Delta], first_token: float, *, whole: bool
         if timer is not None:
             timer.cancel()
     if not any(piece.says() for piece in begun):
-        raise UpstreamError("the provider's stream was empty", reached=True)
+        raise UpstreamMalformed("the provider's stream was empty", reached=True)
     return Streamed(pieces, begun)
 
 
