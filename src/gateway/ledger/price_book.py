@@ -45,6 +45,8 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
 )
 #: How the data name the prices of a batch API.
 _BATCH = {"processing": "batch"}
+#: By what the data tell tiers apart; Anthropic's fast mode is one that is asked for in another field.
+_TIERS = ("service_tier", "speed")
 _KEYS = (
     "input_mtok",
     "output_mtok",
@@ -75,8 +77,9 @@ def book_card(
     moment = datetime.fromtimestamp(at // SECOND, UTC)
     if batch and not _has_variant(info, moment, _BATCH):
         return None
-    tier = {"service_tier": service_tier}
-    asked = _BATCH if batch else tier if service_tier and _has_variant(info, moment, tier) else None
+    tiers = ({name: service_tier} for name in _TIERS) if service_tier else ()
+    tier = next((when for when in tiers if _has_variant(info, moment, when)), None)
+    asked = _BATCH if batch else tier
     prices = info.get_prices(moment, asked)
     base = _rates(prices, 0)
     if base.input_per_million is None:
@@ -87,7 +90,7 @@ def book_card(
         name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}"
         + (f"@{since}" if since else "")
         + (BATCH_MARK if batch else "")
-        + (f"{TIER_MARK}{service_tier}" if asked is tier else ""),
+        + (f"{TIER_MARK}{service_tier}" if tier is not None and asked is tier else ""),
         source=(provider.pricing_urls or ["genai-prices"])[0],
         **structs.asdict(base),
         per_call=calls / 1000 if isinstance(calls, Decimal) else None,

@@ -14,6 +14,7 @@ cache-written input that of input, reasoning that of output; output, where the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from msgspec import structs
@@ -29,6 +30,7 @@ __all__ = [
     "PriceCard",
     "card_for_llm",
     "card_for_ml",
+    "charged_by",
     "check_charges",
     "cost_llm",
     "cost_ml",
@@ -41,6 +43,8 @@ __all__ = [
 #: Provider types whose models run on this machine and bill nobody.
 LOCAL_TYPES = frozenset({"llama_cpp", "local", "local_embedding"})
 MOST_TOKENS = 10**9
+#: What providers call the tier of the usual price, and what leaves the choice to them.
+_USUAL_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
 #: A token count times a scaled price, in 10⁻²⁴ USD, to units of 10⁻¹⁰ USD.
 _TOKENS_TO_UNITS: int = 10 ** (PRICE_DECIMALS + 6 - 10)
 #: What a card charges beside tokens, where it is nothing.
@@ -75,6 +79,15 @@ def card_for_llm(
     if card is None:
         raise _unknown(model_name)
     return card
+
+
+def charged_by(card: PriceCard, asked: str, by_tier: Callable[[str], PriceCard], usage: Usage) -> PriceCard:
+    """The price of an answer: by the service tier that its provider says it was given by, where that is another than
+    the one that was ``asked`` for, which ``card`` is the price of."""
+    told = usage.tier
+    if not told or told == asked or (told in _USUAL_TIERS and asked in _USUAL_TIERS):
+        return card
+    return by_tier("" if told in _USUAL_TIERS else told)
 
 
 def card_for_ml(model_name: str, provider_type: str, stated: Stated, at: int, *, known: int | None = None) -> PriceCard:

@@ -204,6 +204,8 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     detail: UsageDetail | None = None
     #: What the provider told wrong or not at all, so that it was counted here: names such as ``usage_missing``.
     odd: tuple[str, ...] = ()
+    #: The service tier by which the provider says it answered, in its own word; empty where it says none.
+    tier: str = ""
 
     @property
     def total_tokens(self) -> int:

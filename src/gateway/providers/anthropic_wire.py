@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -187,9 +188,16 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
             cache_write_tokens=written,
             basis="provider",
             detail=UsageDetail(cache_write_long=written_long) if written_long else before.detail,
+            tier=_tier(raw) or before.tier,
         ),
         before,
     )
+
+
+def _tier(raw: Mapping[str, Any]) -> str:
+    """The tier that an answer was given by; the fast mode is priced like one."""
+    told = raw["speed"] if raw.get("speed") == "fast" else raw.get("service_tier")
+    return told if isinstance(told, str) else ""
 
 
 class StreamDecoder:

@@ -184,7 +184,7 @@ def decode_reply(content: bytes) -> Reply:
             id=str(raw.get("id") or ""),
             model=str(raw.get("model") or ""),
             choices=choices,
-            usage=decode_usage(raw.get("usage")),
+            usage=decode_usage(raw.get("usage"), raw.get("service_tier")),
             created=int(raw.get("created") or 0),
             native=Native("openai", raw),
         )
@@ -192,8 +192,8 @@ def decode_reply(content: bytes) -> Reply:
         raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
-def decode_usage(raw: Any) -> Usage:
-    """Usage as OpenAI counts: prompt with cached, completion with reasoning."""
+def decode_usage(raw: Any, tier: Any = None) -> Usage:
+    """Usage as OpenAI counts: prompt with cached, completion with reasoning; the ``tier`` stands beside it."""
     if not isinstance(raw, dict):
         return Usage()
     prompt, completion = part_of(raw, "prompt_tokens_details"), part_of(raw, "completion_tokens_details")
@@ -205,6 +205,7 @@ def decode_usage(raw: Any) -> Usage:
             reasoning_tokens=count_of(completion, "reasoning_tokens"),
             basis="provider",
             detail=openai_detail(prompt, completion),
+            tier=tier if isinstance(tier, str) else "",
         )
     )
 
@@ -232,7 +233,7 @@ def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]
             raw_finish = "refusal" if index in calls.refused and meant == "stop" else finish
             deltas.append(Delta(choice=index, finish=meant, raw_finish=raw_finish, id=name, model=model))
     if isinstance(raw.get("usage"), dict):
-        deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
+        deltas.append(Delta(usage=decode_usage(raw["usage"], raw.get("service_tier")), id=name, model=model))
     return deltas
 
 

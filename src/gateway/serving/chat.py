@@ -165,7 +165,7 @@ class ChatService:
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = self._accounts.settle(
             attempt.account,
-            cost=cost_llm(attempt.card, usage, seconds_micros=micros),
+            cost=cost_llm(attempt.card_of(usage), usage, seconds_micros=micros),
             micros=micros,
             usage=usage,
             outcome="completed" if refusal is None else refusal.code,
@@ -230,7 +230,7 @@ class ChatService:
             found.sent.begun,
             attempt.account,
             self._accounts,
-            price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
+            price=lambda usage, micros: cost_llm(attempt.card_of(usage), usage, seconds_micros=micros),
             meta=meta,
             started=attempt.started,
             used=lambda said, told: self._path.used(attempt, said, told),

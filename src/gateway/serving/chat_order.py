@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -78,6 +78,17 @@ class Attempt(Struct, frozen=True):
     provider_type: str
     #: Seconds that a stream has until its first token.
     patience: float
+    #: What an answer is charged by: the tier that it was given by, which need not be the one asked for.
+    card_of: Callable[[Usage], PriceCard]
+
+
+def tier_of(chat: Chat, dropped: Sequence[str]) -> str:
+    """The service tier that the provider is asked for."""
+    asked = chat.extra
+    if asked.get("speed") == "fast" and "speed" not in dropped:
+        return "fast"
+    tier = asked.get("service_tier")
+    return tier if isinstance(tier, str) and "service_tier" not in dropped else ""
 
 
 class Streamed(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.house import ROOT_KEY, House, running_house
-from fixtures.upstream import answer, events, openai_answer, openai_chunks
+from fixtures.upstream import answer, anthropic_answer, events, openai_answer, openai_chunks
 from gateway.cli.main import main
 
 LATER = (datetime.now(UTC) + timedelta(days=30)).date()
@@ -38,6 +38,14 @@ MODELS = f"""
       source: contract
       tiers: [{{above_input_tokens: 100, input_per_million: "30", output_per_million: "40"}}]
       service_tiers: {{flex: {{input_per_million: "5", output_per_million: "10"}}}}
+  p-claude:
+    type: llm
+    provider: anthropic
+    upstream_model: claude-x
+    max_output_tokens: 9
+    price: {{input_per_million: "10", output_per_million: "20", source: contract,
+             service_tiers: {{flex: {{input_per_million: "5", output_per_million: "10"}}}}}}
+  p-fast: {{type: llm, provider: anthropic, upstream_model: claude-opus-4-8, max_output_tokens: 9}}
   p-sound:
     type: llm
     provider: openai
@@ -72,10 +80,10 @@ def card(house: House, model: str, **query: str) -> dict[str, Any]:
     return {key: value for key, value in found.body["prices"][0].items() if key in ("state", "card", "next_from")}
 
 
-def entry(house: House, model: str, **fields: Any) -> dict[str, Any]:
+def entry(house: House, model: str, path: str = "/v1/chat/completions", **fields: Any) -> dict[str, Any]:
     """The ledger's entry of one call."""
     asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 50, **fields}
-    found = house.ask("POST", "/v1/chat/completions", asked)
+    found = house.ask("POST", path, asked)
     assert found.status == 200, found.body
 
     def newest() -> list[dict[str, Any]]:
@@ -140,6 +148,52 @@ def test_a_longer_input_and_another_service_tier_cost_otherwise(house: House) ->
     assert money(flex["cost"]) == Decimal("0.0006")
     assert flex["price_card"] == "models.yaml: contract tier=flex"
     assert money(entry(house, "p-tiers", service_tier="none of ours")["cost"]) == Decimal("0.0012")
+
+
+@pytest.mark.parametrize("relayed", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("asked", "told", "cost", "card"),
+    [
+        ("flex", "default", "0.0012", "models.yaml: contract"),
+        ("flex", "flex", "0.0006", "models.yaml: contract tier=flex"),
+        ("flex", None, "0.0006", "models.yaml: contract tier=flex"),
+        ("auto", "default", "0.0012", "models.yaml: contract"),
+        (None, "flex", "0.0006", "models.yaml: contract tier=flex"),
+        (None, "scale", "0.0012", "models.yaml: contract"),
+    ],
+)
+def test_the_tier_of_the_answer_is_charged(
+    house: House, asked: str | None, told: str | None, cost: str, card: str, stream: bool, relayed: bool
+) -> None:
+    tier: dict[str, Any] = {} if told is None else {"service_tier": told}
+    odd: dict[str, Any] = {} if relayed else {"odd": {"nested": []}, "system_fingerprint": None}
+    if stream:
+        chunks = [{**chunk, **tier, **odd} for chunk in openai_chunks("Hi.")]
+        chunks[-1]["usage"] = usage(100, 10)
+        house.upstream.play(events(*chunks))
+    else:
+        house.upstream.play(answer(openai_answer(usage=usage(100, 10), **tier, **odd)))
+    asking = {} if asked is None else {"service_tier": asked}
+    made = entry(house, "p-tiers", stream=stream, **asking)
+    assert (money(made["cost"]), made["price_card"]) == (Decimal(cost), card)
+
+
+def test_a_tier_that_the_provider_is_not_asked_for_is_not_charged(house: House) -> None:
+    house.upstream.play(answer(anthropic_answer()))
+    plain = entry(house, "p-claude")
+    house.upstream.play(answer(anthropic_answer()))
+    flex = entry(house, "p-claude", service_tier="flex")
+    assert (flex["price_card"], flex["cost"]) == (plain["price_card"], plain["cost"])
+
+
+@pytest.mark.parametrize("told", ["fast", "standard"])
+def test_the_fast_mode_of_anthropic_is_priced_by_what_was_done(house: House, told: str) -> None:
+    used = {"input_tokens": 100, "output_tokens": 10, "service_tier": "standard", "speed": told}
+    house.upstream.play(answer(anthropic_answer(usage=used)))
+    made = entry(house, "p-fast", path="/v1/messages", speed="fast")
+    assert made["price_card"].endswith(" tier=fast") == (told == "fast")
+    assert money(made["cost"]) == (Decimal("0.0015") if told == "fast" else Decimal("0.00075"))
 
 
 def test_sound_and_reasoning_and_the_call_itself_have_prices(house: House) -> None:
@@ -324,7 +378,7 @@ def test_a_question_that_cannot_be_answered_says_why(house: House, path: str, st
 def test_a_key_sees_the_prices_of_its_own_models(house: House) -> None:
     key = house.key("developer", models=("p-*",))
     assert {item["model"] for item in house.ask("GET", "/prices", key=key).body["prices"]} == {
-        "p-dated", "p-none", "p-unknown", "p-tiers", "p-sound", "p-timed",
+        "p-dated", "p-none", "p-unknown", "p-tiers", "p-claude", "p-fast", "p-sound", "p-timed",
     }  # fmt: skip
     assert house.ask("GET", "/prices?model=gpt-4o", key=key).status == 404
     assert house.ask("GET", "/prices/check", key=key).status == 403
