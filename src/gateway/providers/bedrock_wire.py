@@ -40,6 +40,8 @@ _FINISH: dict[str, FinishReason] = {
     "content_filtered": "content_filter",
 }
 _BROKEN = frozenset({"malformed_model_output", "malformed_tool_use"})
+#: Stands for what a tool gave back where that is nothing: blank texts are refused there.
+_SILENCE = "(nothing)"
 _FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
 
 
@@ -239,7 +241,8 @@ def _block(part: Part) -> dict[str, Any]:
     if isinstance(part, ToolUsePart):
         return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments_of(part)}}
     if isinstance(part, ToolResultPart):
-        result: dict[str, Any] = {"toolUseId": part.id, "content": result_blocks(part, {"text": part.content}, _image)}
+        told = {"text": part.content if part.content.strip() else _SILENCE}
+        result: dict[str, Any] = {"toolUseId": part.id, "content": result_blocks(part, told, _image)}
         return {"toolResult": result | ({"status": "error"} if part.is_error else {})}
     text = {"text": part.text, **({"signature": part.signature} if part.signature else {})}
     return {"reasoningContent": {"reasoningText": text}}

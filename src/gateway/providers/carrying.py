@@ -56,6 +56,13 @@ def is_forced(chat: Chat | None) -> bool:
     return chat is None or (chat.response_format is not None and not chat.tools)
 
 
+def begun_answer(chat: Chat) -> list[str]:
+    """``prefill`` where an Anthropic-style call begins the answer itself, for dialects in which the last turn of the
+    assistant is an earlier answer like any other."""
+    begun = chat.dialect == "anthropic" and bool(chat.messages) and chat.messages[-1].role == "assistant"
+    return ["prefill"] if begun else []
+
+
 def is_detailed(parts: Iterable[Part]) -> bool:
     """Whether the caller says how closely an image is to be looked at."""
     return any(

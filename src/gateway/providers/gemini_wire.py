@@ -25,7 +25,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import arguments_of, is_detailed, refuse_shown_results, unmapped
+from gateway.providers.carrying import arguments_of, begun_answer, is_detailed, refuse_shown_results, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, google_detail, told
 
@@ -84,7 +84,7 @@ def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tu
             param="parallel_tool_calls",
         )
     dropped = ["user"] if chat.user else []
-    dropped += [name for name in unmapped(chat, "gemini") if name != SIGNATURE]
+    dropped += [name for name in (*unmapped(chat, "gemini"), *begun_answer(chat)) if name != SIGNATURE]
     if _asked_budget(chat) is not None:
         dropped.remove("thinking")
     parts = [part for message in chat.messages for part in message.parts]

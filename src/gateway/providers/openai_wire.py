@@ -27,7 +27,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.models.server_fields import SERVER_FIELDS
-from gateway.providers.carrying import refuse_shown_results, unmapped
+from gateway.providers.carrying import begun_answer, refuse_shown_results, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.model_names import renamed
 from gateway.providers.openai_calls import Calls
@@ -68,6 +68,7 @@ def encode(
         return msgspec.json.encode(_kept(chat, own) if cache_key else own), lost
     dropped = [name for name in unmapped(chat, "openai") if official or name != SIGNATURE]
     refuse_shown_results(chat)
+    dropped += begun_answer(chat) if official else []
     parts = [part for turn in chat.messages for part in turn.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")

@@ -95,6 +95,7 @@ ROWS: dict[str, list[Chat]] = {
     ],
     "`cache_control`, citations": [by_anthropic(messages=block(type="text", text="x", cache_control={"type": "e"}))],
     "`top_k` of": [by_anthropic(top_k=5)],
+    "an answer begun by the caller": [by_anthropic(messages=[USER, {"role": "assistant", "content": "{"}])],
     "`store`, `metadata`": [
         by_openai(store=True),
         by_openai(metadata={"a": "b"}),

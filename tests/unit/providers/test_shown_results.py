@@ -119,3 +119,8 @@ def test_they_count_in_what_is_reserved_and_in_what_a_model_has_to_see() -> None
     assert needs_of(shown) - needs_of(plain) == {"vision"}
     words = lambda text: len(text.split())  # noqa: E731
     assert count_turn(shown.messages[-1], words)[0] > count_turn(plain.messages[-1], words)[0] + 500
+
+
+def test_a_tool_that_gave_back_nothing_is_said_so_where_blank_texts_are_refused() -> None:
+    content = sent(bedrock_wire.encode(asked_with()))["messages"][-1]["content"][0]["toolResult"]["content"]
+    assert content == [{"text": "(nothing)"}]
