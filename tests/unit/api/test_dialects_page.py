@@ -135,3 +135,14 @@ def test_it_is_as_the_page_says(row: list[str]) -> None:
             content, named = BACKENDS[backend](chat)
             assert content
             assert bool(named) == (word == "named"), (row[0], backend, named)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_empty_asks_for_nothing(backend: str) -> None:
+    content, named = BACKENDS[backend](by_openai(logit_bias={}, functions=[], metadata={}))
+    assert content
+    assert not named or backend == "embedded"
+
+
+def test_search_without_options_is_a_search() -> None:
+    assert by_openai(web_search_options={}).native_only == ("web_search_options",)
