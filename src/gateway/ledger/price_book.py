@@ -85,7 +85,7 @@ def book_card(
     if base.input_per_million is None:
         return None  # priced by the hour, page or picture: not by what we count
     since = _since(info, moment)
-    calls = getattr(prices, "requests_kcount", None)
+    calls, searches = (getattr(prices, name, None) for name in ("requests_kcount", "web_searches_kcount"))
     return PriceCard(
         name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}"
         + (f"@{since}" if since else "")
@@ -94,6 +94,7 @@ def book_card(
         source=(provider.pricing_urls or ["genai-prices"])[0],
         **structs.asdict(base),
         per_call=calls / 1000 if isinstance(calls, Decimal) else None,
+        per_web_search=searches / 1000 if isinstance(searches, Decimal) else None,
         tiers=tuple(Tier(start, _rates(prices, start + 1)) for start in _starts(prices)),
     )
 

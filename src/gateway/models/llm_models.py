@@ -177,7 +177,8 @@ class Native(Struct, frozen=True):
 class UsageDetail(Struct, frozen=True, omit_defaults=True):
     """Tokens of a call that have prices of their own, each counted in ``Usage`` as well: sound and images
     are part of input and output (``cached_audio`` also of the cached input), ``cache_write_long`` (kept for
-    an hour rather than minutes) is part of the cache-written input."""
+    an hour rather than minutes) is part of the cache-written input. ``web_searches`` are no tokens: how often the
+    provider searched for the answer."""
 
     input_audio: int = 0
     output_audio: int = 0
@@ -185,6 +186,7 @@ class UsageDetail(Struct, frozen=True, omit_defaults=True):
     input_image: int = 0
     output_image: int = 0
     cache_write_long: int = 0
+    web_searches: int = 0
 
 
 class Usage(Struct, frozen=True, omit_defaults=True, gc=False):

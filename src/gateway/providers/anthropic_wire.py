@@ -179,7 +179,10 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
     read = count_of(raw, "cache_read_input_tokens", before.cached_tokens)
     written = count_of(raw, "cache_creation_input_tokens", before.cache_write_tokens)
     fresh = count_of(raw, "input_tokens", before.input_tokens - before.cached_tokens - before.cache_write_tokens)
-    written_long = count_of(part_of(raw, "cache_creation"), "ephemeral_1h_input_tokens")
+    known = before.detail or UsageDetail()
+    written_long = count_of(part_of(raw, "cache_creation"), "ephemeral_1h_input_tokens", known.cache_write_long)
+    searches = count_of(part_of(raw, "server_tool_use"), "web_search_requests", known.web_searches)
+    detail = UsageDetail(cache_write_long=written_long, web_searches=searches) if written_long or searches else None
     return told(
         Usage(
             input_tokens=fresh + read + written,
@@ -187,7 +190,7 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
             cached_tokens=read,
             cache_write_tokens=written,
             basis="provider",
-            detail=UsageDetail(cache_write_long=written_long) if written_long else before.detail,
+            detail=detail,
             tier=_tier(raw) or before.tier,
         ),
         before,

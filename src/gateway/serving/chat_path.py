@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.clock import SECOND
 from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupported, UpstreamError
-from gateway.governance.policy import has_media, output_tokens_bound
+from gateway.governance.policy import has_media, output_tokens_bound, searches_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.ledger.pricing import card_for_llm, charged_by, cost_llm, worst_case
 from gateway.ledger.savings import saved_by_call
@@ -199,6 +199,7 @@ class ChatPath:
             n=ready.n,
             media=card.media and has_media(ready),
             max_seconds=provider.timeouts.total,
+            searches=searches_bound(ready) if ready.native_only else 0,
         )
         if ready.max_tokens is None and most > 0:
             # What is reserved must bound what can come: a priced call always names its bound.

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from fixtures.house import ROOT_KEY, House, running_house
-from fixtures.upstream import answer, anthropic_answer, events, openai_answer, openai_chunks
+from fixtures.upstream import answer, anthropic_answer, anthropic_events, events, openai_answer, openai_chunks
 from gateway.cli.main import main
+from gateway.ledger.entry import UsageFilter
 
 LATER = (datetime.now(UTC) + timedelta(days=30)).date()
 MODELS = f"""
@@ -46,6 +47,12 @@ MODELS = f"""
     price: {{input_per_million: "10", output_per_million: "20", source: contract,
              service_tiers: {{flex: {{input_per_million: "5", output_per_million: "10"}}}}}}
   p-fast: {{type: llm, provider: anthropic, upstream_model: claude-opus-4-8, max_output_tokens: 9}}
+  p-search:
+    type: llm
+    provider: anthropic
+    upstream_model: claude-x
+    max_output_tokens: 9
+    price: {{input_per_million: "10", output_per_million: "20", per_web_search: "0.5", source: contract}}
   p-sound:
     type: llm
     provider: openai
@@ -194,6 +201,32 @@ def test_the_fast_mode_of_anthropic_is_priced_by_what_was_done(house: House, tol
     made = entry(house, "p-fast", path="/v1/messages", speed="fast")
     assert made["price_card"].endswith(" tier=fast") == (told == "fast")
     assert money(made["cost"]) == (Decimal("0.0015") if told == "fast" else Decimal("0.00075"))
+
+
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("model", "a_search"), [("p-fast", "0.01"), ("p-search", "0.5")])
+def test_searches_of_the_provider_are_charged(house: House, stream: bool, model: str, a_search: str) -> None:
+    def cost(searches: int, **tool: Any) -> tuple[Decimal, str]:
+        used = {"input_tokens": 100, "output_tokens": 10, "server_tool_use": {"web_search_requests": searches}}
+        if stream:
+            told = anthropic_events("Hi.")
+            told[-2]["usage"] = used
+            house.upstream.play(events(*told, named=True, done=False))
+        else:
+            house.upstream.play(answer(anthropic_answer(usage=used)))
+        made = entry(house, model, path="/v1/messages", stream=stream, tools=[SEARCH | tool])
+        (kept,) = house.core.ledger.entries(UsageFilter(request_id=made["request_id"]))[0]
+        return money(made["cost"]), kept.flags
+
+    nothing, _ = cost(0)
+    assert cost(3, max_uses=3) == (nothing + 3 * Decimal(a_search), "")
+    assert cost(10) == (nothing + 10 * Decimal(a_search), ""), "ten are set aside where nobody names a bound"
+    above, flags = cost(40, max_uses=3)
+    assert (above, flags) == (nothing + 40 * Decimal(a_search), "over_reservation")
+    assert card(house, model)["card"]["per_web_search"] == float(a_search)
 
 
 def test_sound_and_reasoning_and_the_call_itself_have_prices(house: House) -> None:
@@ -378,7 +411,7 @@ def test_a_question_that_cannot_be_answered_says_why(house: House, path: str, st
 def test_a_key_sees_the_prices_of_its_own_models(house: House) -> None:
     key = house.key("developer", models=("p-*",))
     assert {item["model"] for item in house.ask("GET", "/prices", key=key).body["prices"]} == {
-        "p-dated", "p-none", "p-unknown", "p-tiers", "p-claude", "p-fast", "p-sound", "p-timed",
+        "p-dated", "p-none", "p-unknown", "p-tiers", "p-claude", "p-fast", "p-search", "p-sound", "p-timed",
     }  # fmt: skip
     assert house.ask("GET", "/prices?model=gpt-4o", key=key).status == 404
     assert house.ask("GET", "/prices/check", key=key).status == 403
