@@ -219,13 +219,16 @@ def finish_of(reason: str, *, called: bool = False) -> FinishReason:
 
 
 def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]:
-    """The pieces in one streamed chunk; ``calls`` are the tool calls of its stream."""
+    """The pieces in one streamed chunk; ``calls`` are the tool calls of its stream. What tells them apart is put right
+    in the chunk itself: it may go on to a caller who knows OpenAI's way alone."""
     deltas: list[Delta] = []
     calls = Calls() if calls is None else calls
     name, model = str(raw.get("id") or ""), str(raw.get("model") or "")
     for choice in raw.get("choices") or ():
         index = int(choice.get("index") or 0)
         delta = choice.get("delta")
+        if delta is None:
+            choice["delta"] = {}
         if delta:
             _pieces(delta, index, name, model, deltas, calls)
         finish = choice.get("finish_reason")
@@ -249,6 +252,10 @@ def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: li
         function = call.get("function") or call.get("custom") or {}
         called = function.get("name") or ""
         place, call_id = calls.place(index, call, called)
+        if call.get("index") != place:
+            call["index"] = place  # as the event goes on to who reads it by OpenAI's rules
+        if call_id and not call.get("id"):
+            call["id"] = call_id
         deltas.append(
             Delta(
                 choice=index,
@@ -299,6 +306,7 @@ def _choice(raw: dict[str, Any]) -> Choice:
     for call in message.get("tool_calls") or ():
         function = call.get("function") or call["custom"]
         call_id = str(call.get("id") or "") or calls.place(0, {}, function["name"])[1]
+        call["id"] = call_id
         parts.append(ToolUsePart(call_id, function["name"], _arguments(function), signature_in(call)))
     finish = str(raw.get("finish_reason") or "stop")
     meant = finish_of(finish, called=bool(message.get("tool_calls")))

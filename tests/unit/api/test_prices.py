@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fixtures.house import ROOT_KEY, House, running_house
-from fixtures.upstream import answer, anthropic_answer, anthropic_events, events, openai_answer, openai_chunks
+from fixtures.price_kit import MARK, card, edit, entry, money, usage
+from fixtures.upstream import answer, events, openai_answer, openai_chunks
 from gateway.cli.main import main
-from gateway.ledger.entry import UsageFilter
 
 LATER = (datetime.now(UTC) + timedelta(days=30)).date()
 MODELS = f"""
@@ -39,20 +39,6 @@ MODELS = f"""
       source: contract
       tiers: [{{above_input_tokens: 100, input_per_million: "30", output_per_million: "40"}}]
       service_tiers: {{flex: {{input_per_million: "5", output_per_million: "10"}}}}
-  p-claude:
-    type: llm
-    provider: anthropic
-    upstream_model: claude-x
-    max_output_tokens: 9
-    price: {{input_per_million: "10", output_per_million: "20", source: contract,
-             service_tiers: {{flex: {{input_per_million: "5", output_per_million: "10"}}}}}}
-  p-fast: {{type: llm, provider: anthropic, upstream_model: claude-opus-4-8, max_output_tokens: 9}}
-  p-search:
-    type: llm
-    provider: anthropic
-    upstream_model: claude-x
-    max_output_tokens: 9
-    price: {{input_per_million: "10", output_per_million: "20", per_web_search: "0.5", source: contract}}
   p-sound:
     type: llm
     provider: openai
@@ -61,7 +47,6 @@ MODELS = f"""
              output_audio_per_million: "80", reasoning_per_million: "9", per_call: "0.01"}}
   p-timed: {{type: llm, provider: openai, upstream_model: timed, price: {{per_second: "0.01", source: contract}}}}
 """
-MARK = "# The model of a task type that names none."
 
 
 @pytest.fixture(scope="module")
@@ -69,46 +54,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running_house(tmp_path_factory.mktemp("priced")) as running:
         edit(running, MARK, MODELS + MARK)
         yield running
-
-
-def edit(house: House, old: str, new: str) -> None:
-    """An edit of models.yaml that comes into force."""
-    path = house.core.settings.config_dir / "models.yaml"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    assert house.core.catalogue.refresh(), house.core.catalogue.last_error
-
-
-def card(house: House, model: str, **query: str) -> dict[str, Any]:
-    asked = "&".join(f"{name}={value}" for name, value in query.items())
-    found = house.ask("GET", f"/prices?model={model}&{asked}")
-    assert found.status == 200, found.body
-    return {key: value for key, value in found.body["prices"][0].items() if key in ("state", "card", "next_from")}
-
-
-def entry(house: House, model: str, path: str = "/v1/chat/completions", **fields: Any) -> dict[str, Any]:
-    """The ledger's entry of one call."""
-    asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 50, **fields}
-    found = house.ask("POST", path, asked)
-    assert found.status == 200, found.body
-
-    def newest() -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = house.ask("GET", f"/usage/entries?limit=1&model={model}").body["entries"]
-        return entries
-
-    told = house.until(
-        newest, lambda entries: bool(entries) and entries[0]["request_id"] == found.headers["x-request-id"]
-    )
-    return dict(told[0])
-
-
-def usage(prompt: int, completion: int, **parts: Any) -> dict[str, Any]:
-    return {"prompt_tokens": prompt, "completion_tokens": completion, **parts}
-
-
-def money(value: Any) -> Decimal:
-    return Decimal(str(value))
 
 
 def cli(house: House, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -155,78 +100,6 @@ def test_a_longer_input_and_another_service_tier_cost_otherwise(house: House) ->
     assert money(flex["cost"]) == Decimal("0.0006")
     assert flex["price_card"] == "models.yaml: contract tier=flex"
     assert money(entry(house, "p-tiers", service_tier="none of ours")["cost"]) == Decimal("0.0012")
-
-
-@pytest.mark.parametrize("relayed", [True, False])
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(
-    ("asked", "told", "cost", "card"),
-    [
-        ("flex", "default", "0.0012", "models.yaml: contract"),
-        ("flex", "flex", "0.0006", "models.yaml: contract tier=flex"),
-        ("flex", None, "0.0006", "models.yaml: contract tier=flex"),
-        ("auto", "default", "0.0012", "models.yaml: contract"),
-        (None, "flex", "0.0006", "models.yaml: contract tier=flex"),
-        (None, "scale", "0.0012", "models.yaml: contract"),
-    ],
-)
-def test_the_tier_of_the_answer_is_charged(
-    house: House, asked: str | None, told: str | None, cost: str, card: str, stream: bool, relayed: bool
-) -> None:
-    tier: dict[str, Any] = {} if told is None else {"service_tier": told}
-    odd: dict[str, Any] = {} if relayed else {"odd": {"nested": []}, "system_fingerprint": None}
-    if stream:
-        chunks = [{**chunk, **tier, **odd} for chunk in openai_chunks("Hi.")]
-        chunks[-1]["usage"] = usage(100, 10)
-        house.upstream.play(events(*chunks))
-    else:
-        house.upstream.play(answer(openai_answer(usage=usage(100, 10), **tier, **odd)))
-    asking = {} if asked is None else {"service_tier": asked}
-    made = entry(house, "p-tiers", stream=stream, **asking)
-    assert (money(made["cost"]), made["price_card"]) == (Decimal(cost), card)
-
-
-def test_a_tier_that_the_provider_is_not_asked_for_is_not_charged(house: House) -> None:
-    house.upstream.play(answer(anthropic_answer()))
-    plain = entry(house, "p-claude")
-    house.upstream.play(answer(anthropic_answer()))
-    flex = entry(house, "p-claude", service_tier="flex")
-    assert (flex["price_card"], flex["cost"]) == (plain["price_card"], plain["cost"])
-
-
-@pytest.mark.parametrize("told", ["fast", "standard"])
-def test_the_fast_mode_of_anthropic_is_priced_by_what_was_done(house: House, told: str) -> None:
-    used = {"input_tokens": 100, "output_tokens": 10, "service_tier": "standard", "speed": told}
-    house.upstream.play(answer(anthropic_answer(usage=used)))
-    made = entry(house, "p-fast", path="/v1/messages", speed="fast")
-    assert made["price_card"].endswith(" tier=fast") == (told == "fast")
-    assert money(made["cost"]) == (Decimal("0.0015") if told == "fast" else Decimal("0.00075"))
-
-
-SEARCH = {"type": "web_search_20250305", "name": "web_search"}
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize(("model", "a_search"), [("p-fast", "0.01"), ("p-search", "0.5")])
-def test_searches_of_the_provider_are_charged(house: House, stream: bool, model: str, a_search: str) -> None:
-    def cost(searches: int, **tool: Any) -> tuple[Decimal, str]:
-        used = {"input_tokens": 100, "output_tokens": 10, "server_tool_use": {"web_search_requests": searches}}
-        if stream:
-            told = anthropic_events("Hi.")
-            told[-2]["usage"] = used
-            house.upstream.play(events(*told, named=True, done=False))
-        else:
-            house.upstream.play(answer(anthropic_answer(usage=used)))
-        made = entry(house, model, path="/v1/messages", stream=stream, tools=[SEARCH | tool])
-        (kept,) = house.core.ledger.entries(UsageFilter(request_id=made["request_id"]))[0]
-        return money(made["cost"]), kept.flags
-
-    nothing, _ = cost(0)
-    assert cost(3, max_uses=3) == (nothing + 3 * Decimal(a_search), "")
-    assert cost(10) == (nothing + 10 * Decimal(a_search), ""), "ten are set aside where nobody names a bound"
-    above, flags = cost(40, max_uses=3)
-    assert (above, flags) == (nothing + 40 * Decimal(a_search), "over_reservation")
-    assert card(house, model)["card"]["per_web_search"] == float(a_search)
 
 
 def test_sound_and_reasoning_and_the_call_itself_have_prices(house: House) -> None:
@@ -411,7 +284,7 @@ def test_a_question_that_cannot_be_answered_says_why(house: House, path: str, st
 def test_a_key_sees_the_prices_of_its_own_models(house: House) -> None:
     key = house.key("developer", models=("p-*",))
     assert {item["model"] for item in house.ask("GET", "/prices", key=key).body["prices"]} == {
-        "p-dated", "p-none", "p-unknown", "p-tiers", "p-claude", "p-fast", "p-search", "p-sound", "p-timed",
+        "p-dated", "p-none", "p-unknown", "p-tiers", "p-sound", "p-timed",
     }  # fmt: skip
     assert house.ask("GET", "/prices?model=gpt-4o", key=key).status == 404
     assert house.ask("GET", "/prices/check", key=key).status == 403
