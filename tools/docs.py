@@ -48,8 +48,8 @@ Some ends of a step or run are no answer of a door. They have a code too, in `er
 
 
 def error_classes() -> list[type[errors.GatewayError]]:
-    """Every error of the house, in the order of the file."""
-    found = [value for value in vars(errors).values() if isinstance(value, type)]
+    """Every error of the house that has a code of its own, in the order of the file."""
+    found = [value for value in vars(errors).values() if isinstance(value, type) and "code" in vars(value)]
     return [value for value in found if issubclass(value, errors.GatewayError)]
 
 

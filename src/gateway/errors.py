@@ -173,9 +173,13 @@ class EgressDenied(GatewayError):
 
 
 class UpstreamError(GatewayError):
-    """The provider answered with an error."""
+    """The provider answered with an error, or with what is no answer."""
 
     status, code, retryable = 502, "upstream_error", True
+
+
+class UpstreamMalformed(UpstreamError):
+    """An ``upstream_error``: what the provider answered with a good status is no answer."""
 
 
 class UpstreamRejected(UpstreamError):

@@ -72,6 +72,31 @@ def test_openai_against_the_embedded_model(openai_local: openai.OpenAI) -> None:
     assert pieces[-1].usage.total_tokens > 0
 
 
+def test_openai_goes_on_with_a_text_at_the_embedded_model(openai_local: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {
+        "model": "smollm2",
+        "prompt": "Once upon a time",
+        "max_tokens": 12,
+        "temperature": 0,
+        "seed": 1,
+    }
+    whole = openai_local.completions.create(**asked)
+    assert whole.choices[0].text
+    assert whole.usage is not None
+    assert (whole.choices[0].finish_reason, whole.usage.completion_tokens) == ("length", 12)
+    pieces = list(openai_local.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    assert "".join(choice.text for piece in pieces for choice in piece.choices) == whole.choices[0].text
+    told = pieces[-1].usage
+    assert told is not None
+    assert (told.prompt_tokens, told.completion_tokens) == (whole.usage.prompt_tokens, 12)
+    end = whole.choices[0].text[4:7]
+    cut = openai_local.completions.create(**asked, stop=end)
+    assert cut.choices[0].text == whole.choices[0].text.partition(end)[0]
+    assert cut.choices[0].finish_reason == "stop"
+    with pytest.raises(openai.BadRequestError, match="takes no echo"):
+        openai_local.completions.create(**asked, echo=True)
+
+
 def test_what_the_embedded_model_cannot_do_is_told_before_it_is_asked(openai_local: openai.OpenAI) -> None:
     raw = openai_local.chat.completions.with_raw_response.create(
         model="smollm2", messages=ASKED, max_tokens=5, store=True, reasoning_effort="low", logprobs=True

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 import gateway
@@ -55,6 +55,7 @@ from gateway.api.http import (
     webhooks,
     workflows,
 )
+from gateway.api.lean import LEAN
 from gateway.api.services import Services
 from gateway.api.websocket import EventSocket
 from gateway.engine.task_types import TaskTypeSpec
@@ -170,9 +171,22 @@ class _Root:
         self.app = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http" and self._plane.serves(scope["method"], scope["path"]):
-            return self._plane(scope, receive, send)
+        if scope["type"] == "http":
+            if scope["method"] == "HEAD":
+                return self._head(scope, receive, send)
+            if self._plane.serves(scope["method"], scope["path"]):
+                return self._plane(scope, receive, send)
         return self.app(scope, receive, send)
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As GET, up to the body."""
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body"})
+
+        await self({name: value for name, value in scope.items() if name != LEAN} | {"method": "GET"}, receive, told)
 
 
 def _page(page: Page) -> PublicHandler:

@@ -1,7 +1,10 @@
 """The HTTP server's part of an answer, for answers whose head is made already; all else is uvicorn's own.
 
 A ``Head`` and the bytes after it go out in one write, unchecked: it was made of checked lines. A connection at
-rest has one timer that is looked at when it is due, instead of one that is set and cancelled for each request.
+rest, or with a request whose head does not come to its end, has one timer that is looked at when it is due, instead
+of one that is set and cancelled for each request. A request to go over to another protocol than WebSocket (``h2c``,
+as Java's client sends it with every first request) is answered as if it had not been asked, which uvicorn's own
+parser does without the request's body.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -20,6 +24,9 @@ from gateway.api.wire.answer_head import Head
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
 
+#: Larger heads of requests are refused.
+_LARGEST_HEAD = 256 * 1024
+_BAD, _TOO_LARGE = "Invalid HTTP request received.", "The head of the request is too large."
 #: Bodies above this are not copied to be sent with their head.
 _LARGE = 64 * 1024
 
@@ -51,13 +58,52 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._rests_since = 0.0
         self._looking: asyncio.TimerHandle | None = None
+        #: Bytes that came while the head of a request was under way; below 0 after it.
+        self._head_bytes = 0
+        self._refusing = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._rest()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as asked:
+            if self._refusing:
+                self._stay(data[asked.args[0] :])
+            else:
+                self._rests_since = 0.0  # the connection is WebSocket's from now on
+                self.handle_websocket_upgrade()
+            return
+        except httptools.HttpParserError:
+            self.logger.warning(_BAD)
+            self.send_400_response(_BAD)
+            return
+        if self._head_bytes >= 0:
+            self._head_bytes += len(data)
+            if self._head_bytes > _LARGEST_HEAD:
+                self.logger.warning(_TOO_LARGE)
+                self.send_400_response(_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
+        self._refusing = self.parser.should_upgrade() and not self._should_upgrade()
+        if self._refusing and self.parser.get_method() == b"CONNECT":
+            raise ValueError("this is no proxy")
+        if self._refusing:
+            return
+        self._head_bytes, self._rests_since = -1, 0.0
         super().on_headers_complete()
         # The request's task has not begun yet.
         if type(self.cycle) is RequestResponseCycle:
             self.cycle.__class__ = Cycle
             cast(dict[str, Any], self.scope)[LEAN] = self.cycle
+
+    def on_message_complete(self) -> None:
+        if self._refusing:
+            return
+        self._head_bytes = 0
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -68,9 +114,22 @@ class Protocol(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
             return
+        self._rest()
+
+    def _rest(self) -> None:
+        """From now on the connection waits for the head of a request."""
         self._rests_since = self.loop.time()
         if self._looking is None:
             self._looking = self.loop.call_later(self.timeout_keep_alive, self._look)
+
+    def _stay(self, rest: bytes) -> None:
+        """Reads the request anew, without what it would go over to; ``rest`` is what came after its head."""
+        self._refusing = False
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b\r\n" % line for line in self.headers if line[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"%b\r\n%b" % (b"".join(lines), rest))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -81,10 +140,10 @@ class Protocol(HttpToolsProtocol):
             self._looking = None
 
     def _unset_keepalive_if_required(self) -> None:
-        self._rests_since = 0.0
+        """The timer is looked at when it is due."""
 
     def _look(self) -> None:
-        """Closes the connection if it has been at rest for so long; one that is at work is left alone."""
+        """Closes the connection if no whole head has come for so long; one that is at work is left alone."""
         self._looking = None
         if not self._rests_since:
             return

@@ -10,7 +10,7 @@ from gateway.cli.client import Json, Key, Url, connect, console, listing_table, 
 from gateway.money import plain
 
 _SHOWN = ("input_per_million", "output_per_million", "cached_input_per_million", "cache_write_per_million")
-_WHOLE = ("per_call", "per_second", "per_row")
+_WHOLE = ("per_call", "per_second", "per_row", "per_web_search")
 
 
 def listing(

@@ -147,7 +147,12 @@ def walk_json_text(text: str, visit: Visit, place: str, role: Where) -> str:
 
 def images_of(chat: Chat) -> int:
     """How many images the conversation shows."""
-    return sum(isinstance(part, ImagePart) for turn in chat.messages for part in turn.parts)
+    return sum(
+        1 if isinstance(part, ImagePart) else len(part.images)
+        for turn in chat.messages
+        for part in turn.parts
+        if isinstance(part, (ImagePart, ToolResultPart))
+    )
 
 
 def _note(changes: dict[str, Any], name: str, old: tuple[Any, ...], new: tuple[Any, ...]) -> None:

@@ -8,6 +8,7 @@ from gateway.models.server_fields import parts_of
 
 MOST_MESSAGES = 2_000
 MOST_TOOLS = 128
+USUAL_SEARCHES, MOST_SEARCHES = 10, 1_000
 
 
 def check_chat(chat: Chat) -> None:
@@ -39,7 +40,7 @@ def input_tokens_bound(chat: Chat) -> int:
             elif isinstance(part, ToolUsePart):
                 size += len(part.arguments.encode()) + len(part.name.encode()) + len(part.signature) + 32
             elif isinstance(part, ToolResultPart):
-                size += len(part.content.encode()) + 32
+                size += len(part.content.encode()) + 32 + 3_000 * len(part.images)
             else:
                 size += len(part.text.encode()) + len(part.signature)
     for tool in chat.tools:
@@ -55,7 +56,22 @@ def has_media(chat: Chat) -> bool:
     """Whether the input may hold sound or images: what only the body itself has may be sound."""
     if chat.native_only and parts_of(chat.native_only):
         return True
-    return any(isinstance(part, ImagePart) for message in chat.messages for part in message.parts)
+    return any(
+        isinstance(part, ImagePart) or (isinstance(part, ToolResultPart) and bool(part.images))
+        for message in chat.messages
+        for part in message.parts
+    )
+
+
+def searches_bound(chat: Chat) -> int:
+    """The most searches of the web that the provider may run by itself; about how many, where the caller names none."""
+    tools = chat.native.get("tools") if chat.native is not None and chat.dialect == "anthropic" else None
+    bound = 0
+    for tool in tools or ():
+        if isinstance(tool, dict) and str(tool.get("type")).startswith("web_search"):
+            most = tool.get("max_uses")
+            bound += most if type(most) is int and 0 < most < MOST_SEARCHES else USUAL_SEARCHES
+    return bound
 
 
 def output_tokens_bound(asked: int | None, most: int | None) -> int:

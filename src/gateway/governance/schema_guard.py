@@ -43,6 +43,8 @@ class SchemaGuard:
     def misfits(self, chat: Chat, reply: Reply) -> list[str]:
         """What is wrong with the answer, in words for the model; nothing where it fits."""
         for choice in reply.choices:
+            if choice.raw_finish == "refusal":
+                continue  # the model's answer to the question, which no schema holds
             if choice.finish in ("stop", "length") and (wrong := self._wrong(chat, choice)):
                 return wrong
         return []

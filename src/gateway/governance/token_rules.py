@@ -50,7 +50,7 @@ def count_turn(message: Message, count: Count) -> tuple[int, bool]:
     tokens = 0
     exact = len(message.parts) == len(texts) <= 1
     for result in results:
-        tokens += _TURN + count("tool") + count(result.content)
+        tokens += _TURN + count("tool") + count(result.content) + _IMAGE * len(result.images)
     if len(results) < len(message.parts) or not message.parts:
         tokens += _TURN + count(message.role) + count("".join(texts))
     for part in message.parts:

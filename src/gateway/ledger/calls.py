@@ -185,9 +185,11 @@ class CallLedger:
         rows: int = 0,
         outcome: str = "completed",
         upstream_model: str | None = None,
+        card: str = "",
         note: Mapping[str, Any] | None = None,
     ) -> Settled:
-        """Charges what the call truly cost and gives the rest back. Again: the first entry.
+        """Charges what the call truly cost, by the ``card`` of its reservation or the one named, and gives the rest
+        back. Again: the first entry.
 
         Impossible usage is repaired by the rules of ``pricing.repaired``, named in ``flags``; a cost above
         the reservation is charged in full and flagged ``over_reservation``.
@@ -196,7 +198,9 @@ class CallLedger:
             if call.settled is None:
                 raise ValueError("the call was released: nothing can be charged to it")
             return Settled(call.settled.entry, (), call.settled.flags, repeated=True)
-        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, upstream_model=upstream_model)
+        result, flags = outcome_of(
+            cost, usage, inference_micros, rows, outcome, upstream_model=upstream_model, card=card
+        )
         opened = call.opened
         if cost > opened.amount:
             flags = (*flags, "over_reservation")

@@ -16,7 +16,8 @@ from gateway.money import MAX_UNITS
 class Outcome(Struct, frozen=True, gc=False):
     """How a call ended: what it cost (units), what it used, and who says so (``basis``).
 
-    ``upstream_model`` names the model that answered, where that is not the one that was planned.
+    ``upstream_model`` names the model that answered, where that is not the one that was planned, and ``card`` what
+    it was charged by, where that is not the card of its reservation.
     """
 
     cost: int
@@ -27,6 +28,7 @@ class Outcome(Struct, frozen=True, gc=False):
     rows: int = 0
     upstream_model: str | None = None
     flags: tuple[str, ...] = ()
+    card: str = ""
 
 
 def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold_id: str | None, at: int) -> Entry:
@@ -52,7 +54,7 @@ def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold
         rows=outcome.rows,
         cost=outcome.cost,
         basis=outcome.basis,
-        price_card=card,
+        price_card=outcome.card or card,
         outcome=outcome.outcome,
         config_epoch=charge.config_epoch,
         request_id=charge.request_id,
@@ -75,6 +77,7 @@ def outcome_of(
     *,
     basis: str | None = None,
     upstream_model: str | None = None,
+    card: str = "",
 ) -> tuple[Outcome, tuple[str, ...]]:
     """How a call ended, and a flag for each rule that its usage had to be repaired by."""
     check_amount(cost)
@@ -91,6 +94,7 @@ def outcome_of(
             rows=max(rows, 0),
             upstream_model=upstream_model,
             flags=odd,
+            card=card,
         ),
         odd,
     )

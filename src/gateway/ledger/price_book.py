@@ -45,6 +45,8 @@ PROVIDERS: Mapping[str, str] = MappingProxyType(
 )
 #: How the data name the prices of a batch API.
 _BATCH = {"processing": "batch"}
+#: By what the data tell tiers apart; Anthropic's fast mode is one that is asked for in another field.
+_TIERS = ("service_tier", "speed")
 _KEYS = (
     "input_mtok",
     "output_mtok",
@@ -75,22 +77,24 @@ def book_card(
     moment = datetime.fromtimestamp(at // SECOND, UTC)
     if batch and not _has_variant(info, moment, _BATCH):
         return None
-    tier = {"service_tier": service_tier}
-    asked = _BATCH if batch else tier if service_tier and _has_variant(info, moment, tier) else None
+    tiers = ({name: service_tier} for name in _TIERS) if service_tier else ()
+    tier = next((when for when in tiers if _has_variant(info, moment, when)), None)
+    asked = _BATCH if batch else tier
     prices = info.get_prices(moment, asked)
     base = _rates(prices, 0)
     if base.input_per_million is None:
         return None  # priced by the hour, page or picture: not by what we count
     since = _since(info, moment)
-    calls = getattr(prices, "requests_kcount", None)
+    calls, searches = (getattr(prices, name, None) for name in ("requests_kcount", "web_searches_kcount"))
     return PriceCard(
         name=f"genai-prices {genai_prices.__version__}: {provider.id}/{info.id}"
         + (f"@{since}" if since else "")
         + (BATCH_MARK if batch else "")
-        + (f"{TIER_MARK}{service_tier}" if asked is tier else ""),
+        + (f"{TIER_MARK}{service_tier}" if tier is not None and asked is tier else ""),
         source=(provider.pricing_urls or ["genai-prices"])[0],
         **structs.asdict(base),
         per_call=calls / 1000 if isinstance(calls, Decimal) else None,
+        per_web_search=searches / 1000 if isinstance(searches, Decimal) else None,
         tiers=tuple(Tier(start, _rates(prices, start + 1)) for start in _starts(prices)),
     )
 

@@ -67,7 +67,8 @@ class Tier(Struct, frozen=True):
 class PriceCard(Struct, frozen=True):
     """Dated prices under a ``name`` that entries keep; ``source`` says who states them.
 
-    Beside the token rates: USD a call, a second and a row. ``tiers`` go from short to long inputs.
+    Beside the token rates: USD a call, a second, a row and a search of the web by the provider. ``tiers`` go from
+    short to long inputs.
     """
 
     name: str
@@ -86,12 +87,15 @@ class PriceCard(Struct, frozen=True):
     per_call: Decimal | None = None
     per_second: Decimal | None = None
     per_row: Decimal | None = None
+    per_web_search: Decimal | None = None
     tiers: tuple[Tier, ...] = ()
 
     #: The rates of each tier as whole numbers, the first for every input; made of the rest.
     table: tuple[Scaled, ...] = ()
     #: A call, a second and a row in 10⁻¹⁸ USD.
     fixed: tuple[int, int, int] = (0, 0, 0)
+    #: A search in 10⁻¹⁸ USD.
+    search: int = 0
     #: Whether sound or images of the input may cost more than its text.
     media: bool = False
 
@@ -100,6 +104,7 @@ class PriceCard(Struct, frozen=True):
         tiers = (scaled(-1, base), *(scaled(tier.above_input_tokens, tier.rates) for tier in self.tiers))
         force_setattr(self, "table", tiers)
         force_setattr(self, "media", any(item.worst_media > item.worst_input for item in tiers))
+        force_setattr(self, "search", _whole(self.per_web_search))
         force_setattr(self, "fixed", (_whole(self.per_call), _whole(self.per_second), _whole(self.per_row)))
 
     def base(self) -> Rates:

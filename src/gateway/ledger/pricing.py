@@ -14,6 +14,7 @@ cache-written input that of input, reasoning that of output; output, where the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 from msgspec import structs
@@ -29,6 +30,7 @@ __all__ = [
     "PriceCard",
     "card_for_llm",
     "card_for_ml",
+    "charged_by",
     "check_charges",
     "cost_llm",
     "cost_ml",
@@ -41,6 +43,9 @@ __all__ = [
 #: Provider types whose models run on this machine and bill nobody.
 LOCAL_TYPES = frozenset({"llama_cpp", "local", "local_embedding"})
 MOST_TOKENS = 10**9
+_MOST_SEARCHES = 10_000
+#: What providers call the tier of the usual price, and what leaves the choice to them.
+_USUAL_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
 #: A token count times a scaled price, in 10⁻²⁴ USD, to units of 10⁻¹⁰ USD.
 _TOKENS_TO_UNITS: int = 10 ** (PRICE_DECIMALS + 6 - 10)
 #: What a card charges beside tokens, where it is nothing.
@@ -75,6 +80,15 @@ def card_for_llm(
     if card is None:
         raise _unknown(model_name)
     return card
+
+
+def charged_by(card: PriceCard, asked: str, by_tier: Callable[[str], PriceCard], usage: Usage) -> PriceCard:
+    """The price of an answer: by the service tier that its provider says it was given by, where that is another than
+    the one that was ``asked`` for, which ``card`` is the price of."""
+    told = usage.tier
+    if not told or told == asked or (told in _USUAL_TIERS and asked in _USUAL_TIERS):
+        return card
+    return by_tier("" if told in _USUAL_TIERS else told)
 
 
 def card_for_ml(model_name: str, provider_type: str, stated: Stated, at: int, *, known: int | None = None) -> PriceCard:
@@ -127,13 +141,14 @@ def worst_case(
     cache_write: bool = True,
     media: bool = False,
     max_seconds: float = 0,
+    searches: int = 0,
 ) -> int:
     """The most a call can cost, in units, rounded up.
 
     ``max_output_tokens`` bounds each of the ``n`` answers, reasoning included. With ``cache_write``
     (the caller may ask for prompt caching) all input is taken at the dearest cache-writing price
-    where that is higher, with ``media`` at that of sound or images. A card that charges by the second
-    needs ``max_seconds``.
+    where that is higher, with ``media`` at that of sound or images. The provider may search the web
+    ``searches`` times. A card that charges by the second needs ``max_seconds``.
     """
     dearest = 0
     tokens_in, tokens_out = max(input_tokens, 0), max(max_output_tokens, 0) * max(n, 1)
@@ -142,6 +157,8 @@ def worst_case(
         if media:
             price_in = rates.worst_media
         dearest = max(dearest, tokens_in * price_in + tokens_out * rates.worst_output)
+    if searches:
+        dearest += searches * card.search * _MICROS
     return _ceil(dearest if card.fixed == _TOKENS_ONLY else dearest + _fixed(card, _bounded(card, max_seconds), 0))
 
 
@@ -166,7 +183,7 @@ def cost_llm(card: PriceCard, usage: Usage, *, seconds_micros: int = 0) -> int:
         + sound.reasoning_tokens * rates.reasoning
     )
     if sound.detail is not None:
-        total += _beside(rates, sound, sound.detail, fresh)
+        total += _beside(rates, sound, sound.detail, fresh) + sound.detail.web_searches * card.search * _MICROS
     return _round(total if card.fixed == _TOKENS_ONLY else total + _fixed(card, max(seconds_micros, 0), 0))
 
 
@@ -217,6 +234,7 @@ def _fits(usage: Usage, detail: UsageDetail) -> bool:
         and detail.cached_audio <= min(detail.input_audio, usage.cached_tokens)
         and detail.output_audio + detail.output_image <= usage.output_tokens
         and detail.cache_write_long <= usage.cache_write_tokens
+        and detail.web_searches <= _MOST_SEARCHES
     )
 
 

@@ -7,7 +7,7 @@ is counted too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -70,12 +70,18 @@ def saved_by_compaction(card: PriceCard, usage: Usage, cost: int, tokens: int, m
 
 
 def saved_by_call(
-    card: PriceCard, best: PriceCard | None, left_out: int, usage: Usage, cost: int, micros: int = 0
+    card_of: Callable[[Usage], PriceCard],
+    best: PriceCard | None,
+    left_out: int,
+    usage: Usage,
+    cost: int,
+    micros: int = 0,
 ) -> list[Saving]:
-    """All that a call to a provider saved: ``left_out`` tokens were left out of its input, and ``best`` is the
-    card of the candidate that was passed over."""
+    """All that a call to a provider saved: ``card_of`` is what it was charged by, ``left_out`` tokens were left out of
+    its input, and ``best`` is the card of the candidate that was passed over."""
     if best is None and not (left_out or usage.cached_tokens or usage.cache_write_tokens):
         return []
+    card = card_of(usage)
     usage, _ = repaired(usage)  # as it was charged
     return [
         *saved_by_prompt_cache(card, usage, cost, micros),

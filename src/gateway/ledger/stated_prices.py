@@ -23,7 +23,7 @@ Stated: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | None
 NONE = "none"
 NONE_CARD = "models.yaml: none"
 _RATES = Rates.__struct_fields__
-_WHOLE_CALL = ("per_call", "per_second", "per_row")
+_WHOLE_CALL = ("per_call", "per_second", "per_row", "per_web_search")
 _NOT_PRICES = frozenset({"source", "currency", "valid_from", "known_from"})
 _FIELDS = frozenset({*_RATES, *_WHOLE_CALL, "tiers", "service_tiers", *_NOT_PRICES, *BATCH_FIELDS})
 #: A price of nothing else leaves the price of single calls to the book.

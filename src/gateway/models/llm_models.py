@@ -44,11 +44,13 @@ class ToolUsePart(Struct, frozen=True, tag="tool_use"):
 
 
 class ToolResultPart(Struct, frozen=True, tag="tool_result"):
-    """What a tool gave back for the call ``id``."""
+    """What a tool gave back for the call ``id``: a text, and ``images`` after it, or before it (``images_first``)."""
 
     id: str
     content: str
     is_error: bool = False
+    images: tuple[ImagePart, ...] = ()
+    images_first: bool = False
 
 
 class ThinkingPart(Struct, frozen=True, tag="thinking"):
@@ -175,7 +177,8 @@ class Native(Struct, frozen=True):
 class UsageDetail(Struct, frozen=True, omit_defaults=True):
     """Tokens of a call that have prices of their own, each counted in ``Usage`` as well: sound and images
     are part of input and output (``cached_audio`` also of the cached input), ``cache_write_long`` (kept for
-    an hour rather than minutes) is part of the cache-written input."""
+    an hour rather than minutes) is part of the cache-written input. ``web_searches`` are no tokens: how often the
+    provider searched for the answer."""
 
     input_audio: int = 0
     output_audio: int = 0
@@ -183,6 +186,7 @@ class UsageDetail(Struct, frozen=True, omit_defaults=True):
     input_image: int = 0
     output_image: int = 0
     cache_write_long: int = 0
+    web_searches: int = 0
 
 
 class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -202,6 +206,8 @@ class Usage(Struct, frozen=True, omit_defaults=True, gc=False):
     detail: UsageDetail | None = None
     #: What the provider told wrong or not at all, so that it was counted here: names such as ``usage_missing``.
     odd: tuple[str, ...] = ()
+    #: The service tier by which the provider says it answered, in its own word; empty where it says none.
+    tier: str = ""
 
     @property
     def total_tokens(self) -> int:

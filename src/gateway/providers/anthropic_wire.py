@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamMalformed
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import split_id
 from gateway.models.llm_models import (
@@ -27,7 +28,7 @@ from gateway.models.llm_models import (
     UsageDetail,
 )
 from gateway.providers.cache_marks import marked
-from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.carrying import answer_schema, arguments_of, is_detailed, result_blocks, turns_of, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, part_of, told
 
@@ -66,7 +67,7 @@ def encode(chat: Chat, upstream_model: str, *, stream: bool, max_tokens: int) ->
     dropped = unmapped(chat, "anthropic")
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
     parts = [part for message in chat.messages for part in message.parts]
-    if any(isinstance(part, ImagePart) and part.detail for part in parts):
+    if is_detailed(parts):
         dropped.append("image_url.detail")
     if any(tool.strict for tool in chat.tools):
         dropped.append("tools.strict")
@@ -120,7 +121,7 @@ def decode_count(content: bytes) -> int:
     try:
         return int(msgspec.json.decode(content)["input_tokens"])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def _unsigned(turn: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
             native=Native("anthropic", raw),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a frozen value
@@ -178,7 +179,10 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
     read = count_of(raw, "cache_read_input_tokens", before.cached_tokens)
     written = count_of(raw, "cache_creation_input_tokens", before.cache_write_tokens)
     fresh = count_of(raw, "input_tokens", before.input_tokens - before.cached_tokens - before.cache_write_tokens)
-    written_long = count_of(part_of(raw, "cache_creation"), "ephemeral_1h_input_tokens")
+    known = before.detail or UsageDetail()
+    written_long = count_of(part_of(raw, "cache_creation"), "ephemeral_1h_input_tokens", known.cache_write_long)
+    searches = count_of(part_of(raw, "server_tool_use"), "web_search_requests", known.web_searches)
+    detail = UsageDetail(cache_write_long=written_long, web_searches=searches) if written_long or searches else None
     return told(
         Usage(
             input_tokens=fresh + read + written,
@@ -186,10 +190,17 @@ def decode_usage(raw: Any, before: Usage = Usage()) -> Usage:  # noqa: B008 - a 
             cached_tokens=read,
             cache_write_tokens=written,
             basis="provider",
-            detail=UsageDetail(cache_write_long=written_long) if written_long else before.detail,
+            detail=detail,
+            tier=_tier(raw) or before.tier,
         ),
         before,
     )
+
+
+def _tier(raw: Mapping[str, Any]) -> str:
+    """The tier that an answer was given by; the fast mode is priced like one."""
+    told = raw["speed"] if raw.get("speed") == "fast" else raw.get("service_tier")
+    return told if isinstance(told, str) else ""
 
 
 class StreamDecoder:
@@ -315,7 +326,8 @@ def _block(part: Part) -> dict[str, Any]:
         arguments = arguments_of(part)
         return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
     if isinstance(part, ToolResultPart):
-        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id, "content": part.content}
+        told = result_blocks(part, {"type": "text", "text": part.content}, _block) if part.images else part.content
+        block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id, "content": told}
         return block | ({"is_error": True} if part.is_error else {})
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
 

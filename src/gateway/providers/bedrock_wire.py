@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamError, UpstreamMalformed
 from gateway.models.llm_models import (
     ANSWER_TOOL,
     Chat,
@@ -26,7 +26,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import answer_schema, arguments_of, turns_of, unmapped
+from gateway.providers.carrying import answer_schema, arguments_of, is_detailed, result_blocks, turns_of, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, told
 
@@ -40,6 +40,8 @@ _FINISH: dict[str, FinishReason] = {
     "content_filtered": "content_filter",
 }
 _BROKEN = frozenset({"malformed_model_output", "malformed_tool_use"})
+#: Stands for what a tool gave back where that is nothing: blank texts are refused there.
+_SILENCE = "(nothing)"
 _FORMATS = frozenset({"png", "jpeg", "gif", "webp"})
 
 
@@ -55,7 +57,7 @@ def encode(chat: Chat, *, native_schema: bool = False) -> tuple[bytes, tuple[str
     dropped += [name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(chat, name) is not None]
     dropped += [name for name in ("reasoning_effort", "user") if getattr(chat, name)]
     parts = [part for message in chat.messages for part in message.parts]
-    if any(isinstance(part, ImagePart) and part.detail for part in parts):
+    if is_detailed(parts):
         dropped.append("image_url.detail")
     if any(tool.strict for tool in chat.tools):
         dropped.append("tools.strict")
@@ -89,7 +91,7 @@ def decode_reply(content: bytes, *, forced: bool = True) -> Reply:
             stop = _answered(stop)
         return Reply("", "", (Choice(parts, _FINISH.get(stop, "stop"), stop),), decode_usage(raw.get("usage")))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
 def decode_usage(raw: Any) -> Usage:
@@ -239,7 +241,8 @@ def _block(part: Part) -> dict[str, Any]:
     if isinstance(part, ToolUsePart):
         return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": arguments_of(part)}}
     if isinstance(part, ToolResultPart):
-        result: dict[str, Any] = {"toolUseId": part.id, "content": [{"text": part.content}]}
+        told = {"text": part.content if part.content.strip() else _SILENCE}
+        result: dict[str, Any] = {"toolUseId": part.id, "content": result_blocks(part, told, _image)}
         return {"toolResult": result | ({"status": "error"} if part.is_error else {})}
     text = {"text": part.text, **({"signature": part.signature} if part.signature else {})}
     return {"reasoningContent": {"reasoningText": text}}

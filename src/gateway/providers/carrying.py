@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from gateway.errors import NotSupported
-from gateway.models.llm_models import Chat, Message, ToolUsePart
+from gateway.models.llm_models import Chat, ImagePart, Message, Part, ToolResultPart, ToolUsePart
 
 
 def unmapped(chat: Chat, dialect: str) -> list[str]:
@@ -54,6 +54,43 @@ def is_forced(chat: Chat | None) -> bool:
     """Whether a call of ``llm_models.ANSWER_TOOL`` is the answer: one of the caller's own tools may have that name,
     but then no answer is forced. Where nobody knows the ``chat`` any more, it is."""
     return chat is None or (chat.response_format is not None and not chat.tools)
+
+
+def begun_answer(chat: Chat) -> list[str]:
+    """``prefill`` where an Anthropic-style call begins the answer itself, for dialects in which the last turn of the
+    assistant is an earlier answer like any other."""
+    begun = chat.dialect == "anthropic" and bool(chat.messages) and chat.messages[-1].role == "assistant"
+    return ["prefill"] if begun else []
+
+
+def is_detailed(parts: Iterable[Part]) -> bool:
+    """Whether the caller says how closely an image is to be looked at."""
+    return any(
+        image.detail
+        for part in parts
+        for image in (part.images if isinstance(part, ToolResultPart) else (part,))
+        if isinstance(image, ImagePart)
+    )
+
+
+def result_blocks(
+    part: ToolResultPart, text: dict[str, Any], image: Callable[[ImagePart], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The content of a tool's result in its order: its ``text``, where it says anything, and its images."""
+    images = [image(shown) for shown in part.images]
+    texts = [text] if part.content.strip() or not images else []
+    return [*images, *texts] if part.images_first else [*texts, *images]
+
+
+def refuse_shown_results(chat: Chat) -> None:
+    """``NotSupported`` where a tool gave back images: for providers whose tools' results are text alone."""
+    parts = (part for turn in chat.messages for part in turn.parts)
+    if any(isinstance(part, ToolResultPart) and part.images for part in parts):
+        raise NotSupported(
+            "the provider of this model takes no images in tools' results",
+            mend="send the image in a user's turn, or use a model of Anthropic, of Bedrock or of Gemini from 3 on",
+            param="messages",
+        )
 
 
 def turns_of(messages: tuple[Message, ...], blocks: Callable[[Message], list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamMalformed
 from gateway.models.llm_models import COMPLETIONS, Chat, Choice, Delta, Native, Reply, TextPart
 from gateway.providers.framing import Frames, SseFrames
 from gateway.providers.openai_wire import decode_usage, finish_of
@@ -43,9 +43,9 @@ class CompletionsWire:
             raw = msgspec.json.decode(content)
             choices = tuple(_choice(item) for item in raw["choices"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UpstreamError("the provider's answer cannot be read", reached=True) from error
+            raise UpstreamMalformed("the provider's answer cannot be read", reached=True) from error
         if not choices:
-            raise UpstreamError("the provider's answer has no choice", reached=True)
+            raise UpstreamMalformed("the provider's answer has no choice", reached=True)
         model, created = str(raw.get("model") or ""), raw.get("created")
         usage = decode_usage(raw.get("usage"))
         when = created if type(created) is int else 0

@@ -16,7 +16,7 @@ from gateway.models.moderation_models import ModerationModel
 from gateway.providers import anthropic_wire
 from gateway.providers.anthropic_batches import AnthropicBatches
 from gateway.providers.completions_wire import CompletionsWire
-from gateway.providers.embedded_wire import EmbeddedWire
+from gateway.providers.embedded_wire import EmbeddedCompletionsWire, EmbeddedWire
 from gateway.providers.endpoint_client import EndpointClient
 from gateway.providers.endpoints import BedrockEndpoint, Endpoint, FixedEndpoint, GeminiEndpoint, MovingEndpoint
 from gateway.providers.google_token import GoogleToken
@@ -85,17 +85,20 @@ class ProviderDirectory:
         no such thing."""
         _check_configured(provider, model)
         upstream = model.upstream_model or model.name
+        wire: Wire = CompletionsWire(upstream)
+        endpoint: Endpoint
         if provider.type in ("openai", "openai_compatible"):
             endpoint = FixedEndpoint(f"{provider.base_url}/completions", _bearer(provider))
         elif provider.type == "azure_openai":
             endpoint = self._azure_endpoint(provider, upstream, "completions")
+        elif provider.type == "llama_cpp":
+            wire, endpoint = EmbeddedCompletionsWire(upstream), MovingEndpoint(self._local.completing)
         else:
             raise NotSupported(
                 f"the provider of {model.name} has no older completions",
                 mend="use /v1/chat/completions, or a model of an OpenAI-style server that has /v1/completions",
                 param="model",
             )
-        wire = CompletionsWire(upstream)
         return HttpModel(provider.name, wire, endpoint, self._transport, provider.timeouts, proxy=provider.proxy)
 
     def embedding_model(self, provider: ProviderSpec, model: ModelSpec) -> EmbeddingModel:
@@ -166,7 +169,8 @@ class ProviderDirectory:
             return anthropic_counter(MovingEndpoint(self._local.counting), upstream)
         if provider.type in ("gemini", "vertex"):
             endpoint = self._gemini_endpoint(provider, upstream, "countTokens")
-            return google_counter(endpoint, upstream if provider.type == "gemini" else "")
+            name = upstream if provider.type == "gemini" else ""
+            return google_counter(endpoint, name, signed=_is_signed(upstream))
         if provider.type == "bedrock":
             counting = self._bedrock_endpoint(provider, bedrock_counted(upstream), "count-tokens")
             return bedrock_counter(counting, native_schema=_has_schemas(model))
@@ -248,7 +252,7 @@ def _has_schemas(model: ModelSpec) -> bool:
 
 
 def _is_signed(model: str) -> bool:
-    """Whether a model of Google's refuses tool calls without their thought signatures."""
+    """Whether a model of Google's refuses tool calls without their thought signatures; see ``gemini_wire.encode``."""
     return model.startswith("gemini-3")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.errors import UpstreamError
+from gateway.errors import UpstreamMalformed
 from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Usage
 from gateway.providers.usage_counts import count_of, part_of
@@ -35,4 +35,4 @@ def decode(content: bytes, count: int) -> Embeddings:
         usage = Usage(input_tokens=tokens, basis="provider") if tokens else Usage()
         return Embeddings(vectors, str(raw.get("model") or ""), usage)
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamError, UpstreamMalformed
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.llm_models import (
     Chat,
@@ -25,7 +25,7 @@ from gateway.models.llm_models import (
     ToolUsePart,
     Usage,
 )
-from gateway.providers.carrying import arguments_of, unmapped
+from gateway.providers.carrying import arguments_of, begun_answer, is_detailed, refuse_shown_results, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.usage_counts import count_of, google_detail, told
 
@@ -73,8 +73,9 @@ def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tu
     """The request body, and the names of what could not be carried.
 
     The model and ``stream`` are in this dialect's URL, so the body is the same with and without. ``signed``
-    says that the model refuses calls without a thought signature: those of other models get Google's
-    word for "none was made". Raises ``NotSupported`` for what would change the answer's meaning.
+    says that the model is of Gemini 3 or later, which takes images in tools' results, and refuses calls without a
+    thought signature: those of other models get Google's word for "none was made".
+    Raises ``NotSupported`` for what would change the answer's meaning.
     """
     if chat.tool_choice is not None and chat.tool_choice.parallel is False:
         raise NotSupported(
@@ -83,18 +84,20 @@ def encode(chat: Chat, *, stream: bool, signed: bool = False) -> tuple[bytes, tu
             param="parallel_tool_calls",
         )
     dropped = ["user"] if chat.user else []
-    dropped += [name for name in unmapped(chat, "gemini") if name != SIGNATURE]
+    dropped += [name for name in (*unmapped(chat, "gemini"), *begun_answer(chat)) if name != SIGNATURE]
     if _asked_budget(chat) is not None:
         dropped.remove("thinking")
     parts = [part for message in chat.messages for part in message.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")
-    if any(isinstance(part, ImagePart) and part.detail for part in parts):
+    if is_detailed(parts):
         dropped.append("image_url.detail")
     if any(tool.strict for tool in chat.tools):
         dropped.append("tools.strict")
     if chat.reasoning_effort and chat.reasoning_effort not in _BUDGETS:
         dropped.append("reasoning_effort")
+    if not signed:  # Gemini 2 refuses them
+        refuse_shown_results(chat)
     body: dict[str, Any] = {"contents": _contents(chat.messages, signed)}
     if not body["contents"]:
         raise NotSupported("this model answers a user's turn, and there is none", mend="add one", param="messages")
@@ -129,7 +132,7 @@ def decode_reply(content: bytes) -> Reply:
             usage=decode_usage(raw.get("usageMetadata")),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError(_SHAPE, reached=True) from error
+        raise UpstreamMalformed(_SHAPE, reached=True) from error
 
 
 def decode_usage(raw: Any) -> Usage:
@@ -290,13 +293,7 @@ def _blocks(part: Part, names: dict[str, str]) -> list[dict[str, Any]]:
     if isinstance(part, TextPart):
         return [{"text": part.text}] if part.text else []
     if isinstance(part, ImagePart):
-        if part.url:
-            raise NotSupported(
-                "this model fetches no image by its URL",
-                mend="send the image itself, as a data URL in base64",
-                param="messages",
-            )
-        return [{"inlineData": {"mimeType": part.media_type, "data": part.data}}]
+        return [_image(part)]
     if isinstance(part, ToolUsePart):
         names[part.id] = part.name
         block: dict[str, Any] = {"functionCall": {"id": part.id, "name": part.name, "args": arguments_of(part)}}
@@ -309,8 +306,16 @@ def _blocks(part: Part, names: dict[str, str]) -> list[dict[str, Any]]:
                 param="messages",
             )
         said = {"error" if part.is_error else "output": part.content}
-        return [{"functionResponse": {"id": part.id, "name": names[part.id], "response": said}}]
+        response: dict[str, Any] = {"id": part.id, "name": names[part.id], "response": said}
+        return [{"functionResponse": response | ({"parts": list(map(_image, part.images))} if part.images else {})}]
     return []
+
+
+def _image(part: ImagePart) -> dict[str, Any]:
+    if part.url:
+        mend = "send the image itself, as a data URL in base64"
+        raise NotSupported("this model fetches no image by its URL", mend=mend, param="messages")
+    return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
 
 
 def _choice(candidate: dict[str, Any], name: str, place: int) -> Choice:

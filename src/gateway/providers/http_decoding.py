@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from gateway.errors import UpstreamError
+from gateway.errors import UpstreamMalformed
 
 #: The most that one step unfolds.
 _STEP = 64 * 1024
@@ -40,14 +40,14 @@ class Inflate:
     def check_end(self) -> None:
         """The body has ended; so must the compressed one have."""
         if self._begun and not self._inflater.eof:
-            raise UpstreamError("the provider's compressed answer is not whole", reached=True)
+            raise UpstreamMalformed("the provider's compressed answer is not whole", reached=True)
 
     def _step(self) -> bytes:
         try:
             return self._inflater.decompress(self._rest, _STEP)
         except zlib.error as error:
             if not self._bare:
-                raise UpstreamError("the provider's compressed answer is damaged", reached=True) from error
+                raise UpstreamMalformed("the provider's compressed answer is damaged", reached=True) from error
         self._bare = False
         self._inflater = zlib.decompressobj(_RAW)
         return self._step()
@@ -60,4 +60,4 @@ def inflate_for(coding: str) -> Inflate | None:
         return None
     if coding in ("gzip", "x-gzip", "deflate"):
         return Inflate(coding)
-    raise UpstreamError("the provider's answer has a content-encoding that was not asked for", reached=True)
+    raise UpstreamMalformed("the provider's answer has a content-encoding that was not asked for", reached=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.errors import UpstreamAccountRefused, UpstreamError, UpstreamRejected
+from gateway.errors import UpstreamAccountRefused, UpstreamMalformed, UpstreamRejected
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.embedding_models import Embeddings, EmbedRequest
 from gateway.models.llm_models import Chat, Delta, Reply
@@ -170,7 +170,7 @@ class HttpModel:
         try:
             return self._wire.decode_reply(content, chat)
         except RecursionError as error:
-            raise UpstreamError("the provider's answer is nested without end", reached=True) from error
+            raise UpstreamMalformed("the provider's answer is nested without end", reached=True) from error
 
     async def count_tokens(self, chat: Chat) -> int | None:
         """The provider's own count of the input; ``None`` where it offers none."""

@@ -13,7 +13,13 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.errors import GatewayError, StreamIncomplete, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import (
+    GatewayError,
+    StreamIncomplete,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from gateway.models.llm_models import Delta, Native
 from gateway.providers.framing import Frames
 from gateway.providers.transport import StreamedResponse
@@ -139,7 +145,7 @@ class HttpStream:
         except GatewayError as error:
             self._fail(error)
         except ValueError as error:
-            told = UpstreamError(f"{self._provider} sent an event that cannot be read", reached=True)
+            told = UpstreamMalformed(f"{self._provider} sent an event that cannot be read", reached=True)
             told.__cause__ = error
             self._fail(told)
         else:

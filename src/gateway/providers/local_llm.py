@@ -52,8 +52,15 @@ class LocalServerNote:
 
     def counting(self) -> Address:
         """Where its tokens are counted."""
+        return self._beside("/messages/count_tokens")
+
+    def completing(self) -> Address:
+        """Where it goes on with a text."""
+        return self._beside("/completions")
+
+    def _beside(self, path: str) -> Address:
         address = self.address()
-        return Address(address.url.removesuffix("/chat/completions") + "/messages/count_tokens", address.headers)
+        return Address(address.url.removesuffix("/chat/completions") + path, address.headers)
 
 
 def note_file(data_dir: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.errors import UpstreamError
+from gateway.errors import UpstreamMalformed
 from gateway.models.moderation_models import Moderation, ModerationRequest
 from gateway.providers.endpoint_client import EndpointClient
 
@@ -29,4 +29,4 @@ def decode(content: bytes) -> Moderation:
             raise TypeError("results is a list")
         return Moderation(raw, str(raw.get("model") or ""))
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error

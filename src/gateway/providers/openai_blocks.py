@@ -53,6 +53,7 @@ class _Last(Struct):
     model: str
     choices: list[_Choice]
     usage: PlainUsage | None = None
+    service_tier: str | None = None
     error: None = None
 
 
@@ -61,6 +62,7 @@ class _Used(Struct):
     model: str
     choices: tuple[()]
     usage: PlainUsage
+    service_tier: str | None = None
     error: None = None
 
 
@@ -194,7 +196,7 @@ class OpenAIFrames(SseFrames):
 
 def _told(read: _Last | _Used) -> Delta:
     """The usage that an event tells."""
-    usage = None if read.usage is None else usage_of(read.usage)
+    usage = None if read.usage is None else usage_of(read.usage, read.service_tier)
     return Delta(usage=usage, id=read.id, model=read.model, native=Native("openai", None))
 
 

@@ -34,8 +34,8 @@ class PlainUsage(Struct):
     completion_tokens_details: _OutputDetails | None = None
 
 
-def usage_of(told: PlainUsage) -> Usage:
-    """The same as ``openai_wire.decode_usage`` makes of it."""
+def usage_of(told: PlainUsage, tier: str | None) -> Usage:
+    """The same as ``openai_wire.decode_usage`` makes of both."""
     inputs, outputs = told.prompt_tokens_details, told.completion_tokens_details
     return Usage(
         told.prompt_tokens,
@@ -44,4 +44,5 @@ def usage_of(told: PlainUsage) -> Usage:
         0,
         (outputs.reasoning_tokens or 0) if outputs is not None else 0,
         "provider",
+        tier=tier or "",
     )

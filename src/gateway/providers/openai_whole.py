@@ -36,6 +36,7 @@ class _Answer(Struct):
     model: str
     choices: list[_Choice]
     usage: PlainUsage
+    service_tier: str | None = None
     error: None = None
 
 
@@ -56,4 +57,6 @@ def relayed(content: bytes, asked: str) -> Reply | None:
     own = renamed(content, read.model, asked)
     if own is None:
         return None
-    return Reply(read.id, read.model, (), usage_of(read.usage), read.created, Native("openai", None, own))
+    return Reply(
+        read.id, read.model, (), usage_of(read.usage, read.service_tier), read.created, Native("openai", None, own)
+    )

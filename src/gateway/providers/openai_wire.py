@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import NotSupported, UpstreamError
+from gateway.errors import NotSupported, UpstreamMalformed
 from gateway.models.call_signatures import NAME as SIGNATURE
 from gateway.models.call_signatures import extra_content, signature_in
 from gateway.models.llm_models import (
@@ -27,7 +27,7 @@ from gateway.models.llm_models import (
     Usage,
 )
 from gateway.models.server_fields import SERVER_FIELDS
-from gateway.providers.carrying import unmapped
+from gateway.providers.carrying import begun_answer, refuse_shown_results, unmapped
 from gateway.providers.lenient_json import loads
 from gateway.providers.model_names import renamed
 from gateway.providers.openai_calls import Calls
@@ -67,6 +67,8 @@ def encode(
         lost = (SIGNATURE,) if official and SIGNATURE in chat.unmapped else ()
         return msgspec.json.encode(_kept(chat, own) if cache_key else own), lost
     dropped = [name for name in unmapped(chat, "openai") if official or name != SIGNATURE]
+    refuse_shown_results(chat)
+    dropped += begun_answer(chat) if official else []
     parts = [part for turn in chat.messages for part in turn.parts]
     if any(isinstance(part, ThinkingPart) for part in parts) and "thinking" not in dropped:
         dropped.append("thinking")
@@ -183,16 +185,16 @@ def decode_reply(content: bytes) -> Reply:
             id=str(raw.get("id") or ""),
             model=str(raw.get("model") or ""),
             choices=choices,
-            usage=decode_usage(raw.get("usage")),
+            usage=decode_usage(raw.get("usage"), raw.get("service_tier")),
             created=int(raw.get("created") or 0),
             native=Native("openai", raw),
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error
 
 
-def decode_usage(raw: Any) -> Usage:
-    """Usage as OpenAI counts: prompt with cached, completion with reasoning."""
+def decode_usage(raw: Any, tier: Any = None) -> Usage:
+    """Usage as OpenAI counts: prompt with cached, completion with reasoning; the ``tier`` stands beside it."""
     if not isinstance(raw, dict):
         return Usage()
     prompt, completion = part_of(raw, "prompt_tokens_details"), part_of(raw, "completion_tokens_details")
@@ -204,6 +206,7 @@ def decode_usage(raw: Any) -> Usage:
             reasoning_tokens=count_of(completion, "reasoning_tokens"),
             basis="provider",
             detail=openai_detail(prompt, completion),
+            tier=tier if isinstance(tier, str) else "",
         )
     )
 
@@ -216,13 +219,16 @@ def finish_of(reason: str, *, called: bool = False) -> FinishReason:
 
 
 def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]:
-    """The pieces in one streamed chunk; ``calls`` are the tool calls of its stream."""
+    """The pieces in one streamed chunk; ``calls`` are the tool calls of its stream. What tells them apart is put right
+    in the chunk itself: it may go on to a caller who knows OpenAI's way alone."""
     deltas: list[Delta] = []
     calls = Calls() if calls is None else calls
     name, model = str(raw.get("id") or ""), str(raw.get("model") or "")
     for choice in raw.get("choices") or ():
         index = int(choice.get("index") or 0)
         delta = choice.get("delta")
+        if delta is None:
+            choice["delta"] = {}
         if delta:
             _pieces(delta, index, name, model, deltas, calls)
         finish = choice.get("finish_reason")
@@ -231,7 +237,7 @@ def decode_chunk(raw: dict[str, Any], calls: Calls | None = None) -> list[Delta]
             raw_finish = "refusal" if index in calls.refused and meant == "stop" else finish
             deltas.append(Delta(choice=index, finish=meant, raw_finish=raw_finish, id=name, model=model))
     if isinstance(raw.get("usage"), dict):
-        deltas.append(Delta(usage=decode_usage(raw["usage"]), id=name, model=model))
+        deltas.append(Delta(usage=decode_usage(raw["usage"], raw.get("service_tier")), id=name, model=model))
     return deltas
 
 
@@ -246,6 +252,10 @@ def _pieces(delta: dict[str, Any], index: int, name: str, model: str, deltas: li
         function = call.get("function") or call.get("custom") or {}
         called = function.get("name") or ""
         place, call_id = calls.place(index, call, called)
+        if call.get("index") != place:
+            call["index"] = place  # as the event goes on to who reads it by OpenAI's rules
+        if call_id and not call.get("id"):
+            call["id"] = call_id
         deltas.append(
             Delta(
                 choice=index,
@@ -296,6 +306,7 @@ def _choice(raw: dict[str, Any]) -> Choice:
     for call in message.get("tool_calls") or ():
         function = call.get("function") or call["custom"]
         call_id = str(call.get("id") or "") or calls.place(0, {}, function["name"])[1]
+        call["id"] = call_id
         parts.append(ToolUsePart(call_id, function["name"], _arguments(function), signature_in(call)))
     finish = str(raw.get("finish_reason") or "stop")
     meant = finish_of(finish, called=bool(message.get("tool_calls")))

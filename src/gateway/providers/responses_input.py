@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.models.llm_models import Chat, ImagePart, Message, TextPart, ToolResultPart, ToolUsePart
-from gateway.providers.carrying import unmapped
+from gateway.providers.carrying import refuse_shown_results, unmapped
 
 
 def encode(chat: Chat, upstream_model: str) -> bytes:
@@ -19,6 +19,7 @@ def encode(chat: Chat, upstream_model: str) -> bytes:
     Raises ``NotSupported`` for what that API has no words for.
     """
     unmapped(chat, "openai")
+    refuse_shown_results(chat)  # the chat itself could not be sent either
     body: dict[str, Any] = {
         "model": upstream_model,
         "input": [item for turn in chat.messages for item in _items(turn)],

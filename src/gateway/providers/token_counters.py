@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import UpstreamError
+from gateway.errors import UpstreamMalformed
 from gateway.models.llm_models import Chat
 from gateway.providers import anthropic_wire, bedrock_wire, gemini_wire, responses_input
 from gateway.providers.endpoints import Endpoint
@@ -39,11 +39,12 @@ def anthropic_counter(endpoint: Endpoint, model: str) -> Counter:
     return Counter(endpoint, partial(anthropic_wire.encode_count, upstream_model=model), anthropic_wire.decode_count)
 
 
-def google_counter(endpoint: Endpoint, model: str = "") -> Counter:
-    """``countTokens`` of Gemini, whose ``model`` is named in the request that is counted, and of Vertex AI."""
+def google_counter(endpoint: Endpoint, model: str = "", *, signed: bool = False) -> Counter:
+    """``countTokens`` of Gemini, whose ``model`` is named in the request that is counted, and of Vertex AI.
+    ``signed`` see ``gemini_wire.encode``."""
 
     def encode(chat: Chat) -> bytes:
-        body: dict[str, Any] = msgspec.json.decode(gemini_wire.encode(chat, stream=False)[0])
+        body: dict[str, Any] = msgspec.json.decode(gemini_wire.encode(chat, stream=False, signed=signed)[0])
         counted = {name: body[name] for name in _COUNTED if name in body}
         asked = {"generateContentRequest": {"model": f"models/{model}", **counted}} if model else counted
         return msgspec.json.encode(asked)
@@ -81,4 +82,4 @@ def _count(name: str, content: bytes) -> int:
     try:
         return int(msgspec.json.decode(content)[name])
     except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-        raise UpstreamError("the provider's answer is not of the shape it should be", reached=True) from error
+        raise UpstreamMalformed("the provider's answer is not of the shape it should be", reached=True) from error

@@ -18,6 +18,7 @@ from gateway.errors import (
     ContextTooLong,
     UpstreamAccountRefused,
     UpstreamError,
+    UpstreamMalformed,
     UpstreamOverloaded,
     UpstreamRateLimited,
     UpstreamRejected,
@@ -88,7 +89,7 @@ def no_stream(provider: str, kind: str, body: bytes) -> UpstreamError:
         raw = None
     if isinstance(raw, dict) and raw.get("error"):
         return event_error(provider, raw)
-    return UpstreamError(f"{provider} answered with {kind} where a stream was asked for", reached=True)
+    return UpstreamMalformed(f"{provider} answered with {kind} where a stream was asked for", reached=True)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

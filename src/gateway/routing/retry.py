@@ -20,6 +20,7 @@ from gateway.errors import (
     StreamIncomplete,
     UpstreamAccountRefused,
     UpstreamError,
+    UpstreamMalformed,
     UpstreamOverloaded,
     UpstreamRateLimited,
     UpstreamRejected,
@@ -49,8 +50,9 @@ class Verdict(Struct, frozen=True):
     counts: bool = False
 
 
-def judge(error: GatewayError, *, attempt: int, total: int, most_here: int) -> Verdict:
-    """After the ``attempt``-th try at one deployment (``total`` in all; both from 1)."""
+def judge(error: GatewayError, *, attempt: int, total: int, most_here: int, others: bool = False) -> Verdict:
+    """After the ``attempt``-th try at one deployment (``total`` in all; both from 1). ``others``: there are further
+    deployments."""
     if total >= MOST_ATTEMPTS:
         return Verdict("stop", counts=_counts(error))
     if isinstance(error, (ContextTooLong, ProviderNotConfigured, ModelNotReady)):
@@ -63,6 +65,8 @@ def judge(error: GatewayError, *, attempt: int, total: int, most_here: int) -> V
         return Verdict("stop")
     if isinstance(error, (UpstreamTimeout, StreamIncomplete)):
         return Verdict("next", counts=True)
+    if others and isinstance(error, UpstreamMalformed):
+        return Verdict("next", counts=True)  # what answers in this way is broken, not busy
     most = most_here
     if isinstance(error, UpstreamUnavailable) and error.details.get("reached"):
         most = min(most_here, 2)  # it broke off, so it may have worked: once more, not again and again

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -52,7 +52,7 @@ class LimitState(Struct, frozen=True):
     places: list[str] | None = None
 
 
-_UNLIMITED = LimitState()
+UNLIMITED = LimitState()
 _NO_LIMIT = (None, None, None)
 #: What is left of one bound: of its requests and of its tokens (remaining, limit, seconds until it is whole again).
 Left = tuple[tuple[int, int, float] | None, tuple[int, int, float] | None]
@@ -114,16 +114,19 @@ class Limits:
         Raises ``RateLimited`` naming whose limit, the window (requests, tokens or calls at once) and when to come
         again; then nothing is taken of any. ``model`` is named in the refusal.
         """
-        bounds, places = caller.bounds, caller.places
-        if of_model is not None:
-            bounds = (*bounds, of_model) if of_model.in_a_minute else bounds
-            places = places if of_model.concurrent is None else (*places, of_model)
-        return self._take(bounds, places, model, max(tokens, 0)) if bounds or places else _UNLIMITED
+        bounds, places = binding(caller, of_model)
+        return self._take(bounds, places, model, max(tokens, 0)) if bounds or places else UNLIMITED
 
-    @contextmanager
-    def passing(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None) -> Iterator[LimitState]:
-        """``take``, and ``release`` at the end of the block."""
-        state = self.take(caller, model=model, tokens=tokens, of_model=of_model)
+    async def admit(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None = None) -> LimitState:
+        """``take`` for an event loop: whatever has to be waited for is not waited for there."""
+        return self.take(caller, model=model, tokens=tokens, of_model=of_model)
+
+    @asynccontextmanager
+    async def passing(
+        self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None
+    ) -> AsyncIterator[LimitState]:
+        """``admit``, and ``release`` at the end of the block."""
+        state = await self.admit(caller, model=model, tokens=tokens, of_model=of_model)
         try:
             yield state
         finally:
@@ -168,6 +171,16 @@ class Limits:
                 lefts.append(log.left(bound))
             return tightest(lefts, taken, held)
 
+    def _forget(self, state: LimitState) -> None:
+        """Nothing of it was used: it does not count."""
+        with self._lock:
+            now = self._clock.monotonic()
+            for taken in state.taken:
+                log = self._log(taken.name, now)
+                if taken.entry in log.takes:
+                    log.takes.remove(taken.entry)
+                    log.tokens -= int(taken.entry[1])
+
     def _enter(self, places: Sequence[Bound], model: str) -> list[str]:
         """Takes the call's places, the last thing that may refuse it."""
         self._places.enter(places, model)
@@ -188,6 +201,15 @@ class Limits:
             log.forget(now - WINDOW_SECONDS)
             if not log.takes:
                 del self._logs[name]
+
+
+def binding(caller: Caller, of_model: Bound | None) -> tuple[Sequence[Bound], Sequence[Bound]]:
+    """What bounds a call in a minute, and at once."""
+    bounds, places = caller.bounds, caller.places
+    if of_model is not None:
+        bounds = (*bounds, of_model) if of_model.in_a_minute else bounds
+        places = places if of_model.concurrent is None else (*places, of_model)
+    return bounds, places
 
 
 def tightest(lefts: Sequence[Left], taken: Sequence[Taken], places: list[str] | None) -> LimitState:

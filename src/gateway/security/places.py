@@ -58,8 +58,7 @@ class Places:
         """Takes a place of each, or raises ``RateLimited`` and takes none."""
         with self._lock:
             self._admit(bounds, model)
-            for bound in bounds:
-                self._running[bound.name] = self._running.get(bound.name, 0) + 1
+            self._count(bounds)
 
     def leave(self, names: Sequence[str]) -> None:
         """Gives a place of each back."""
@@ -77,6 +76,17 @@ class Places:
     def close(self) -> None:
         """Nothing runs here any more."""
 
+    def go(self, names: Sequence[str]) -> None:
+        """``leave``, of which nobody else has to be told at once."""
+        self.leave(names)
+
+    def tell(self) -> None:
+        """Tells those others."""
+
+    def _count(self, bounds: Sequence[Bound]) -> None:
+        for bound in bounds:
+            self._running[bound.name] = self._running.get(bound.name, 0) + 1
+
     def _admit(self, bounds: Sequence[Bound], model: str) -> None:
         for bound in bounds:
             running = self._running.get(bound.name, 0)
@@ -85,7 +95,11 @@ class Places:
 
 
 class SharedPlaces(Places):
-    """Counts the calls of all processes. While the store is away, each counts for itself."""
+    """Counts the calls of all processes. While the store is away, each counts for itself.
+
+    One thread at a time talks to the store (``_talking``), so that what is said last is what is true; nobody waits
+    for it who only counts.
+    """
 
     def __init__(self, clock: Clock, store: PlaceStore, holder: str) -> None:
         """``holder`` names this process."""
@@ -93,63 +107,87 @@ class SharedPlaces(Places):
         self._clock = clock
         self._store = store
         self._holder = holder
+        self._talking = threading.Lock()
         #: Until when the store is left alone; 0 while it answers.
         self._away_until = 0.0
         #: Names of which the store does not know what runs here.
         self._unsaid: set[str] = set()
         self._said_at = 0.0
 
+    def enter(self, bounds: Sequence[Bound], model: str) -> None:
+        with self._talking:
+            with self._lock:
+                self._admit(bounds, model)
+                wanted = [
+                    Wanted(bound.name, bound.concurrent or 0, self._running.get(bound.name, 0)) for bound in bounds
+                ]
+            refused = self._ask(wanted)
+            if refused is not None:
+                number, taken = refused
+                raise full(bounds[number], taken, model)
+            with self._lock:  # nobody else enters meanwhile
+                self._count(bounds)
+
     def leave(self, names: Sequence[str]) -> None:
+        self.go(names)
+        self.tell()
+
+    def go(self, names: Sequence[str]) -> None:
+        """``leave`` without waiting for the store: it is to be told (``tell``) from another thread."""
         with self._lock:
             super().leave(names)
             self._unsaid.update(names)
+
+    def tell(self) -> None:
+        """Says what the store does not know, if it is there."""
+        with self._talking:
             if self._clock.monotonic() >= self._away_until:
-                self._say(names)
+                self._say()
 
     def renew(self) -> None:
         with self._lock:
             now = self._clock.monotonic()
-            if now < self._away_until:
-                return
-            if now - self._said_at >= _RENEW_SECONDS:
+            if now >= self._away_until and now - self._said_at >= _RENEW_SECONDS:
                 self._said_at = now
                 self._unsaid.update(self._running)
-            self._say(tuple(self._unsaid))
+        self.tell()
 
     def close(self) -> None:
         with self._lock:
             self._unsaid.update(self._running)
             self._running.clear()
-            self._say(tuple(self._unsaid))
+        with self._talking:
+            self._say()
 
-    def _admit(self, bounds: Sequence[Bound], model: str) -> None:
-        super()._admit(bounds, model)
-        now = self._clock.monotonic()
-        if now < self._away_until:
-            self._unsaid.update(bound.name for bound in bounds)
-            return
-        wanted = [Wanted(bound.name, bound.concurrent or 0, self._running.get(bound.name, 0)) for bound in bounds]
-        try:
-            refused = self._store.enter(self._holder, wanted)
-        except Unavailable as error:
-            self._unsaid.update(bound.name for bound in bounds)  # it may have taken them all the same
-            self._lost(error)
-            return
-        self._away_until = 0.0
-        if refused is not None:
-            number, taken = refused
-            raise full(bounds[number], taken, model)
+    def _ask(self, wanted: Sequence[Wanted]) -> tuple[int, int] | None:
+        """What the store says to one more place of each; nothing while it is away."""
+        names = [one.name for one in wanted]
+        if self._clock.monotonic() >= self._away_until:
+            try:
+                refused = self._store.enter(self._holder, wanted)
+            except Unavailable as error:  # it may have taken them all the same
+                self._lost(error)
+            else:
+                self._away_until = 0.0
+                return refused
+        with self._lock:
+            self._unsaid.update(names)
+        return None
 
-    def _say(self, names: Sequence[str]) -> None:
-        if not names:
+    def _say(self) -> None:
+        with self._lock:
+            running = {name: self._running.get(name, 0) for name in self._unsaid}
+            self._unsaid.clear()
+        if not running:
             return
         try:
-            self._store.say(self._holder, {name: self._running.get(name, 0) for name in names})
+            self._store.say(self._holder, running)
         except Unavailable as error:  # said by ``renew`` as soon as it is back
+            with self._lock:
+                self._unsaid.update(running)
             self._lost(error)
             return
         self._away_until = 0.0
-        self._unsaid.difference_update(names)
 
     def _lost(self, error: Unavailable) -> None:
         told, self._away_until = bool(self._away_until), self._clock.monotonic() + _AWAY_SECONDS

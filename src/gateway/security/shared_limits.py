@@ -7,21 +7,35 @@ processes answer. What was not used is given back. While the store is away each 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.clock import Clock
 from gateway.errors import RateLimited, Unavailable
 from gateway.ids import new_id
 from gateway.models.bound import Bound
-from gateway.security.limits import WINDOW_SECONDS, Left, Limits, LimitState, Taken, refusal, tightest
+from gateway.security.access import Caller
+from gateway.security.limits import (
+    UNLIMITED,
+    WINDOW_SECONDS,
+    Left,
+    Limits,
+    LimitState,
+    Taken,
+    binding,
+    refusal,
+    tightest,
+)
 from gateway.security.places import PlaceStore, SharedPlaces
 
 _log = logging.getLogger(__name__)
@@ -116,6 +130,18 @@ class _Hold:
         self.size = max(min(self.size, (bound.requests or 0) // _LARGEST_PART), 1)
         self.token_size = max(min(self.token_size, (bound.tokens or 0) // _LARGEST_PART), tokens)
 
+    def granted(self, bound: Bound, ask: Ask, granted: Granted, now: float) -> None:
+        """What the store gave at ``now``, or refused."""
+        self.used_requests, self.used_tokens = granted.used_requests, granted.used_tokens
+        if granted.wait is not None:
+            self.grant_id, self.refused = "", granted
+            by_requests = bound.requests is not None and granted.used_requests >= bound.requests
+            self.refused_until = now + min(granted.wait, _REFUSED_SECONDS) if by_requests else 0.0
+            return
+        self.refused = None
+        self.grant_id, self.until = ask.grant_id, now + LAPSE_SECONDS
+        self.requests, self.tokens = granted.requests, granted.tokens
+
     def spend(self, tokens: int) -> None:
         """One call."""
         self.requests -= 1
@@ -134,7 +160,9 @@ class _Hold:
 
 
 class SharedLimits(Limits):
-    """See ``limits.Limits``. Waits for the store where a grant is used up: a round trip on the local network."""
+    """See ``limits.Limits``. ``take`` waits for the store where a grant is used up: a round trip on the local network.
+    ``admit`` has a thread wait for it. One thread at a time asks (``_asking``); who finds room in a grant does not
+    wait for those."""
 
     def __init__(self, clock: Clock, store: GrantStore, places: PlaceStore | None = None) -> None:
         self._process, self._grants = new_id("limits"), itertools.count(1)
@@ -143,9 +171,40 @@ class SharedLimits(Limits):
         self._holds: dict[str, _Hold] = {}
         self._back: dict[str, list[Back]] = {}
         self._sharing = threading.RLock()
+        self._asking = threading.Lock()
         self._away_until = 0.0
         self._ticker: threading.Thread | None = None
         self._closed = threading.Event()
+        self._waiter = ThreadPoolExecutor(1, "limits")
+
+    async def admit(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None = None) -> LimitState:
+        bounds, places = binding(caller, of_model)
+        if not bounds and not places:
+            return UNLIMITED
+        tokens = max(tokens, 0)
+        state = None if places else self._at_once(bounds, model, tokens, [])
+        if state is not None:
+            return state
+        if self._closed.is_set():
+            return self._take(bounds, places, model, tokens)
+        work = self._waiter.submit(self._take, bounds, places, model, tokens)
+        try:
+            return await asyncio.wrap_future(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(self._unwanted)
+            raise
+
+    def release(self, state: LimitState) -> None:
+        """As ``Limits.release``; from an event loop nobody waits for the store."""
+        if not state.places:
+            return
+        names = tuple(state.places)
+        state.places.clear()
+        self._places.go(names)
+        if _in_event_loop() and not self._closed.is_set():
+            self._waiter.submit(self._places.tell)
+        else:
+            self._places.tell()
 
     def settle(self, state: LimitState, actual_tokens: int) -> None:
         if not state.taken or not state.taken[0].grant:
@@ -156,50 +215,114 @@ class SharedLimits(Limits):
             for taken in state.taken:
                 left = int(taken.entry[1]) - actual
                 taken.entry[1] = actual
-                hold = self._holds.get(taken.name)
-                if hold is not None and hold.grant_id == taken.grant and self._clock.monotonic() < hold.until:
-                    hold.tokens += left
-                elif left:
-                    self._back.setdefault(taken.name, []).append(Back(taken.grant, 0, left))
+                self._untake(taken.name, taken.grant, 0, left)
 
     def _take(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState:
         """Sees to it that every bound has room before anything is taken of one."""
+        grants: list[str] = []
+        with self._asking:
+            while (state := self._at_once(bounds, model, tokens, grants)) is None:
+                self._ask(bounds, model, tokens)
+        if not places:
+            return state
+        try:
+            return replace(state, places=self._enter(places, model))
+        except BaseException:
+            if grants:
+                with self._sharing:
+                    for bound, grant in zip(bounds, grants, strict=True):
+                        self._untake(bound.name, grant, 1, tokens)
+            else:
+                self._forget(state)
+            raise
+
+    def _at_once(self, bounds: Sequence[Bound], model: str, tokens: int, grants: list[str]) -> LimitState | None:
+        """One call out of the ``grants`` at hand, which are told; ``None`` where one of them has no room. While the
+        store is away, one as this process counts by itself."""
         with self._sharing:
             now = self._clock.monotonic()
             if self._ticker is None and not self._closed.is_set():
                 self._ticker = threading.Thread(target=self._tick, name="limits", daemon=True)
                 self._ticker.start()
             if now < self._away_until:
-                return super()._take(bounds, places, model, tokens)
-            try:
-                holds = [self._covering(bound, tokens, now, model) for bound in bounds]
-            except Unavailable as error:
-                self._away_until = now + _AWAY_SECONDS
-                _log.warning("rate limits are counted by each process for itself: %s", error.message)
-                return super()._take(bounds, places, model, tokens)
-            held = self._enter(places, model) if places else None
+                return super()._take(bounds, (), model, tokens)
+            holds = []
+            for bound in bounds:
+                hold = self._covering(bound, tokens, now, model)
+                if hold is None:
+                    return None
+                holds.append(hold)
             for hold in holds:
                 hold.spend(tokens)
+                grants.append(hold.grant_id)
             taken = [
                 Taken(bound.name, [now, tokens], hold.grant_id)
                 for bound, hold in zip(bounds, holds, strict=True)
                 if bound.tokens is not None  # of the others nothing is to be settled
             ]
-            return tightest([hold.left(bound, now) for bound, hold in zip(bounds, holds, strict=True)], taken, held)
+            return tightest([hold.left(bound, now) for bound, hold in zip(bounds, holds, strict=True)], taken, None)
 
-    def _covering(self, bound: Bound, tokens: int, now: float, model: str) -> _Hold:
-        """The bound's grant, with room for one more call."""
+    def _covering(self, bound: Bound, tokens: int, now: float, model: str) -> _Hold | None:
+        """The bound's grant, where it has room for one more call."""
         hold = self._holds.get(bound.name)
         if hold is None:
             hold = self._holds[bound.name] = _Hold(began=now)
         if bound.tokens is not None and tokens > bound.tokens:
             raise refusal(bound, "tokens", hold.used_tokens, tokens, model, None)
-        if not hold.covers(bound, tokens, now):
-            if hold.refused is None or now >= hold.refused_until:
-                self._more(hold, bound, tokens, now)
+        if hold.covers(bound, tokens, now):
+            return hold
+        if hold.refused is not None and now < hold.refused_until:
+            raise _refused(hold.refused, bound, tokens, model)
+        return None
+
+    def _ask(self, bounds: Sequence[Bound], model: str, tokens: int) -> None:
+        """A new grant for the first bound that lacks one, or its refusal. Nobody else waits meanwhile but to ask."""
+        with self._sharing:
+            now = self._clock.monotonic()
+            lacking = [bound for bound in bounds if self._covering(bound, tokens, now, model) is None]
+            if not lacking:
+                return
+            bound = lacking[0]
+            hold = self._holds[bound.name]
+            hold.resize(bound, tokens, now)
+            self._note(bound.name, hold)
+            ask = Ask(
+                f"{self._process}:{next(self._grants)}",
+                bound.requests,
+                bound.tokens,
+                want_requests=0 if bound.requests is None else hold.size,
+                want_tokens=0 if bound.tokens is None else hold.token_size,
+                tokens=0 if bound.tokens is None else tokens,
+            )
+            back = self._back.pop(bound.name, [])
+        try:
+            granted = self._store.exchange(bound.name, back, ask)
+            if granted is None:
+                raise Unavailable("the store of limits answered nothing")
+        except Unavailable as error:
+            self._away_until = self._clock.monotonic() + _AWAY_SECONDS
+            _log.warning("rate limits are counted by each process for itself: %s", error.message)
+            return
+        with self._sharing:
+            self._holds[bound.name] = hold  # it may have been forgotten meanwhile
+            hold.granted(bound, ask, granted, now)
             if hold.refused is not None:
                 raise _refused(hold.refused, bound, tokens, model)
-        return hold
+
+    def _untake(self, name: str, grant: str, requests: int, tokens: int) -> None:
+        """What was taken of a grant and is not used; the lock is held."""
+        hold = self._holds.get(name)
+        if hold is not None and hold.grant_id == grant and self._clock.monotonic() < hold.until:
+            hold.requests += requests
+            hold.tokens += tokens
+        elif requests or tokens:
+            self._back.setdefault(name, []).append(Back(grant, requests, tokens))
+
+    def _unwanted(self, work: Future[LimitState]) -> None:
+        """What a caller got who is no longer there."""
+        if not work.cancelled() and work.exception() is None:
+            self.release(work.result())
+            self.settle(work.result(), 0)
 
     def give_back(self, *, everything: bool = False) -> None:
         """What has lapsed unused (or ``everything``), and what calls did not use of their tokens. ``Unavailable``
@@ -222,34 +345,10 @@ class SharedLimits(Limits):
             ticker, self._ticker = self._ticker, None
         if ticker is not None:
             ticker.join()
+            self._waiter.shutdown()
             self._places.close()
             with contextlib.suppress(Unavailable):  # it forgets by itself; see ``give_back``
                 self.give_back(everything=True)
-
-    def _more(self, hold: _Hold, bound: Bound, tokens: int, now: float) -> None:
-        """A new grant in the place of the one that is used up, or the refusal of one."""
-        hold.resize(bound, tokens, now)
-        self._note(bound.name, hold)
-        ask = Ask(
-            f"{self._process}:{next(self._grants)}",
-            bound.requests,
-            bound.tokens,
-            want_requests=0 if bound.requests is None else hold.size,
-            want_tokens=0 if bound.tokens is None else hold.token_size,
-            tokens=0 if bound.tokens is None else tokens,
-        )
-        granted = self._store.exchange(bound.name, self._back.pop(bound.name, []), ask)
-        if granted is None:
-            raise Unavailable("the store of limits answered nothing")
-        hold.used_requests, hold.used_tokens = granted.used_requests, granted.used_tokens
-        if granted.wait is not None:
-            hold.grant_id, hold.refused = "", granted
-            by_requests = bound.requests is not None and granted.used_requests >= bound.requests
-            hold.refused_until = now + min(granted.wait, _REFUSED_SECONDS) if by_requests else 0.0
-            return
-        hold.refused = None
-        hold.grant_id, hold.until = ask.grant_id, now + LAPSE_SECONDS
-        hold.requests, hold.tokens = granted.requests, granted.tokens
 
     def _note(self, name: str, hold: _Hold) -> None:
         """What is left of the grant is to be given back."""
@@ -263,6 +362,14 @@ class SharedLimits(Limits):
             self._places.renew()
             with contextlib.suppress(Unavailable):  # told where a call asks; see ``give_back``
                 self.give_back()
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _refused(granted: Granted, bound: Bound, tokens: int, model: str) -> RateLimited:

@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.ledger.calls import CallLedger, OpenCall
 from gateway.ledger.entry import Charge, Settled
+from gateway.ledger.price_card import PriceCard
 from gateway.ledger.savings import Saving, note_of
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Usage
@@ -32,7 +33,7 @@ NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 class Account:
     """An open call: what is set aside for it, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "closed", "kind", "notes", "open", "saved", "spec", "timed")
+    __slots__ = ("call", "caller", "card_of", "closed", "kind", "notes", "open", "saved", "spec", "timed")
 
     def __init__(
         self,
@@ -56,6 +57,15 @@ class Account:
         self.timed = timed
         #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
         self.saved: Callable[[Usage, int, int], list[Saving]] | None = None
+        #: The price of an answer, where its provider may answer by another service tier than was asked for.
+        self.card_of: Callable[[Usage], PriceCard] | None = None
+
+    def charged_by(self, usage: Usage) -> str:
+        """The name of the card that this usage was charged by, where it is not that of the reservation."""
+        if not usage.tier or self.card_of is None:
+            return ""
+        name = self.card_of(usage).name
+        return "" if name == self.open.opened.card else name
 
     def told(self, usage: Usage, cost: int, micros: int) -> Mapping[str, Any]:
         """The record of the call, with what it saved."""
@@ -133,6 +143,7 @@ class Accounts:
             rows=rows,
             outcome=outcome,
             upstream_model=upstream_model,
+            card=account.charged_by(usage),
             note=account.told(usage, cost, micros),
         )
         spec = account.spec

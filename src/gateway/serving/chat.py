@@ -165,7 +165,7 @@ class ChatService:
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = self._accounts.settle(
             attempt.account,
-            cost=cost_llm(attempt.card, usage, seconds_micros=micros),
+            cost=cost_llm(attempt.card_of(usage), usage, seconds_micros=micros),
             micros=micros,
             usage=usage,
             outcome="completed" if refusal is None else refusal.code,
@@ -230,7 +230,7 @@ class ChatService:
             found.sent.begun,
             attempt.account,
             self._accounts,
-            price=lambda usage, micros: cost_llm(attempt.card, usage, seconds_micros=micros),
+            price=lambda usage, micros: cost_llm(attempt.card_of(usage), usage, seconds_micros=micros),
             meta=meta,
             started=attempt.started,
             used=lambda said, told: self._path.used(attempt, said, told),
@@ -244,7 +244,7 @@ class ChatService:
         many. Costs nothing."""
         catalogue = self._catalogue()
         spec = self._admit(catalogue, caller, chat, None)
-        with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
+        async with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
             if spec.guards:
                 chat, _ = await self._rails.guard(spec, chat, {})
             chosen = catalogue.models[self.explain(caller, chat.model, chat).models[0]]
@@ -267,7 +267,7 @@ class ChatService:
         catalogue = self._catalogue()
         asked = Chat(name, (Message("user", (TextPart(text),)),))
         spec = self._admit(catalogue, caller, asked, None)
-        with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
+        async with self._limits.passing(caller, model=spec.name, tokens=0, of_model=spec.limits):
             chosen = catalogue.models[self.explain(caller, name, asked).models[0]]
             provider = catalogue.provider(chosen.provider)
             own = await asyncio.to_thread(self._tokens.count_text, provider.type, chosen, text)
@@ -296,7 +296,7 @@ class ChatService:
             chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         bound = input_tokens_bound(chat)
         tokens = max(1, bound // 4) + (chat.max_tokens or 0)
-        state = self._limits.take(caller, model=spec.name, tokens=tokens, of_model=spec.limits)
+        state = await self._limits.admit(caller, model=spec.name, tokens=tokens, of_model=spec.limits)
         order = Order(catalogue, spec, caller, chat, call, state, notes, None, bound)
         if not spec.guards:
             return order

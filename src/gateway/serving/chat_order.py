@@ -6,13 +6,13 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from gateway.errors import UpstreamError, UpstreamTimeout
+from gateway.errors import UpstreamMalformed, UpstreamTimeout
 from gateway.governance.policy import input_tokens_bound
 from gateway.ledger.price_card import PriceCard
 from gateway.models.call import CallContext
@@ -78,6 +78,17 @@ class Attempt(Struct, frozen=True):
     provider_type: str
     #: Seconds that a stream has until its first token.
     patience: float
+    #: What an answer is charged by: the tier that it was given by, which need not be the one asked for.
+    card_of: Callable[[Usage], PriceCard]
+
+
+def tier_of(chat: Chat, dropped: Sequence[str]) -> str:
+    """The service tier that the provider is asked for."""
+    asked = chat.extra
+    if asked.get("speed") == "fast" and "speed" not in dropped:
+        return "fast"
+    tier = asked.get("service_tier")
+    return tier if isinstance(tier, str) and "service_tier" not in dropped else ""
 
 
 class Streamed(Struct, frozen=True):
@@ -176,7 +187,7 @@ async def begin(pieces: AsyncIterator[Delta], first_token: float, *, whole: bool
         if timer is not None:
             timer.cancel()
     if not any(piece.says() for piece in begun):
-        raise UpstreamError("the provider's stream was empty", reached=True)
+        raise UpstreamMalformed("the provider's stream was empty", reached=True)
     return Streamed(pieces, begun)
 
 

@@ -12,9 +12,9 @@ import msgspec
 
 from gateway.clock import SECOND
 from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupported, UpstreamError
-from gateway.governance.policy import has_media, output_tokens_bound
+from gateway.governance.policy import has_media, output_tokens_bound, searches_bound
 from gateway.ledger.price_card import PriceCard
-from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
+from gateway.ledger.pricing import card_for_llm, charged_by, cost_llm, worst_case
 from gateway.ledger.savings import saved_by_call
 from gateway.models.call import CallContext
 from gateway.models.llm_models import COMPLETIONS, Chat, Message, TextPart, Usage
@@ -34,6 +34,7 @@ from gateway.serving.chat_order import (
     estimate,
     estimated,
     sticky_key,
+    tier_of,
     tokens_saved,
     with_defaults,
 )
@@ -189,8 +190,8 @@ class ChatPath:
                 mend="leave it out, or do not ask for strictness",
                 param=dropped[0],
             )
-        tier = ready.extra.get("service_tier") if ready.extra else None
-        card, bound = self._card(spec, provider, tier if isinstance(tier, str) else ""), order.bound
+        tier = tier_of(ready, dropped) if ready.extra else ""
+        card, bound = self._card(spec, provider, tier), order.bound
         most = worst_case(
             card,
             input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
@@ -198,6 +199,7 @@ class ChatPath:
             n=ready.n,
             media=card.media and has_media(ready),
             max_seconds=provider.timeouts.total,
+            searches=searches_bound(ready) if ready.native_only else 0,
         )
         if ready.max_tokens is None and most > 0:
             # What is reserved must bound what can come: a priced call always names its bound.
@@ -207,10 +209,12 @@ class ChatPath:
         account = await self._accounts.open(
             caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes, timed=bool(card.per_second)
         )
-        account.saved = partial(saved_by_call, card, self._best(order, spec), tokens_saved(order) or 0)
+        card_of = account.card_of = partial(charged_by, card, tier, partial(self._card, spec, provider))
+        account.saved = partial(saved_by_call, card_of, self._best(order, spec), tokens_saved(order) or 0)
         started = time.perf_counter_ns()
         patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
-        return Attempt(spec, model, ready, card, account, dropped, started, max(1, bound // 4), provider.type, patience)
+        told = (dropped, started, max(1, bound // 4), provider.type, patience, card_of)
+        return Attempt(spec, model, ready, card, account, *told)
 
     def _card(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> PriceCard:
         """What the deployment asks now for that service tier; looked up anew every second."""
@@ -238,12 +242,13 @@ class ChatPath:
     def used(self, attempt: Attempt, said: Said, told: Usage) -> Usage:
         """Usage of an attempt whose provider did not tell all of it; blocks."""
         spec, chat = attempt.spec, attempt.chat
-        return self.tokens.used(attempt.provider_type, spec, chat, said, told, attempt.input_estimate)
+        used = self.tokens.used(attempt.provider_type, spec, chat, said, told, attempt.input_estimate)
+        return used if used.tier == told.tier else msgspec.structs.replace(used, tier=told.tier)
 
     def settle_lost(self, attempt: Attempt, usage: Usage, micros: int) -> None:
         """Charges an answer that came too late for a race: it was worked on all the same."""
         counted = usage if usage.basis != "none" else self.used(attempt, SILENCE, usage)
-        cost = cost_llm(attempt.card, counted, seconds_micros=micros)
+        cost = cost_llm(attempt.card_of(counted), counted, seconds_micros=micros)
         self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=counted, outcome="cancelled")
 
     def close_failed(self, attempt: Attempt, error: BaseException) -> None:

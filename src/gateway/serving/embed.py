@@ -81,7 +81,7 @@ class EmbedService:
         if call.selection is not None:
             refuse_selection(call.selection, spec.name)
         tokens = _bound(request) // 4
-        with self._limits.passing(caller, model=spec.name, tokens=tokens, of_model=spec.limits) as state:
+        async with self._limits.passing(caller, model=spec.name, tokens=tokens, of_model=spec.limits) as state:
             return await self._passed(catalogue, spec, caller, request, call, state)
 
     async def _passed(

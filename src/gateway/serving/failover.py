@@ -67,7 +67,7 @@ async def follow(
                 health.left(name)
                 problem = error
                 most = catalogue.provider(catalogue.models[name].provider).max_attempts
-                verdict = judge(error, attempt=here, total=tries.count, most_here=most)
+                verdict = judge(error, attempt=here, total=tries.count, most_here=most, others=bool(rest))
                 if verdict.counts:
                     health.failed(name)
                 other = None if tries.count >= MOST_ATTEMPTS else _of_class(error, asked, allowed)

@@ -59,7 +59,7 @@ class ModerateService:
         catalogue = self._catalogue()
         spec = _admit(catalogue, caller, request)
         tokens = _bound(request) // 4
-        with self._limits.passing(caller, model=spec.name, tokens=tokens, of_model=spec.limits) as state:
+        async with self._limits.passing(caller, model=spec.name, tokens=tokens, of_model=spec.limits) as state:
             return await self._passed(catalogue, spec, caller, request, call, state)
 
     async def _passed(

@@ -82,7 +82,7 @@ class PredictService:
         _check_kind(spec, provider)
         if call.selection is not None:
             refuse_selection(call.selection, spec.name)
-        state = self._limits.take(caller, model=spec.name, tokens=0, of_model=spec.limits)
+        state = await self._limits.admit(caller, model=spec.name, tokens=0, of_model=spec.limits)
         return await asyncio.shield(self._released(state, self._answer(catalogue, spec, caller, request, call, state)))
 
     async def _released(self, state: LimitState, answer: Awaitable[PredictAnswer]) -> PredictAnswer:

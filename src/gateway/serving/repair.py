@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
 from gateway.errors import GatewayError
 from gateway.governance.schema_guard import repair_chat
+from gateway.ledger.usage_sum import summed
+from gateway.models.llm_models import Native
 from gateway.serving.answer import ChatAnswer
 from gateway.serving.chat_order import Order
 from gateway.serving.guarding import guards_line
@@ -44,7 +47,7 @@ async def repaired(order: Order, answer: ChatAnswer, once: Callable[[Order], Awa
 
 
 def _both(first: ChatAnswer, second: ChatAnswer) -> ChatAnswer:
-    """The second answer, with the cost and the time of both."""
+    """The second answer, with the cost, the usage and the time of both: the caller paid for both."""
     meta = msgspec.structs.replace(
         second.meta,
         cost=first.meta.cost + second.meta.cost,
@@ -52,7 +55,28 @@ def _both(first: ChatAnswer, second: ChatAnswer) -> ChatAnswer:
         latency_micros=first.meta.latency_micros + second.meta.latency_micros,
         flags=tuple(dict.fromkeys((*first.meta.flags, *second.meta.flags))),
     )
-    return ChatAnswer(second.reply, meta)
+    usage = summed(first.reply.usage, second.reply.usage)
+    native = _native(first.reply.native, second.reply.native)
+    return ChatAnswer(msgspec.structs.replace(second.reply, usage=usage, native=native), meta)
+
+
+def _native(first: Native | None, second: Native | None) -> Native | None:
+    """The second answer in its provider's words, with the counts of both, which may be more than ours; ``None``
+    where they cannot be added."""
+    before = None if first is None or first.event is None else first.event.get("usage")
+    if first is None or second is None or second.event is None or first.dialect != second.dialect:
+        return None
+    after = second.event.get("usage")
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return None
+    return Native(second.dialect, {**second.event, "usage": _sum(before, after)})
+
+
+def _sum(first: Any, second: Any) -> Any:
+    """Two usages as a provider writes them: counts are added, anything else is the second's."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return {**first, **second, **{name: _sum(first[name], second[name]) for name in first.keys() & second.keys()}}
+    return first + second if type(first) is int and type(second) is int else second
 
 
 def _told(order: Order, answer: ChatAnswer) -> ChatAnswer:

@@ -144,6 +144,8 @@ def needs_of(chat: Chat) -> frozenset[str]:
                 needs.add("vision")
             elif isinstance(part, (ToolUsePart, ToolResultPart)):
                 needs.add("tools")
+                if isinstance(part, ToolResultPart) and part.images:
+                    needs.add("vision")
     if chat.response_format is not None and chat.response_format.kind != "text":
         needs.add("structured_output" if chat.response_format.kind == "json_schema" else "json_object")
     return frozenset(needs)

@@ -113,7 +113,7 @@ def test_the_answer_is_short_where_nothing_is_said(house: House) -> None:
 
 def test_who_has_no_such_api_is_not_asked(house: House) -> None:
     house.upstream.play(answer(told(" a")))
-    for model in ("t-claude", "t-gemini", "t-bedrock", "smollm2"):
+    for model in ("t-claude", "t-gemini", "t-bedrock"):
         found = ask(house, model=model)
         assert found.status == 400, found.body
         assert "no older completions" in found.body["error"]["message"]

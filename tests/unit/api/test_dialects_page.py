@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway.api.wire import anthropic, openai
 from gateway.errors import NotSupported
@@ -45,6 +46,15 @@ def block(**fields: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [fields, {"type": "text", "text": "Hello"}]}]
 
 
+def shown(source: dict[str, Any]) -> Chat:
+    used = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+    content = [{"type": "text", "text": "A chart."}, {"type": "image", "source": source}]
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": content}
+    turns = [USER, {"role": "assistant", "content": [used]}, {"role": "user", "content": [result]}]
+    chat = by_anthropic(messages=turns, tools=[{"name": "f", "input_schema": {"type": "object"}}])
+    return structs.replace(chat, native=None)  # as it is where a guard changed it
+
+
 THOUGHT = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}]}
 #: The beginning of each row, and the chats that try it.
 ROWS: dict[str, list[Chat]] = {
@@ -52,6 +62,8 @@ ROWS: dict[str, list[Chat]] = {
     "images in base64": [by_openai(messages=[image("data:image/png;base64,aGk=")])],
     "images by URL": [by_openai(messages=[image("https://example.com/a.png")])],
     "tools, tool calls and results": [by_openai(tools=[TOOL], messages=USED)],
+    "images in tools' results, in base64": [shown({"type": "base64", "media_type": "image/png", "data": "aGk="})],
+    "images in tools' results, by URL": [shown({"type": "url", "url": "https://example.com/a.png"})],
     "forced tool, `none`, `required`": [by_openai(tools=[TOOL], tool_choice=it) for it in ("none", "required")],
     "`parallel_tool_calls: false`": [by_openai(tools=[TOOL], parallel_tool_calls=False)],
     "`response_format` of `json_schema`": [by_openai(response_format=SCHEMA)],
@@ -83,6 +95,7 @@ ROWS: dict[str, list[Chat]] = {
     ],
     "`cache_control`, citations": [by_anthropic(messages=block(type="text", text="x", cache_control={"type": "e"}))],
     "`top_k` of": [by_anthropic(top_k=5)],
+    "an answer begun by the caller": [by_anthropic(messages=[USER, {"role": "assistant", "content": "{"}])],
     "`store`, `metadata`": [
         by_openai(store=True),
         by_openai(metadata={"a": "b"}),
@@ -122,3 +135,14 @@ def test_it_is_as_the_page_says(row: list[str]) -> None:
             content, named = BACKENDS[backend](chat)
             assert content
             assert bool(named) == (word == "named"), (row[0], backend, named)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_empty_asks_for_nothing(backend: str) -> None:
+    content, named = BACKENDS[backend](by_openai(logit_bias={}, functions=[], metadata={}))
+    assert content
+    assert not named or backend == "embedded"
+
+
+def test_search_without_options_is_a_search() -> None:
+    assert by_openai(web_search_options={}).native_only == ("web_search_options",)

@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.guard_kit import CARD, DOORS, EMAIL, SECRET, STREAMING, Door, add_models, ask, data_lines, pieces, whole
 from fixtures.house import Answer, House
-from fixtures.upstream import answer
+from fixtures.upstream import answer, openai_answer
 from gateway.ledger.entry import Entry, UsageFilter
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -53,6 +53,45 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(house: House, stream
     assert sorted(entry.cause.partition("#")[2] for entry in both) == ["", "repair"]
     if not stream:
         assert float(found.headers["x-gateway-cost-usd"]) == pytest.approx(sum(entry.cost for entry in both) / 1e10)
+
+
+@pytest.mark.parametrize("door", STREAMING, ids=[door.name for door in STREAMING])
+def test_the_usage_that_is_told_is_that_of_both(house: House, door: Door) -> None:
+    house.upstream.play(whole("", '{"n": "one"}'), whole("", '{"n": 1}'))
+    form: dict[str, dict[str, Any]] = {
+        "openai": {"response_format": FORM},
+        "anthropic": {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}},
+        "responses": {"text": {"format": {"type": "json_schema", "name": "answer", "schema": SCHEMA}}},
+    }
+    found = house.ask("POST", door.path, door.body("g-schema", "A number, please.") | form[door.name])
+    assert found.status == 200, found.raw
+    both = entries(house, found.headers["x-request-id"])
+    assert len(both) == 2
+    told = found.body["usage"]
+    sent, written = sum(entry.input_tokens for entry in both), sum(entry.output_tokens for entry in both)
+    # Anthropic's dialect counts what came from its cache apart.
+    given = told.get("prompt_tokens", told.get("input_tokens", 0) + told.get("cache_read_input_tokens", 0))
+    assert (given, sent > 0) == (sent, True)
+    assert told.get("completion_tokens", told.get("output_tokens")) == written
+    assert told.get("total_tokens", sent + written) == sent + written
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_is_an_answer_and_not_asked_for_again(house: House, stream: bool) -> None:
+    message = {"role": "assistant", "content": None, "refusal": "I cannot say."}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    house.upstream.play(answer(openai_answer(choices=[choice])))
+    found = structured(house, "g-schema", stream=stream)
+    assert found.status == 200, found.raw
+    assert len(house.upstream.sent) == 1
+    assert len(entries(house, found.headers["x-request-id"])) == 1
+    if stream:
+        said = [event["choices"][0]["delta"] for event in data_lines(found.raw) if event["choices"]]
+        assert "".join(piece.get("refusal") or "" for piece in said) == "I cannot say."
+        assert not any(piece.get("content") for piece in said)
+    else:
+        assert found.body["choices"][0]["message"]["refusal"] == "I cannot say."
+        assert not found.body["choices"][0]["message"]["content"]
 
 
 def test_what_does_not_fit_twice_is_refused_and_paid_for(house: House) -> None:

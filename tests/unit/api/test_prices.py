@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures.house import ROOT_KEY, House, running_house
+from fixtures.price_kit import MARK, card, edit, entry, money, usage
 from fixtures.upstream import answer, events, openai_answer, openai_chunks
 from gateway.cli.main import main
 
@@ -46,7 +47,6 @@ MODELS = f"""
              output_audio_per_million: "80", reasoning_per_million: "9", per_call: "0.01"}}
   p-timed: {{type: llm, provider: openai, upstream_model: timed, price: {{per_second: "0.01", source: contract}}}}
 """
-MARK = "# The model of a task type that names none."
 
 
 @pytest.fixture(scope="module")
@@ -54,46 +54,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running_house(tmp_path_factory.mktemp("priced")) as running:
         edit(running, MARK, MODELS + MARK)
         yield running
-
-
-def edit(house: House, old: str, new: str) -> None:
-    """An edit of models.yaml that comes into force."""
-    path = house.core.settings.config_dir / "models.yaml"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    assert house.core.catalogue.refresh(), house.core.catalogue.last_error
-
-
-def card(house: House, model: str, **query: str) -> dict[str, Any]:
-    asked = "&".join(f"{name}={value}" for name, value in query.items())
-    found = house.ask("GET", f"/prices?model={model}&{asked}")
-    assert found.status == 200, found.body
-    return {key: value for key, value in found.body["prices"][0].items() if key in ("state", "card", "next_from")}
-
-
-def entry(house: House, model: str, **fields: Any) -> dict[str, Any]:
-    """The ledger's entry of one call."""
-    asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 50, **fields}
-    found = house.ask("POST", "/v1/chat/completions", asked)
-    assert found.status == 200, found.body
-
-    def newest() -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = house.ask("GET", f"/usage/entries?limit=1&model={model}").body["entries"]
-        return entries
-
-    told = house.until(
-        newest, lambda entries: bool(entries) and entries[0]["request_id"] == found.headers["x-request-id"]
-    )
-    return dict(told[0])
-
-
-def usage(prompt: int, completion: int, **parts: Any) -> dict[str, Any]:
-    return {"prompt_tokens": prompt, "completion_tokens": completion, **parts}
-
-
-def money(value: Any) -> Decimal:
-    return Decimal(str(value))
 
 
 def cli(house: House, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:

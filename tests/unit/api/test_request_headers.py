@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 import anthropic
 import pytest
 
-from fixtures.house import ROOT_KEY, House
+from fixtures.house import ROOT_KEY, Answer, House
 from fixtures.upstream import answer, anthropic_answer, anthropic_events, events, openai_answer
+from gateway.ledger.entry import UsageFilter
 
 MESSAGES: dict[str, Any] = {"max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
 CLAUDE = {"model": "claude-3-sonnet", **MESSAGES}
@@ -125,3 +126,48 @@ def test_what_is_none_is_refused(house: House, path: str, headers: dict[str, str
     found = house.ask("POST", path, CLAUDE if path == "/v1/messages" else CHAT, headers=headers)
     assert found.status == 400
     assert next(iter(headers)) in found.body["error"]["message"]
+
+
+def told_twice(house: House, *lines: tuple[str, str]) -> Answer:
+    """A chat whose headers hold these lines, each by itself."""
+    connection = http.client.HTTPConnection(house.url.removeprefix("http://"), timeout=30)
+    body = json.dumps({"model": "t-large", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+    connection.putrequest("POST", "/v1/chat/completions")
+    for name, value in (*lines, ("content-type", "application/json"), ("content-length", str(len(body)))):
+        connection.putheader(name, value)
+    connection.endheaders(body)
+    found = connection.getresponse()
+    raw = found.read()
+    connection.close()
+    return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, json.loads(raw), raw)
+
+
+def test_two_credentials_are_none(house: House) -> None:
+    house.upstream.play(answer(openai_answer()))
+    good, bad = ("authorization", f"Bearer {ROOT_KEY}"), ("authorization", "Bearer of-somebody-else")
+    assert told_twice(house, good, good).status == 200
+    assert told_twice(house, good, bad).status == 401
+    assert told_twice(house, bad, good).status == 401
+
+
+def test_tags_in_several_lines_all_count(house: House) -> None:
+    house.upstream.play(answer(openai_answer()))
+    key = ("authorization", f"Bearer {ROOT_KEY}")
+    found = told_twice(house, key, ("x-gateway-tags", "lines=one"), ("x-gateway-tags", "nightly"))
+    (made,) = house.core.ledger.entries(UsageFilter(request_id=found.headers["x-request-id"]))[0]
+    assert "lines=one" in made.tags
+    assert "nightly" in made.tags
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/models", "/", "/openapi.json"])
+def test_what_can_be_read_has_a_head(house: House, path: str) -> None:
+    whole, head = house.ask("GET", path), house.ask("HEAD", path, judged=False)
+    assert (head.status, head.raw) == (whole.status, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    by_nobody = [house.ask(method, path, key="of-nobody-at-all", judged=False).status for method in ("HEAD", "GET")]
+    assert by_nobody[0] == by_nobody[1]
+
+
+def test_what_cannot_be_read_has_none(house: House) -> None:
+    assert house.ask("HEAD", "/v1/chat/completions", judged=False).status == 405
+    assert house.ask("HEAD", "/nowhere", judged=False).status == 404

@@ -226,3 +226,79 @@ async def test_a_client_that_sent_much_is_heard_to_leave() -> None:
             await asyncio.wait_for(left.wait(), 10)
         finally:
             left.set()
+
+
+async def heard(scope: Scope, receive: Receive, send: Send) -> None:
+    """Tells the body that came, and the names of the headers."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    names = b",".join(name for name, _ in scope["headers"])
+    await whole(b"%b %b [%b]" % (scope["method"].encode(), body, names))(scope, receive, send)
+
+
+H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAAA\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\n%btransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n" % H2C
+COUNTED = b"POST / HTTP/1.1\r\nhost: x\r\n%bcontent-length: 5\r\n\r\nabcde" % H2C
+
+
+@pytest.mark.parametrize("request_", [CHUNKED, COUNTED])
+@pytest.mark.parametrize("cut", [1000, 7, 1])
+@in_loop
+async def test_who_would_rather_speak_http_2_is_answered_all_the_same(request_: bytes, cut: int) -> None:
+    async with served(heard) as connect:
+        reader, writer = await connect()
+        for _ in range(2):  # the connection goes on
+            for start in range(0, len(request_), cut):
+                writer.write(request_[start : start + cut])
+                await writer.drain()
+                await asyncio.sleep(0)
+            found = await asyncio.wait_for(reader.readuntil(b"]"), 5)
+            assert b"HTTP/1.1 200 OK" in found
+            assert b"POST abcde [host,connection," in found
+        writer.write(request_ + CLOSING)  # and so does what comes with it
+        rest = await asyncio.wait_for(reader.read(), 5)
+        assert (b"POST abcde [" in rest, b"GET  [" in rest) == (True, True)
+        writer.close()
+
+
+@in_loop
+async def test_this_is_no_proxy() -> None:
+    assert b"400 Bad Request" in await exchange(heard, b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n")
+
+
+@in_loop
+async def test_a_head_without_end_is_refused() -> None:
+    async with served(heard) as connect:
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nx-long: " + b"a" * 255_000)
+        await asyncio.sleep(0.2)
+        writer.write(b"a" * 10_000)
+        found = await asyncio.wait_for(reader.read(), 5)
+        assert found.startswith(b"HTTP/1.1 400 Bad Request")
+        writer.close()
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nhost: x\r\n", GET + b"GET / HTTP/1.1\r\n"])
+@in_loop
+async def test_a_connection_on_which_no_whole_head_comes_is_closed(begun: bytes) -> None:
+    async with served(whole(b"hello"), timeout_keep_alive=0.3) as connect:
+        reader, writer = await connect()
+        writer.write(begun)
+        found = await asyncio.wait_for(reader.read(), 10)
+        assert found.count(b"hello") == begun.count(b"\r\n\r\n")
+        writer.close()
+
+
+@in_loop
+async def test_a_large_head_and_a_slow_body_are_taken() -> None:
+    async with served(heard, timeout_keep_alive=0.3) as connect:
+        reader, writer = await connect()
+        head = b"POST / HTTP/1.1\r\nhost: x\r\nx-large: %b\r\ncontent-length: 2\r\n\r\n" % (b"a" * 100_000)
+        writer.write(head + b"o")
+        await asyncio.sleep(0.8)
+        writer.write(b"k")
+        assert b"POST ok [" in await asyncio.wait_for(reader.readuntil(b"]"), 5)
+        writer.close()

@@ -16,5 +16,5 @@ def test_usage_that_cannot_be_saves_what_its_repaired_form_does() -> None:
     card = card_for_llm("m", "openai", "m", STATED, NOON)
     impossible, repaired = Usage(10, 5, 500), Usage(500, 5, 500)
     assert cost_llm(card, impossible) == cost_llm(card, repaired)
-    (told,) = saved_by_call(card, None, 0, impossible, cost_llm(card, impossible))
+    (told,) = saved_by_call(lambda _: card, None, 0, impossible, cost_llm(card, impossible))
     assert told.amount == cost_llm(card, Usage(500, 5)) - cost_llm(card, repaired) > 0

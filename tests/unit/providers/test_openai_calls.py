@@ -115,3 +115,30 @@ def test_a_refusal_is_told_apart_from_an_answer() -> None:
     answered = {"role": "assistant", "content": "Yes.", "refusal": None}
     raw = {"id": "c", "choices": [{"index": 0, "message": answered, "finish_reason": "stop"}]}
     assert openai_wire.decode_reply(json.dumps(raw).encode()).choices[0].raw_finish == "stop"
+
+
+@pytest.mark.parametrize("index", [{}, {"index": 0}, {"index": None}])
+def test_the_events_that_go_on_number_their_calls(index: dict[str, Any]) -> None:
+    chunks = [
+        chunk({"tool_calls": [call("f", F, id="a", **index)]}),
+        chunk({"tool_calls": [call("g", G, id="b", **index)]}),
+    ]
+    streamed(*chunks)
+    told = [item["choices"][0]["delta"]["tool_calls"][0] for item in chunks]
+    assert [(item["index"], item["id"], item["function"]["name"]) for item in told] == [(0, "a", "f"), (1, "b", "g")]
+
+
+def test_calls_without_an_id_and_pieces_of_nothing_go_on_with_what_readers_expect() -> None:
+    first, nothing = chunk({"tool_calls": [call("f", F)]}), chunk({})
+    nothing["choices"][0]["delta"] = None
+    pieces = streamed(first, nothing)
+    assert first["choices"][0]["delta"]["tool_calls"][0]["id"] == pieces[0].tool_id != ""
+    assert nothing["choices"][0]["delta"] == {}
+    message = {"role": "assistant", "tool_calls": [call("f", F)]}
+    whole = {"id": "c", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    reply = openai_wire.decode_reply(json.dumps(whole).encode())
+    assert reply.native is not None
+    assert reply.native.event is not None
+    (part,) = reply.choices[0].parts
+    assert isinstance(part, ToolUsePart)
+    assert reply.native.event["choices"][0]["message"]["tool_calls"][0]["id"] == part.id != ""

@@ -15,6 +15,7 @@ from gateway.errors import (
     StreamIncomplete,
     UpstreamAccountRefused,
     UpstreamError,
+    UpstreamMalformed,
     UpstreamOverloaded,
     UpstreamRateLimited,
     UpstreamRejected,
@@ -130,6 +131,7 @@ def test_the_unhealthy_go_last_but_are_not_lost() -> None:
         (UpstreamRateLimited("x", retry_after=LONGEST_PAUSE + 1), "next", "next", True),
         (UpstreamOverloaded("x"), "again", "next", True),
         (UpstreamError("x"), "again", "next", True),
+        (UpstreamMalformed("x", reached=True), "again", "next", True),
         (UpstreamError("x", retry_after=2.0), "again", "next", True),
         (UpstreamError("x", retry_after=LONGEST_PAUSE + 1), "next", "next", True),
         (UpstreamUnavailable("x", reached=False), "again", "next", True),
@@ -151,6 +153,14 @@ def test_what_follows_a_failure(error: GatewayError, first: str, second: str, co
         assert verdict.pause >= (error.retry_after or 0.0)
         assert verdict.pause <= LONGEST_PAUSE
     assert judge(error, attempt=1, total=MOST_ATTEMPTS, most_here=9).what == "stop"
+
+
+@pytest.mark.parametrize(
+    ("error", "what"), [(UpstreamMalformed("x", reached=True), "next"), (UpstreamError("x"), "again")]
+)
+def test_what_is_no_answer_is_asked_of_another_deployment(error: GatewayError, what: str) -> None:
+    verdict = judge(error, attempt=1, total=1, most_here=3, others=True)
+    assert (verdict.what, verdict.counts) == (what, True)
 
 
 def test_four_attempts_in_three_seconds_are_enough() -> None:

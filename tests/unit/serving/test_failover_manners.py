@@ -127,3 +127,28 @@ def test_a_session_or_a_prompt_sticks_to_one_deployment(house: House) -> None:
     names = asked(house)
     assert all(len(set(names[at : at + 3])) == 1 for at in range(0, 24, 3))
     assert len(set(names)) == 2, "sessions are shared out"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Play(200, [b'{"choices": ['], {"content-type": "application/json"}),
+        Play(200, [b"<html>Sign in</html>"], {"content-type": "text/html"}),
+        Play(200, [b'{"choices": []}'], {"content-type": "application/json"}),
+        Play(200, [b"[" * 100_000], {"content-type": "application/json"}),
+    ],
+    ids=["cut off", "a page", "no choice", "nested without end"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_no_answer_goes_to_the_next_deployment_at_once(house: House, broken: Play, stream: bool) -> None:
+    house.upstream.play(broken, events(*openai_chunks("Hi.")) if stream else answer(openai_answer("Hi.")))
+    found = ask(house, "t-route", stream=stream)
+    assert found.status == 200, found.raw
+    assert asked(house) == ["small", "large"]
+    assert b"Hi." in found.raw
+
+
+def test_what_is_no_answer_is_asked_again_where_there_is_no_other(house: House) -> None:
+    house.upstream.play(Play(200, [b"<html>"], {"content-type": "text/html"}), answer(openai_answer("Hi.")))
+    assert ask(house, "t-large").status == 200
+    assert asked(house) == ["large", "large"]

@@ -379,6 +379,7 @@ COMPONENTS: Mapping[str, Schema] = {
             "per_call": USD,
             "per_second": USD,
             "per_row": USD,
+            "per_web_search": USD,
             "tiers": many(told({"above_input_tokens": COUNT}, _RATES)),
         },
     ),

@@ -18,7 +18,7 @@ from gateway.serving.price_desk import ModelPrice
 from gateway.serving.rerating import Difference
 
 _RATES = Rates.__struct_fields__
-_WHOLE = ("per_call", "per_second", "per_row")
+_WHOLE = ("per_call", "per_second", "per_row", "per_web_search")
 _RERATE = ("since", "until", "team", "model", "book")
 
 

@@ -12,6 +12,7 @@ from gateway.api.wire.anthropic_calls import CallOrder
 from gateway.api.wire.anthropic_own import is_own, native_only, refuse_house, signed_only, unmapped
 from gateway.api.wire.fields import of_kind
 from gateway.api.wire.request_headers import of_anthropic
+from gateway.api.wire.tool_results import tool_result
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.call_signatures import signatures_of, signed_id, split_id
 from gateway.models.llm_models import (
@@ -27,7 +28,6 @@ from gateway.models.llm_models import (
     ThinkingPart,
     Tool,
     ToolChoice,
-    ToolResultPart,
     ToolUsePart,
     Usage,
 )
@@ -335,8 +335,7 @@ def _part(raw: Any, place: str) -> Part | None:
         return ToolUsePart(name, raw["name"], msgspec.json.encode(raw.get("input") or {}).decode(), signature)
     if kind == "tool_result" and isinstance(raw.get("tool_use_id"), str):
         inner = _parts(raw.get("content"), f"{place}.content")
-        text = "\n\n".join(part.text for part in inner if isinstance(part, TextPart))
-        return ToolResultPart(split_id(raw["tool_use_id"])[0], text, bool(raw.get("is_error")))
+        return tool_result(split_id(raw["tool_use_id"])[0], inner, "\n\n", is_error=bool(raw.get("is_error")))
     if kind == "thinking" and isinstance(raw.get("thinking"), str):
         return ThinkingPart(raw["thinking"], str(raw.get("signature") or ""))
     raise ValidationFailed(

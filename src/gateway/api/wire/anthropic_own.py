@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.api.wire.fields import plain_name
+from gateway.api.wire.tool_results import in_turns
 from gateway.errors import NotSupported, ValidationFailed
 
 #: Who answers and who pays is not for the provider to say: the reason, and the mend.
@@ -49,8 +50,10 @@ def native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
     for block, nested in _blocks(body):
         if is_own(block):
             names.append("image.source.file" if block["type"] == "image" else str(block["type"]))
-        elif nested and block.get("type") != "text":
+        elif nested and block.get("type") not in ("text", "image"):
             names.append(f"tool_result.{block.get('type')}")
+        elif block.get("type") == "tool_result" and in_turns(block.get("content")):
+            names.append("tool_result.image")
     return tuple(dict.fromkeys(names))
 
 

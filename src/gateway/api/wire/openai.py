@@ -83,7 +83,7 @@ class ChunkEncoder:
             return [] if delta.native.event is None else self._own(delta.native.event)
         content: dict[str, Any] = {}
         if delta.text:
-            content["content"] = delta.text
+            content["refusal" if delta.refusal else "content"] = delta.text
         if delta.thinking:
             content["reasoning_content"] = delta.thinking
         if delta.tool_index is not None:
@@ -148,10 +148,12 @@ def _choice(choice: Choice, at: int) -> dict[str, Any]:
         for part in choice.parts
         if isinstance(part, ToolUsePart)
     ]
+    text = choice.text()
+    refused = choice.finish == "stop" and choice.raw_finish == "refusal"
     message: dict[str, Any] = {
         "role": "assistant",
-        "content": choice.text() or (None if calls else ""),
-        "refusal": None,
+        "content": None if refused else text or (None if calls else ""),
+        "refusal": text if refused else None,
     }
     thinking = "".join(part.text for part in choice.parts if isinstance(part, ThinkingPart))
     if thinking:

@@ -31,6 +31,8 @@ _EXTRA = frozenset(
     | {"audio", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity", "web_search_options"}
     | {"functions", "function_call", "moderation", "prompt_cache_options"}
 )
+#: Of them, those that ask for nothing where they are empty; search without options is a search.
+_EMPTY_IS_NOTHING = frozenset({"logit_bias", "functions", "metadata"})
 #: … but for those, and those parts of a turn, that the answer depends on: refused elsewhere.
 _NATIVE_ONLY = ("logprobs", "top_logprobs", "logit_bias", "audio", "web_search_options", "functions", "moderation")
 _NATIVE_PARTS = ("input_audio", "file")
@@ -63,7 +65,7 @@ def decode(
             raise ValidationFailed(
                 f"{name[:100]}: no such parameter", mend="see the chat completions API", param=name[:100]
             )
-        elif value is not None:
+        elif value is not None and (value or name not in _EMPTY_IS_NOTHING):
             extra[name] = value
     messages, plain = _messages(body.get("messages"))
     said["messages"] = messages
@@ -95,7 +97,8 @@ def _unmapped(body: Mapping[str, Any], messages: tuple[Message, ...]) -> tuple[s
 
 
 def _native_only(body: Mapping[str, Any]) -> tuple[str, ...]:
-    names = [name for name in _NATIVE_ONLY if body.get(name) not in (None, False)]
+    said = (name for name in _NATIVE_ONLY if body.get(name) or name not in _EMPTY_IS_NOTHING)
+    names = [name for name in said if body.get(name) not in (None, False)]
     names += [name for name in body if name in SERVER_FIELDS and body[name] is not None]
     names += ["tools.custom"] if any(is_custom(tool) for tool in body.get("tools") or ()) else []
     choice = body.get("tool_choice")

@@ -10,6 +10,9 @@ from gateway.errors import ValidationFailed
 #: What Anthropic's SDKs send beside the body and a provider of the dialect is to know.
 _ANTHROPIC = ("anthropic-beta", "anthropic-user-profile-id")
 _OPENAI = ("openai-beta",)
+#: What may come in several lines that together are one list.
+_LISTS = (*_ANTHROPIC, *_OPENAI, "x-gateway-tags")
+_CREDENTIALS = ("authorization", "x-api-key")
 #: Versions of Anthropic's API that are one here: the later one only refuses some of what the earlier one takes,
 #: and answers alike. https://platform.claude.com/docs/en/api/versioning
 _VERSIONS = ("2023-06-01", "2026-10-21")
@@ -30,11 +33,13 @@ def of_openai(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def repeated(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Those that came in several lines, as the list that these are together."""
+    """Those that came in several lines, as the list that these are together. Several credentials are none: nobody
+    could say which was meant."""
     found: dict[str, list[str]] = {}
     for name, value in lines:
         found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-    return {name: ",".join(found[name]) for name in (*_ANTHROPIC, *_OPENAI) if len(found.get(name, ())) > 1}
+    told = {name: ",".join(found[name]) for name in _LISTS if len(found.get(name, ())) > 1}
+    return told | {name: "" for name in _CREDENTIALS if len(set(found.get(name, ()))) > 1}
 
 
 def _of(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

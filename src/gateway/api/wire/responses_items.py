@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.api.wire.fields import image
+from gateway.api.wire.tool_results import in_turns, tool_result
 from gateway.errors import NotSupported, ValidationFailed
 from gateway.models.call_signatures import split_id
 from gateway.models.llm_models import (
@@ -13,7 +14,6 @@ from gateway.models.llm_models import (
     Part,
     Role,
     TextPart,
-    ToolResultPart,
     ToolUsePart,
 )
 
@@ -130,9 +130,11 @@ class Conversation:
             )
         if not isinstance(item.get("output"), (str, list)):
             raise ValidationFailed(f"{place}.output: a text or a list of parts is expected", param=f"{place}.output")
-        parts = self._parts(item["output"], f"{place}.output", images=False)
-        text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        self.messages.append(Message("tool", (ToolResultPart(split_id(call_id)[0], text),)))
+        parts = self._parts(item["output"], f"{place}.output", images=True)
+        if in_turns(item["output"]):
+            mend = "put the images after the texts"
+            raise NotSupported(f"{place}.output: images between texts are not taken here", mend=mend, param=place)
+        self.messages.append(Message("tool", (tool_result(split_id(call_id)[0], parts, ""),)))
 
     def _parts(self, raw: Any, place: str, *, images: bool) -> tuple[Part, ...]:
         if isinstance(raw, str):
@@ -157,7 +159,7 @@ class Conversation:
             detail = "" if raw.get("detail") is None else text_of(raw, "detail", place)
             return image({"url": text_of(raw, "image_url", place), "detail": detail}, place)
         if kind == "input_image":
-            raise NotSupported(f"{place}: input_image is taken in a user's message only", param=place)
+            raise NotSupported(f"{place}: input_image is taken of a user or a tool only", param=place)
         raise ValidationFailed(
             f"{place}: a part of type input_text, input_image, output_text or refusal is expected", param=place
         )
