@@ -51,7 +51,7 @@ class Together(Generic[_C]):
         after: Callable[[Sequence[_C]], None],
     ) -> None:
         """``before`` is done before the transaction of these begins, ``after`` once it is over; both by the thread that
-        writes. What ``before`` raises is the error of all."""
+        writes. What ``before`` raises is the error of all; those to which it gives an ``error`` are not made."""
         self._store = store
         self._before = before
         self._after = after
@@ -123,6 +123,8 @@ class Together(Generic[_C]):
                 held.update(one.run_id for one in batch if one.run_id)
                 return batch
             if self._closed and not self._waiting:
+                while self._idle:  # who waited for a run that was held until now
+                    self._call()
                 return None
             self._idle += 1
             return batch
@@ -134,7 +136,9 @@ class Together(Generic[_C]):
             for one in batch:
                 one.error = error
             return
-        self._try(batch)
+        wanted = [one for one in batch if one.error is None]
+        if wanted:
+            self._try(wanted)
 
     def _try(self, batch: Sequence[_C]) -> None:
         try:

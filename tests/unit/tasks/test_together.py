@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -173,3 +174,34 @@ def test_everything_is_done_once(writers: int) -> None:
     together.close(10)
     assert outcomes == {name: name.upper() for name in names}
     assert sorted(name for done in store.committed for name in done) == names
+
+
+def test_those_that_may_not_be_made_keep_nobody_from_it() -> None:
+    def refuse(changes: Sequence[Change]) -> None:
+        for one in changes:
+            if one.what.task_id == "bad":
+                one.error = Unavailable("not this one")
+
+    store, outcomes = Store(), Outcomes()
+    store.go.set()
+    together = Together[Change](store, refuse, outcomes.note)
+    together.put([wish("bad"), wish("good")])
+    outcomes.wait(2)
+    together.close(10)
+    assert outcomes.pop("good") == "GOOD"
+    assert isinstance(outcomes["bad"], Unavailable)
+    assert store.committed == [["good"]]
+
+
+def test_a_writer_that_waits_for_a_run_of_another_ends_with_it() -> None:
+    store, outcomes = Store(), Outcomes()
+    store.writers = 2
+    together = Together[Change](store, nothing, outcomes.note)
+    together.put([wish("a")])
+    assert store.begun.wait(10)
+    together.put([wish("a")])
+    threading.Timer(0.1, store.go.set).start()
+    began = time.monotonic()
+    together.close(5)
+    assert time.monotonic() - began < 4
+    assert not any(thread.is_alive() for thread in together._threads)
