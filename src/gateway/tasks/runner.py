@@ -194,9 +194,14 @@ class StepRunner:
     def _attempted(self, hand: _Hand, attempt: Attempt) -> None:
         if self.closing.is_set() and attempt.abandoned:
             return
-        end = end_of(attempt)
+        end, task_id = None, attempt.ready.step.task_id
+        try:
+            end = end_of(attempt)
+            if end is None:
+                _log.warning("step %s was taken from this worker; its work is dropped", task_id)
+        except Exception:  # noqa: BLE001 - whatever a handler raised cannot be told; its place is free all the same
+            _log.exception("how step %s ended is not known; the sweep will run it again", task_id)
         if end is None:
-            _log.warning("step %s was taken from this worker; its work is dropped", attempt.ready.step.task_id)
             self._free(hand)
             self._admit()
             return
@@ -242,10 +247,15 @@ class StepRunner:
     # -- by the thread that writes ----------------------------------------------------------------
 
     def _before(self, changes: Sequence[_Beginning | _Ending]) -> None:
-        if any(isinstance(one, _Beginning) for one in changes):
-            self._calls.look()
-        if any(isinstance(one, _Ending) for one in changes):
-            self._calls.flush()
+        beginnings = [one for one in changes if isinstance(one, _Beginning)]
+        endings = [one for one in changes if isinstance(one, _Ending)]
+        for some, call in ((beginnings, self._calls.look), (endings, self._calls.flush)):
+            if some:
+                try:
+                    call()
+                except Exception as error:  # noqa: BLE001 - told to these; a ledger that is behind stops no beginning
+                    for one in some:
+                        one.error = error
 
     def _after(self, changes: Sequence[_Beginning | _Ending]) -> None:
         begun: list[tuple[_Hand, Ready]] = []
@@ -264,12 +274,14 @@ class StepRunner:
                 begun.append((one.hand, ready))
         if begun:
             self._on_loop(self._begin, begun)
-        self._ring(doorbells)
-        if any(isinstance(one, _Ending) and one.within and one.error is None for one in changes):
-            self._tell_ends()
-        for hand in free:
-            self._free(hand)
-        self._admit()
+        try:
+            self._ring(doorbells)
+            if any(isinstance(one, _Ending) and one.within and one.error is None for one in changes):
+                self._tell_ends()
+        finally:  # whatever becomes of others, these have their places back
+            for hand in free:
+                self._free(hand)
+            self._admit()
 
     def _begun(self, one: _Beginning) -> Ready | None:
         if one.error is not None:

@@ -18,7 +18,7 @@ from gateway.engine.recovery import sweep
 from gateway.errors import Unavailable
 from gateway.tasks import step_work
 from gateway.tasks.inline import InlineExecutor
-from gateway.tasks.runner import StepRunner
+from gateway.tasks.runner import StepRunner, _Ending, _Hand
 from gateway.tasks.step_context import ContextFactory
 from gateway.workflows.context import Handler
 
@@ -203,3 +203,61 @@ def test_after_its_end_an_executor_takes_nothing(bench: Bench, monkeypatch: pyte
     executor.ring([bench.bell("top")])
     runner.close()
     assert done == []
+
+
+class Mute:
+    """Who is told of ready steps, and cannot be."""
+
+    def ring(self, _doorbells: Any) -> None:
+        raise OSError("nobody hears")
+
+
+def test_a_place_is_free_again_where_others_cannot_be_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    does(monkeypatch, one)
+    runner = made(bench, at_once=1)
+    runner.ring_with(Mute())
+    over = threading.Semaphore(0)
+    monkeypatch.setattr("gateway.tasks.runner._GO_ON_SECONDS", -1.0)  # what follows is rung for
+    run_id = bench.begin([*ONE, {"step_id": "next", "task_type": "work", "dependencies": ["top"]}])
+    bell = bench.bell("top")
+    runner.take([bell], over.release)
+    assert over.acquire(timeout=5)
+    assert bench.step("top", run_id).state == "completed"
+    runner.close()
+
+
+def test_a_place_is_free_again_where_nobody_can_say_how_a_step_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_attempt: Any) -> Any:
+        raise ValueError("an error that cannot be told")
+
+    does(monkeypatch, one)
+    monkeypatch.setattr("gateway.tasks.runner.end_of", unknown)
+    runner, over = made(bench), threading.Event()
+    bench.begin(ONE)
+    runner.take([bench.bell("top")], over.set)
+    assert over.wait(5)
+    runner.close()
+
+
+def test_a_step_begins_while_the_ledger_is_behind(bench: Bench) -> None:
+    calls = Calls()
+    runner = made(bench, calls=calls)
+    bench.begin(ONE)
+    begins = runner._beginning(_Hand(lambda: None, computes=False), bench.bell("top"))
+    ends = _Ending(begins.hand, cast(Any, _Of()), lambda _tx: (True, None, []))
+    calls.behind = 1
+    runner._before([begins, ends])
+    runner.close()
+    assert (begins.error, type(ends.error)) == (None, Unavailable)
+
+
+class _Of:
+    """What is ready, as far as an end is made of it."""
+
+    class step:  # noqa: N801
+        run_id = "run"
+
+    class run:  # noqa: N801
+        parent_run = None
