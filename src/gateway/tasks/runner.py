@@ -184,6 +184,8 @@ class StepRunner:
 
     def _begin(self, begun: Sequence[tuple[_Hand, Ready]]) -> None:
         """These steps are begun in the database; now they are done."""
+        if self.closing.is_set():
+            return  # nobody would stop them any more; they are left to the sweep
         attempts = []
         for hand, ready in begun:
             attempt = Attempt(ready, self._watch.pulse(ready))

@@ -205,6 +205,29 @@ def test_after_its_end_an_executor_takes_nothing(bench: Bench, monkeypatch: pyte
     assert done == []
 
 
+def test_nothing_begins_in_a_process_that_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[None] = []
+
+    async def note(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+        begun.append(None)
+        return {"n": 1}
+
+    class Ends(Away):
+        @contextmanager
+        def begin(self) -> Iterator[Any]:
+            with super().begin() as tx:
+                yield tx
+            runner.closing.set()
+
+    does(monkeypatch, note)
+    runner = made(bench, Ends(bench.store))
+    run_id = bench.begin(ONE)
+    bell = bench.bell("top")
+    runner.run(bell.task_id, bell.token)
+    runner.close()
+    assert (begun, bench.step("top", run_id).state) == ([], "running")
+
+
 class Mute:
     """Who is told of ready steps, and cannot be."""
 
