@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pytest
 
@@ -30,10 +29,23 @@ class Slow:
         self.held: dict[str, dict[str, int]] = {}
         self.running: dict[str, int] = {}
         self.threads: set[int] = set()
+        #: The loop that must be able to go on meanwhile, and how often it was not.
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.stuck = 0
+        #: Nothing is answered before it is set.
+        self.asked = threading.Event()
+        self.answers = threading.Event()
+        self.answers.set()
 
     def _pause(self) -> None:
         self.threads.add(threading.get_ident())
+        self.asked.set()
+        if self.loop is not None:
+            turned = threading.Event()
+            self.loop.call_soon_threadsafe(turned.set)
+            self.stuck += not turned.wait(5)
         time.sleep(self.seconds)
+        assert self.answers.wait(10)
         if self.away:
             raise Unavailable("the store of limits does not answer")
 
@@ -65,16 +77,6 @@ class Slow:
         self.running |= running
 
 
-async def longest_silence(work: asyncio.Future[Any]) -> float:
-    """The longest that the loop could do nothing else until the work was done."""
-    longest, last = 0.0, time.monotonic()
-    while not work.done():
-        await asyncio.sleep(0.005)
-        now = time.monotonic()
-        longest, last = max(longest, now - last), now
-    return longest
-
-
 def me(**limits: int) -> Caller:
     return caller_for("p", "developer", key_id="k", **limits)
 
@@ -90,13 +92,13 @@ def test_the_loop_goes_on_while_a_grant_is_asked_for() -> None:
     store = Slow()
     limits = SharedLimits(SystemClock(), store)
 
-    async def work() -> float:
-        asked = asyncio.gather(*(admitted(limits, me(requests_per_minute=100)) for _ in range(8)))
-        silence = await longest_silence(asked)
-        assert all(await asked)
-        return silence
+    async def work() -> None:
+        store.loop = asyncio.get_running_loop()
+        assert all(await asyncio.gather(*(admitted(limits, me(requests_per_minute=100)) for _ in range(8))))
+        store.loop = None
 
-    assert asyncio.run(work()) < SLOW / 2
+    asyncio.run(work())
+    assert store.stuck == 0
     assert threading.get_ident() not in store.threads
     limits.close()
 
@@ -117,20 +119,20 @@ def test_a_call_within_a_grant_asks_nobody_and_waits_for_nobody() -> None:
     limits = SharedLimits(ManualClock(), store)
     busy = caller_for("p", "developer", key_id="busy", requests_per_minute=1600)
 
-    async def work() -> float:
+    async def work() -> None:
         for _ in range(8):  # grants of 1, 2, 4 and 8: the last has room
             await limits.admit(busy, model="m", tokens=1)
-        store.seconds = SLOW
+        store.answers.clear()
+        store.asked.clear()
         other = asyncio.ensure_future(admitted(limits, me(requests_per_minute=5)))
-        await asyncio.sleep(0.02)  # it is waiting for the store
-        before = time.monotonic()
+        assert await asyncio.to_thread(store.asked.wait, 10)
         state = await limits.admit(busy, model="m", tokens=1)
         limits.settle(state, 1)
-        took = time.monotonic() - before
+        assert not other.done()
+        store.answers.set()
         assert await other
-        return took
 
-    assert asyncio.run(work()) < SLOW / 2
+    asyncio.run(work())
     limits.close()
 
 
@@ -140,19 +142,21 @@ def test_places_are_taken_and_given_back_beside_the_loop() -> None:
     caller = me(max_concurrent=1)
 
     async def work() -> None:
+        store.loop = asyncio.get_running_loop()
         for _ in range(3):  # each can only have the place of the one before
-            asked = asyncio.ensure_future(admitted(limits, caller))
-            assert await longest_silence(asked) < 0.04
-            state = asked.result()
+            state = await admitted(limits, caller)
             assert state is not None
             assert await admitted(limits, caller) is None
-            before = time.monotonic()
             limits.release(state)
-            assert time.monotonic() - before < 0.04
+        last = await admitted(limits, caller)
+        assert last is not None
         assert threading.get_ident() not in store.threads
+        store.loop = None
+        limits.release(last)
 
     asyncio.run(work())
     limits.close()
+    assert store.stuck == 0
     assert set(store.running.values()) == {0}
 
 
@@ -195,11 +199,13 @@ def test_while_the_store_is_away_each_process_counts_for_itself_and_no_loop_wait
     caller = me(requests_per_minute=3, max_concurrent=2)
 
     async def work() -> list[LimitState | None]:
-        asked = asyncio.gather(*(admitted(limits, caller) for _ in range(6)))
-        assert await longest_silence(asked) < SLOW / 2
-        return list(await asked)
+        store.loop = asyncio.get_running_loop()
+        found = await asyncio.gather(*(admitted(limits, caller) for _ in range(6)))
+        store.loop = None
+        return list(found)
 
     found = [state for state in asyncio.run(work()) if state]
+    assert store.stuck == 0
     assert len(found) == 2, "as many as may run at once"
     for state in found:
         limits.release(state)

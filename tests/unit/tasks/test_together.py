@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -201,7 +200,5 @@ def test_a_writer_that_waits_for_a_run_of_another_ends_with_it() -> None:
     assert store.begun.wait(10)
     together.put([wish("a")])
     threading.Timer(0.1, store.go.set).start()
-    began = time.monotonic()
     together.close(5)
-    assert time.monotonic() - began < 4
     assert not any(thread.is_alive() for thread in together._threads)
