@@ -81,9 +81,19 @@ class Watch:
 
     def over(self, loop: asyncio.AbstractEventLoop, attempts: Sequence[Attempt]) -> None:
         """Begins to watch over them, who have just begun."""
-        hasty = [one for one in attempts if one.hasty]
-        loop.call_later(_PULSE_SECONDS, self._look_after, loop, [one for one in attempts if one not in hasty])
-        self._look_after(loop, hasty)
+        self._look_after(loop, [one for one in attempts if one.hasty])
+        patient = {one.task for one in attempts if not one.hasty}
+        timer = loop.call_later(_PULSE_SECONDS, self._look_after, loop, [one for one in attempts if not one.hasty])
+
+        def over(task: asyncio.Task[Done]) -> None:
+            """With the last of them the loop need not wake up for them any more."""
+            patient.discard(task)
+            if not patient:
+                timer.cancel()
+
+        for one in attempts:
+            if not one.hasty:
+                one.task.add_done_callback(over)
 
     def _look_after(self, loop: asyncio.AbstractEventLoop, attempts: Sequence[Attempt]) -> None:
         for one in attempts:
