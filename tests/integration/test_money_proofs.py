@@ -31,7 +31,7 @@ needs_valkey = pytest.mark.skipif(broker_program() is None, reason="no Valkey wh
 
 @needs_valkey
 def test_no_cap_is_passed_by_a_unit_and_nothing_is_left_over(tmp_path: Path) -> None:
-    told = told_by("overspend.py", tmp_path / "r.json", "--processes", "3", "--clients", "20", "--cap", "40")
+    told = told_by("overspend.py", tmp_path / "r.json", "--processes", "3", "--clients", "20", "--cap", "100")
     assert told["left over"] == NOTHING
     assert told["looks at the caps meanwhile"] > 10
     assert told["looks that saw one passed"] == 0
