@@ -143,49 +143,34 @@ def test_a_process_that_ends_leaves_what_runs_to_others(bench: Bench, monkeypatc
     assert (bench.step("top", run_id).state, bench.run(run_id).status) == ("running", "running")
 
 
-def test_only_so_many_are_done_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("at_once", "seconds", "count", "wanted"),
+    [(3, 0.01, 12, 3), (32, 0.05, 20, 8)],
+    ids=["as many as may be in hand", "a few of those that compute for long"],
+)
+def test_only_so_many_are_done_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, at_once: int, seconds: float, count: int, wanted: int
+) -> None:
     now, most = 0, 0
 
-    async def count(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
+    async def work(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(seconds)
         now -= 1
         return {"n": 1}
 
-    does(monkeypatch, count)
-    runner = made(bench, at_once=3)
+    does(monkeypatch, work)
+    runner = made(bench, at_once=at_once)
     executor = InlineExecutor(runner)
     runner.ring_with(executor)
-    run_id = bench.begin([{"step_id": f"s{at}", "task_type": "work"} for at in range(12)], ring=False)
+    run_id = bench.begin([{"step_id": f"s{at}", "task_type": "work"} for at in range(count)], ring=False)
     sweep(bench.store, executor, bench.clock.now())
     House.until(lambda: bench.run(run_id).status, lambda status: status == "completed")
     executor.close()
     runner.close()
-    assert most == 3
-
-
-def test_steps_that_compute_for_long_are_done_a_few_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, most = 0, 0
-
-    async def compute(_context: Any, _data: dict[str, Any]) -> dict[str, Any]:
-        nonlocal now, most
-        now += 1
-        most = max(most, now)
-        await asyncio.sleep(0.05)
-        now -= 1
-        return {"n": 1}
-
-    does(monkeypatch, compute)
-    runner = made(bench)
-    executor = InlineExecutor(runner)
-    runner.ring_with(executor)
-    run_id = bench.begin([{"step_id": f"s{at}", "task_type": "work"} for at in range(20)], ring=False)
-    sweep(bench.store, executor, bench.clock.now())
-    House.until(lambda: bench.run(run_id).status, lambda status: status == "completed")
-    runner.close()
-    assert most == 8
+    assert most == wanted
 
 
 def test_after_its_end_an_executor_takes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
