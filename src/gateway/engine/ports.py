@@ -129,6 +129,16 @@ class EngineTx(FlowTx, Protocol):
         ...
 
 
+class EngineWriter(Protocol):
+    """Opens transactions for one thread, each cheaper than ``EngineStore.begin`` makes it."""
+
+    def begin(self) -> AbstractContextManager[EngineTx]: ...
+
+    def close(self) -> None:
+        """No more will be opened."""
+        ...
+
+
 class EngineStore(Protocol):
     """Opens transactions."""
 
@@ -138,6 +148,10 @@ class EngineStore(Protocol):
         ...
 
     def begin(self) -> AbstractContextManager[EngineTx]: ...
+
+    def writer(self) -> EngineWriter:
+        """For a thread that writes again and again."""
+        ...
 
     def read(self) -> AbstractContextManager[EngineTx]: ...
 

@@ -9,6 +9,7 @@ pool: a connection whose state is unknown is worth less than a new one.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -24,6 +25,9 @@ from gateway.store.artifact_place import ArtifactPlace
 from gateway.store.many_rows import copy_in
 from gateway.store.prepared import Prepared
 from gateway.store.turns import LONGEST_WAIT, WriterTurns
+
+#: A writer's connection that was not used for so many seconds goes back to the pool.
+_REST = 1.0
 
 
 class Database:
@@ -96,14 +100,23 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """A read-write transaction: commits at the end, rolls back on any error. A database that
         cannot be reached raises ``Unavailable``."""
-        turn = nullcontext() if self._turns is None else self._turns.turn()
-        with turn, _translated(), self.engine.connect() as connection:
+        with self.turn(), self.engine.connect() as connection:
             try:
                 with connection.begin():
                     yield connection
             except DBAPIError:
                 connection.invalidate()
                 raise
+
+    def writer(self) -> Writer:
+        """For a thread that writes again and again."""
+        return Writer(self)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """To write, where that must be waited for; with the errors of a database that is away."""
+        with _translated(), nullcontext() if self._turns is None else self._turns.turn():
+            yield
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -125,6 +138,50 @@ class Database:
         self.engine.dispose()
         if self._turns is not None:
             self._turns.close()
+
+
+class Writer:
+    """A connection that one thread keeps between its transactions: to take one from the pool and to give it back costs
+    as much as the statements of a small one. What rests goes back to the pool, which knows whether it is broken."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self._used = 0.0
+        #: Whether there is one to keep: what is in memory alone has one for all.
+        self.kept = not database.is_sqlite or database.stamp() is not None
+        #: Whether the transaction under way has the connection of the last.
+        self.same = False
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """As ``Database.begin``."""
+        with self._database.turn():
+            connection = self._at_hand()
+            try:
+                with connection.begin():
+                    yield connection
+            except DBAPIError:
+                connection.invalidate()
+                self.close()
+                raise
+            self._used = time.monotonic()
+            if not self.kept:
+                self.close()
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _at_hand(self) -> Connection:
+        if self._connection is not None and time.monotonic() - self._used > _REST:
+            self.close()
+        self.same = self._connection is not None
+        if self._connection is None:
+            self._connection = self._database.engine.connect()
+        return self._connection
 
 
 def next_value(connection: Connection, counter: str, count: int = 1) -> int:

@@ -13,10 +13,11 @@ from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
 from gateway.store import step_statements as statements
 from gateway.store.codec import to_json
+from gateway.store.kept_rows import KeptStep
 from gateway.store.large_values import fetch, keep, keep_text
 from gateway.store.limit_store import LimitQueries
 from gateway.store.row_shapes import spec_of, step_of
-from gateway.store.step_image import KeptStep, insert_steps
+from gateway.store.step_image import insert_steps
 from gateway.store.tables import run, signal, step
 
 _JSON = frozenset({"input", "output", "published", "error", "decision", "record"})

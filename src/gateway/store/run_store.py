@@ -19,13 +19,15 @@ from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.engine import Database
 from gateway.store.event_store import events_of
 from gateway.store.flow_store import FlowQueries
+from gateway.store.kept_rows import KeptStep
 from gateway.store.large_values import keep
 from gateway.store.many_rows import insert_rows
 from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, spec_of, step_from, step_of
 from gateway.store.run_budgets import set_step_budgets
+from gateway.store.run_memory import RunMemory
 from gateway.store.schedule_store import ScheduleQueries
-from gateway.store.step_image import KeptStep, among
+from gateway.store.step_image import among
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_messages import Listener, insert_deliveries, listeners_of
 
@@ -47,18 +49,43 @@ class SqlEngineStore:
             yield tx
             tx.close()
 
+    def writer(self) -> SqlEngineWriter:
+        return SqlEngineWriter(self._database, self._webhook_url)
+
     @contextmanager
     def read(self) -> Iterator[SqlEngineTx]:
         with self._database.read() as connection:
             yield SqlEngineTx(connection, self._webhook_url)
 
 
+class SqlEngineWriter:
+    """Writes for one thread, again and again; see ``engine.ports.EngineWriter``."""
+
+    def __init__(self, database: Database, default_webhook_url: str) -> None:
+        self._connection = database.writer()
+        self._webhook_url = default_webhook_url
+        self._memory = RunMemory()
+
+    @contextmanager
+    def begin(self) -> Iterator[SqlEngineTx]:
+        with self._connection.begin() as connection:
+            if not self._connection.same:
+                self._memory.clear()
+            tx = SqlEngineTx(connection, self._webhook_url, self._memory if self._connection.kept else None)
+            yield tx
+            tx.close()
+        tx.image.rest()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
     """One transaction; see ``engine.ports.EngineTx``. What is known of locked runs and their steps is kept and changed
     in memory (``step_image.py``); what asks the database itself does so through ``connection`` or ``settled``."""
 
-    def __init__(self, connection: Connection, default_webhook_url: str = "") -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, default_webhook_url: str = "", memory: RunMemory | None = None) -> None:
+        super().__init__(connection, memory)
         self._webhook_url = default_webhook_url
         self._events: list[EventDraft] = []
         self._at = 0

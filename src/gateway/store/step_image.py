@@ -14,82 +14,25 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from gateway.engine.rows import Doorbell, RunRow, StepRow
+from gateway.engine.states import RUN_LIVE
 from gateway.errors import Unavailable
 from gateway.store import step_statements as statements
+from gateway.store.kept_rows import KeptRun, KeptStep
 from gateway.store.many_rows import array, insert_rows
 from gateway.store.prepared import sent_together
-from gateway.store.row_shapes import OF_STEP, run_from, step_from
+from gateway.store.run_memory import RunMemory
 from gateway.store.tables import step
-
-
-class KeptStep:
-    """A row of the table ``step`` as it will be, by columns; ``state`` and ``token`` are as the database has them."""
-
-    __slots__ = ("_row", "dirty", "new", "own", "state", "token", "values")
-
-    def __init__(self, values: dict[str, Any], *, own: bool = False, new: bool = False) -> None:
-        """``new``: the database does not have it yet."""
-        self.values = values
-        self.state: str = "" if new else values["state"]
-        self.token: int = values["token"]
-        self.dirty = self.new = new
-        #: Nobody else may hand it out.
-        self.own = own
-        self._row: StepRow | None = None
-
-    def set(self, **columns: Any) -> None:
-        """As ``UPDATE``; of those columns that ``statements.WRITTEN_STEP`` names."""
-        self.values.update(columns)
-        self.dirty = True
-        if self._row is not None:
-            coded = any(name in OF_STEP for name in columns)
-            self._row = None if coded else msgspec.structs.replace(self._row, **columns)
-        if columns.get("state") == "ready":
-            self.own = True
-
-    def row(self, connection: Connection) -> StepRow:
-        """As the engine sees it."""
-        if self._row is None:
-            self._row = step_from(dict(self.values), connection)
-        return self._row
-
-    def written_values(self) -> list[Any]:
-        """What changes of it, as the database is to have it."""
-        return [self.values[name] for name in statements.WRITTEN_STEP]
-
-    def doorbell(self) -> Doorbell:
-        """What is rung for it."""
-        values = self.values
-        return Doorbell(values["task_id"], values["token"], values["queue"], values["priority"], values["run_id"])
-
-    def written(self) -> None:
-        """The database has it as it is here."""
-        self.state, self.token, self.dirty, self.new = self.values["state"], self.values["token"], False, False
-
-
-class KeptRun:
-    """A row of the table ``run`` as it will be, by columns and as the engine sees it."""
-
-    __slots__ = ("dirty", "row", "values")
-
-    def __init__(self, values: dict[str, Any], connection: Connection) -> None:
-        self.values = {name: values[name] for name in statements.WRITTEN_RUN}
-        self.row: RunRow = run_from(values, connection)
-        self.dirty = False
-
-    def set(self, columns: dict[str, Any], **decoded: Any) -> None:
-        """As ``UPDATE``. ``decoded``: columns that the engine sees otherwise than the table has them."""
-        self.values |= columns
-        self.row = msgspec.structs.replace(self.row, **columns | decoded)
-        self.dirty = True
 
 
 class Image:
     """One a transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, memory: RunMemory | None = None) -> None:
+        """``memory``: what the last transactions of who writes left."""
         self._connection = connection
+        self._memory = memory
+        #: PostgreSQL's number of this transaction, once it wrote steps and there is a memory.
+        self._version: str | None = None
         self.runs: dict[str, KeptRun] = {}
         self._steps: dict[str, KeptStep] = {}
         #: By run, in the order of the definition; without items.
@@ -103,12 +46,29 @@ class Image:
     def begin(self, run_ids: Iterable[str], task_ids: Sequence[str]) -> None:
         """Locks these runs, and reads them with their steps and with these items, all at once; before anything else
         is read."""
-        wanted = sorted(run_ids)
-        with sent_together(self._connection):
-            locked = statements.LOCK_RUNS.ask(self._connection, **among(self._connection, runs=wanted))
-            found = self._ask(wanted, task_ids)
-        self.runs |= {values["run_id"]: KeptRun(values, self._connection) for values in locked()}
-        self._keep([run_id for run_id in wanted if run_id in self.runs], found())
+        connection, wanted = self._connection, sorted(run_ids)
+        taken = {} if self._memory is None else self._memory.take(connection, wanted)
+        others = [run_id for run_id in wanted if run_id not in taken]
+        with sent_together(connection):
+            locked = statements.LOCK_RUNS.ask(connection, **among(connection, runs=wanted))
+            found = self._ask(others, task_ids)
+            unchanged = RunMemory.check(connection, taken)
+        self.runs |= {values["run_id"]: KeptRun(values, connection) for values in locked()}
+        for run_id, steps in unchanged().items():
+            if run_id in self.runs:
+                self._shown[run_id] = steps
+                self._steps |= {one.values["task_id"]: one for one in steps}
+        self._keep([run_id for run_id in others if run_id in self.runs], found())
+        self.load([run_id for run_id in taken if run_id in self.runs])
+
+    def rest(self) -> None:
+        """The transaction was committed: what it knows of runs that go on is kept for the next."""
+        if self._memory is None:
+            return
+        for run_id, steps in self._shown.items():
+            run = self.runs.get(run_id)
+            if run is not None and run.row.status in RUN_LIVE:
+                self._memory.put(run_id, steps, self._version)
 
     def lock(self, run_ids: Iterable[str]) -> None:
         """Locks the runs, in one order, and reads them."""
@@ -131,18 +91,25 @@ class Image:
         self._keep(runs, self._ask(runs, items)())
 
     def _ask(self, runs: Sequence[str], items: Sequence[str]) -> Callable[[], list[dict[str, Any]]]:
+        if not runs and not items:
+            return list
         if not items:
             return statements.STEPS_OF_RUNS.ask(self._connection, **among(self._connection, runs=runs))
         return statements.STEPS_AND_ITEMS.ask(self._connection, **among(self._connection, runs=runs, tasks=items))
 
     def _keep(self, runs: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-        self._shown |= {run_id: [] for run_id in runs}
+        """``rows``: every step of these runs, and perhaps some of them once more, some items, and steps of others."""
+        shown: dict[str, list[KeptStep]] = {run_id: [] for run_id in runs}
         for values in rows:
-            one = self._steps.setdefault(values["task_id"], KeptStep(values))
-            if values["role"] != "item":
-                self._shown[values["run_id"]].append(one)
-        for run_id in runs:
-            self._shown[run_id].sort(key=_position)
+            task_id, of_run = values["task_id"], shown.get(values["run_id"])
+            if task_id in self._steps or (of_run is None and values["role"] != "item"):
+                continue
+            one = self._steps[task_id] = KeptStep(values)
+            if of_run is not None and values["role"] != "item":
+                of_run.append(one)
+        for of_run in shown.values():
+            of_run.sort(key=_position)
+        self._shown |= shown
 
     def add(self, run_values: dict[str, Any], steps: Sequence[Mapping[str, Any]]) -> None:
         """A run that was made in this transaction, so that nobody else knows of it, and its steps, which the database
@@ -232,7 +199,10 @@ class Image:
             and_then()
             return
         written: Callable[[], int] = int
+        version: Callable[[], list[dict[str, Any]]] = list
         with sent_together(self._connection):
+            if self._memory is not None and self._version is None and self._connection.dialect.name == "postgresql":
+                version = statements.TRANSACTION.ask(self._connection)
             if steps:
                 keys = [(one.values["task_id"], one.token, one.state) for one in steps]
                 written = _update(self._connection, "step", keys, [one.written_values() for one in steps])
@@ -246,6 +216,8 @@ class Image:
             one.written()
         for run in changed.values():
             run.dirty = False
+        for row in version():
+            self._version = row["version"]
 
     def forget(self) -> None:
         """Steps are read anew: something changes them by another way."""
@@ -259,10 +231,10 @@ class Image:
 class ImageTx:
     """What all queries of a transaction share: the image, and how they come by the database."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, memory: RunMemory | None = None) -> None:
         #: For what neither reads nor changes runs or steps.
         self.raw = connection
-        self.image = Image(connection)
+        self.image = Image(connection, memory)
 
     @property
     def connection(self) -> Connection:

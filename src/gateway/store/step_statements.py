@@ -19,6 +19,7 @@ from sqlalchemy import (
     cast,
     func,
     insert,
+    literal_column,
     or_,
     select,
     text,
@@ -94,11 +95,26 @@ FIND_STEP = Prepared(select(step).where(_TASK))
 _RUN_OF = select(step.c.run_id)
 RUNS_OF = Prepared(_RUN_OF.where(_ITEMS[0]), postgresql=_RUN_OF.where(_ITEMS[1]))
 STEPS_OF_RUN = Prepared(select(step).where(step.c.run_id == bindparam("of_run"), _SHOWN).order_by(step.c.position))
-_STEPS = [select(step).where(one, _SHOWN) for one in _among(step.c.run_id, "runs")]
+#: Which transaction wrote a row: for SQLite, which cannot say, and for PostgreSQL.
+_VERSIONS = [literal_column(said, Text).label("version") for said in ("''", "CAST(step.xmin AS TEXT)")]
+_STEPS = [
+    select(step, version).where(one, _SHOWN)
+    for version, one in zip(_VERSIONS, _among(step.c.run_id, "runs"), strict=True)
+]
 STEPS_OF_RUNS = Prepared(_STEPS[0], postgresql=_STEPS[1])
-_BOTH = [steps.union_all(select(step).where(items)) for steps, items in zip(_STEPS, _ITEMS, strict=True)]
+_BOTH = [
+    steps.union_all(select(step, version).where(items))
+    for steps, version, items in zip(_STEPS, _VERSIONS, _ITEMS, strict=True)
+]
 #: The steps of some runs, and some items.
 STEPS_AND_ITEMS = Prepared(_BOTH[0], postgresql=_BOTH[1])
+#: PostgreSQL's alone: which transactions wrote the steps of some runs, and the number of this one.
+VERSIONS_OF_STEPS = Prepared(
+    select(step.c.run_id, step.c.task_id, _VERSIONS[1]).where(_among(step.c.run_id, "runs")[1], _SHOWN)
+)
+TRANSACTION = Prepared(text("SELECT CAST(CAST(pg_current_xact_id() AS xid) AS TEXT) AS version").columns(version=Text))
+#: SQLite's alone: another number after each commit of another connection.
+DATA_VERSION = Prepared(text("PRAGMA data_version").columns(data_version=BigInteger))
 
 _due = step.alias("due")
 # Not by OR: PostgreSQL would look at every ready step of all runs.

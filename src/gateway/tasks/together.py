@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from gateway.engine.ports import EngineStore, EngineTx
+from gateway.engine.ports import EngineStore, EngineTx, EngineWriter
 from gateway.engine.rows import Doorbell, StepRow
 from gateway.errors import Unavailable
 
@@ -95,6 +95,13 @@ class Together(Generic[_C]):
         self._word.put(None)
 
     def _write(self) -> None:
+        writer = self._store.writer()
+        try:
+            self._write_by(writer)
+        finally:
+            writer.close()
+
+    def _write_by(self, writer: EngineWriter) -> None:
         while True:
             batch = self._batch()
             if batch is None:
@@ -102,7 +109,7 @@ class Together(Generic[_C]):
             if not batch:
                 self._word.get()
                 continue
-            self._make(batch)
+            self._make(writer, batch)
             with self._lock:
                 self._held.difference_update(one.run_id for one in batch)
                 self._call_if_worth()  # perhaps for these runs
@@ -129,7 +136,7 @@ class Together(Generic[_C]):
             self._idle += 1
             return batch
 
-    def _make(self, batch: Sequence[_C]) -> None:
+    def _make(self, writer: EngineWriter, batch: Sequence[_C]) -> None:
         try:
             self._before(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to whom it concerns
@@ -138,11 +145,11 @@ class Together(Generic[_C]):
             return
         wanted = [one for one in batch if one.error is None]
         if wanted:
-            self._try(wanted)
+            self._try(writer, wanted)
 
-    def _try(self, batch: Sequence[_C]) -> None:
+    def _try(self, writer: EngineWriter, batch: Sequence[_C]) -> None:
         try:
-            with self._store.begin() as tx:
+            with writer.begin() as tx:
                 tx.expect([one.what for one in batch])
                 values = [one.work(tx) for one in batch]
         except Exception as error:  # noqa: BLE001 - as above
@@ -152,7 +159,7 @@ class Together(Generic[_C]):
                 return
             _log.warning("%d changes that were one are made one by one (%s)", len(batch), type(error).__name__)
             for one in batch:
-                self._try([one])
+                self._try(writer, [one])
             return
         for one, value in zip(batch, values, strict=True):
             one.value, one.error = value, None
