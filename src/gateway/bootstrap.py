@@ -60,6 +60,7 @@ from gateway.store.audit_store import SqlAuditSink
 from gateway.store.audit_witness import FileWitness
 from gateway.store.calls import CallStore
 from gateway.store.engine import Database
+from gateway.store.engine_store import SqlEngineStore
 from gateway.store.event_store import SqlEventStore
 from gateway.store.kept_stores import KeptStores
 from gateway.store.key_store import SqlKeyStore
@@ -71,7 +72,6 @@ from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.provider_batch_money import SqlBatchMoney
 from gateway.store.registry_store import SqlRegistryStore
-from gateway.store.run_store import SqlEngineStore
 from gateway.store.schema import is_current
 from gateway.store.webhook_store import SqlWebhookStore
 from gateway.tasks.submission import check_models

@@ -41,12 +41,12 @@ from gateway.serving.answer import AnswerMeta, ChatAnswer
 from gateway.serving.predict import PredictAnswer, PredictRequest
 from gateway.settings import default_config_dir
 from gateway.store.engine import Database
+from gateway.store.engine_store import SqlEngineStore
 from gateway.store.event_store import SqlEventStore
 from gateway.store.prompt_result_store import SqlPromptResultStore
 from gateway.store.prompt_store import SqlPromptStore
 from gateway.store.registry_store import SqlRegistryStore
 from gateway.store.run_reader import SqlRunReader
-from gateway.store.run_store import SqlEngineStore
 from gateway.store.tables import metadata
 from gateway.tasks.desk import Desk
 from gateway.tasks.runner import StepRunner

@@ -25,6 +25,7 @@ from fixtures.nested_suite import NestedSuite
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
 from fixtures.retention_suite import RetentionSuite
+from fixtures.run_memory_suite import RunMemorySuite
 from fixtures.shares_suite import SharesSuite
 from fixtures.usage_suite import UsageSuite
 from gateway.engine import advance
@@ -98,6 +99,10 @@ def test_a_connection_that_breaks_off_is_told_and_nothing_is_half_done(database:
         end()
     assert bench.states(run_id) == {"first": "running", "second": "waiting", "third": "waiting"}
     assert end_all(bench, [first])[0][0]
+
+
+class TestRunMemoryOnPostgres(RunMemorySuite):
+    """What a writer remembers."""
 
 
 class TestFlowOnPostgres(FlowSuite):

@@ -150,8 +150,8 @@ class Writer:
         self._used = 0.0
         #: Whether there is one to keep: what is in memory alone has one for all.
         self.kept = not database.is_sqlite or database.stamp() is not None
-        #: Whether the transaction under way has the connection of the last.
-        self.same = False
+        #: Whether the transaction under way has another connection than the last.
+        self.changed = True
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -178,7 +178,7 @@ class Writer:
     def _at_hand(self) -> Connection:
         if self._connection is not None and time.monotonic() - self._used > _REST:
             self.close()
-        self.same = self._connection is not None
+        self.changed = self._connection is None
         if self._connection is None:
             self._connection = self._database.engine.connect()
         return self._connection

@@ -15,7 +15,7 @@ from gateway.store.row_shapes import OF_STEP, run_from, step_from
 class KeptStep:
     """A row of the table ``step`` as it will be, by columns; ``state`` and ``token`` are as the database has them."""
 
-    __slots__ = ("_row", "dirty", "mine", "new", "own", "state", "token", "values", "version")
+    __slots__ = ("_row", "_size", "dirty", "mine", "new", "own", "state", "token", "values", "version")
 
     def __init__(self, values: dict[str, Any], *, own: bool = False, new: bool = False) -> None:
         """``new``: the database does not have it yet."""
@@ -30,11 +30,13 @@ class KeptStep:
         #: Nobody else may hand it out.
         self.own = own
         self._row: StepRow | None = None
+        self._size: int | None = None
 
     def set(self, **columns: Any) -> None:
         """As ``UPDATE``; of those columns that ``statements.WRITTEN_STEP`` names."""
         self.values.update(columns)
         self.dirty = True
+        self._size = None
         if self._row is not None:
             coded = any(name in OF_STEP for name in columns)
             self._row = None if coded else msgspec.structs.replace(self._row, **columns)
@@ -63,7 +65,9 @@ class KeptStep:
 
     def size(self) -> int:
         """Characters of JSON that it holds."""
-        return sum(len(text) for name in OF_STEP if (text := self.values[name]) is not None)
+        if self._size is None:
+            self._size = sum([len(text) for name in OF_STEP if (text := self.values[name]) is not None])
+        return self._size
 
     def rest(self, version: str | None) -> None:
         """The transaction is over, and the next may begin with it; ``version`` is of those that it wrote. What handlers

@@ -12,7 +12,8 @@ from gateway.store import artifact_bytes, artifact_uses
 from gateway.store.artifact_bytes import LARGEST_IN_ROW
 from gateway.store.codec import from_json, to_json
 
-_MARK = '{"$large":'
+#: How a claim check begins.
+CLAIM = '{"$large":'
 _MEDIA_TYPE = "application/json"
 
 
@@ -27,10 +28,10 @@ def keep_text(connection: Connection, text: str, now: int, holder: str) -> str:
     if named := artifact_uses.names_in(text):
         artifact_uses.note(connection, holder, named, now)
     content = text.encode()
-    if len(content) <= LARGEST_IN_ROW and not text.startswith(_MARK):
+    if len(content) <= LARGEST_IN_ROW and not text.startswith(CLAIM):
         return text
     sha256 = artifact_bytes.put(connection, content, _MEDIA_TYPE, now, holder)
-    return f'{_MARK}{{"sha256":"{sha256}","size":{len(content)}}}}}'
+    return f'{CLAIM}{{"sha256":"{sha256}","size":{len(content)}}}}}'
 
 
 def fetch(connection: Connection, text: str | None) -> Any:
@@ -40,7 +41,7 @@ def fetch(connection: Connection, text: str | None) -> Any:
 
 def fetch_text(connection: Connection, text: str) -> str:
     """As ``fetch``, as JSON text."""
-    if not text.startswith(_MARK):
+    if not text.startswith(CLAIM):
         return text
     claim = msgspec.json.decode(text)["$large"]["sha256"]
     content = artifact_bytes.get(connection, claim)

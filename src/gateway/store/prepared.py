@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Boolean, Connection, Executable
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.sql.elements import CompilerElement
 
 
@@ -98,8 +98,10 @@ class Prepared:
     def do(connection: Connection, how: str, text: str, given: Any) -> Any:
         """The driver's cursor, after its ``execute`` or ``executemany``. Every statement of here comes through it."""
         cursor = connection.connection.cursor()
-        with _told(connection, text):
+        try:
             getattr(cursor, how)(text, given)
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _told(connection, text, error) from error
         return cursor
 
     @staticmethod
@@ -125,19 +127,18 @@ class Prepared:
 def sent_together(connection: Connection) -> Iterator[None]:
     """Statements that do not need each other's results go out at once, and are waited for at the end; where the driver
     can do that. Nothing else may be asked of the connection meanwhile."""
-    driver: Any = connection.connection.driver_connection
     if connection.dialect.name != "postgresql":
         yield
         return
-    with _told(connection, "statements sent together"), driver.pipeline():
-        yield
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.pipeline():
+            yield
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _told(connection, "statements sent together", error) from error
 
 
-@contextmanager
-def _told(connection: Connection, text: str) -> Iterator[None]:
+def _told(connection: Connection, text: str, error: Exception) -> StatementError:
     """An error of the driver as SQLAlchemy's own."""
     base = connection.dialect.loaded_dbapi.Error
-    try:
-        yield
-    except base as error:
-        raise DBAPIError.instance(text, None, error, base, hide_parameters=True, dialect=connection.dialect) from error
+    return DBAPIError.instance(text, None, error, base, hide_parameters=True, dialect=connection.dialect)

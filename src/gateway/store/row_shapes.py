@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,8 +13,7 @@ from gateway.engine.rows import RunRow, StepRow
 from gateway.engine.step_definition import StepDefinition
 from gateway.models.run_budget import Bound
 from gateway.security.access import Caller
-from gateway.store.codec import from_json
-from gateway.store.large_values import fetch
+from gateway.store.large_values import CLAIM, fetch
 
 _CALLER = msgspec.json.Decoder(Caller)
 _BOUNDS = msgspec.json.Decoder(tuple[Bound, ...])
@@ -30,10 +30,9 @@ def run_of(row: Row[Any], connection: Connection | None = None) -> RunRow:
 
 def run_from(values: dict[str, Any], connection: Connection | None) -> RunRow:
     """As ``run_of``, of columns by name; changes them."""
-    for name in _OF_RUN:
-        values[name] = _value(values[name], connection)
+    _decode(values, _OF_RUN, connection)
     values["bounds"] = _BOUNDS.decode(values["bounds"]) if values["bounds"] else ()
-    values["caller"] = _CALLER.decode(values["caller"])
+    values["caller"] = _caller_of(values["caller"])
     return RunRow(**values)
 
 
@@ -44,9 +43,7 @@ def step_of(row: Row[Any], connection: Connection | None = None) -> StepRow:
 
 def step_from(values: dict[str, Any], connection: Connection | None) -> StepRow:
     """As ``step_of``, of columns by name; changes them."""
-    for name in OF_STEP:
-        if values[name] is not None:
-            values[name] = _value(values[name], connection)
+    _decode(values, OF_STEP, connection)
     values["spec"] = spec_of(values["spec"])
     return StepRow(**values)
 
@@ -57,5 +54,19 @@ def spec_of(text: str) -> StepDefinition:
     return _SPEC.decode(text)
 
 
-def _value(text: str | None, connection: Connection | None) -> Any:
-    return from_json(text) if connection is None else fetch(connection, text)
+@lru_cache(maxsize=1024)
+def _caller_of(text: str) -> Caller:
+    """The column ``caller``: most runs of somebody have the same, and nobody changes it."""
+    return _CALLER.decode(text)
+
+
+def _decode(values: dict[str, Any], names: Sequence[str], connection: Connection | None) -> None:
+    """Columns of JSON, decoded where they are."""
+    for name in names:
+        text = values[name]
+        if text is None:
+            continue
+        if connection is not None and text.startswith(CLAIM):
+            values[name] = fetch(connection, text)
+        else:
+            values[name] = msgspec.json.decode(text)

@@ -8,6 +8,7 @@ changes with each commit of anybody else.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -26,9 +27,10 @@ Runs = dict[str, list[KeptStep]]
 
 
 class RunMemory:
-    """One of a thread that writes, and of its connection."""
+    """Shared by those who write to PostgreSQL; on SQLite one of a connection."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._runs: OrderedDict[str, list[KeptStep]] = OrderedDict()
         #: SQLite's number at the last look.
         self._seen: int | None = None
@@ -47,7 +49,8 @@ class RunMemory:
             if seen != self._seen:
                 self._runs.clear()
                 self._seen = seen
-        return {run_id: self._runs.pop(run_id) for run_id in run_ids if run_id in self._runs}
+        with self._lock:
+            return {run_id: steps for run_id in run_ids if (steps := self._runs.pop(run_id, None)) is not None}
 
     @staticmethod
     def check(connection: Connection, taken: Runs) -> Callable[[], Runs]:
@@ -76,6 +79,7 @@ class RunMemory:
             return
         for one in steps:
             one.rest(version)
-        self._runs[run_id] = list(steps)
-        if len(self._runs) > _MOST:
-            self._runs.popitem(last=False)
+        with self._lock:
+            self._runs[run_id] = list(steps)
+            if len(self._runs) > _MOST:
+                self._runs.popitem(last=False)

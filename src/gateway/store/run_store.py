@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -16,7 +15,6 @@ from gateway.events.event import EventDraft
 from gateway.store import step_statements as statements
 from gateway.store.child_store import ChildQueries
 from gateway.store.codec import to_json, to_json_or_none
-from gateway.store.engine import Database
 from gateway.store.event_store import events_of
 from gateway.store.flow_store import FlowQueries
 from gateway.store.kept_rows import KeptStep
@@ -30,54 +28,6 @@ from gateway.store.schedule_store import ScheduleQueries
 from gateway.store.step_image import among
 from gateway.store.tables import edge, run, step
 from gateway.store.webhook_messages import Listener, insert_deliveries, listeners_of
-
-
-class SqlEngineStore:
-    """Opens transactions of the engine; see ``engine.ports.EngineStore``."""
-
-    def __init__(self, database: Database, *, default_webhook_url: str = "") -> None:
-        self._database = database
-        self._webhook_url = default_webhook_url
-        #: SQLite has one writer; PostgreSQL is at work while Python waits for it, as far as runs do not wait for
-        #: each other.
-        self.writers = 1 if database.is_sqlite else 2
-
-    @contextmanager
-    def begin(self) -> Iterator[SqlEngineTx]:
-        with self._database.begin() as connection:
-            tx = SqlEngineTx(connection, self._webhook_url)
-            yield tx
-            tx.close()
-
-    def writer(self) -> SqlEngineWriter:
-        return SqlEngineWriter(self._database, self._webhook_url)
-
-    @contextmanager
-    def read(self) -> Iterator[SqlEngineTx]:
-        with self._database.read() as connection:
-            yield SqlEngineTx(connection, self._webhook_url)
-
-
-class SqlEngineWriter:
-    """Writes for one thread, again and again; see ``engine.ports.EngineWriter``."""
-
-    def __init__(self, database: Database, default_webhook_url: str) -> None:
-        self._connection = database.writer()
-        self._webhook_url = default_webhook_url
-        self._memory = RunMemory()
-
-    @contextmanager
-    def begin(self) -> Iterator[SqlEngineTx]:
-        with self._connection.begin() as connection:
-            if not self._connection.same:
-                self._memory.clear()
-            tx = SqlEngineTx(connection, self._webhook_url, self._memory if self._connection.kept else None)
-            yield tx
-            tx.close()
-        tx.image.rest()
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):

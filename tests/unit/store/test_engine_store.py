@@ -16,6 +16,7 @@ from fixtures.money_kit import open_database
 from fixtures.named_budgets_suite import NamedBudgetsSuite
 from fixtures.nested_suite import NestedSuite
 from fixtures.retention_suite import RetentionSuite
+from fixtures.run_memory_suite import RunMemorySuite
 from gateway.store.engine import Database
 
 
@@ -28,6 +29,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 class TestEngineOnSqlite(EngineSuite):
     """Claims, leases, fences, events."""
+
+
+class TestRunMemoryOnSqlite(RunMemorySuite):
+    """What a writer remembers."""
 
 
 class TestFlowOnSqlite(FlowSuite):

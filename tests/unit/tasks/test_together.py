@@ -44,6 +44,12 @@ class Store:
         yield done
         self.committed.append(done)
 
+    def writer(self) -> Store:
+        return self
+
+    def close(self) -> None:
+        """Its threads end."""
+
     def read(self) -> Any:
         raise AssertionError("nothing is only read here")
 
