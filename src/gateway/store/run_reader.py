@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,10 +15,11 @@ from gateway.engine.rows import RunRow, StepRow
 from gateway.store.charged import charged_by_runs, charged_by_steps, charged_in_run
 from gateway.store.dialect import insert_into, one_snapshot
 from gateway.store.engine import Database
+from gateway.store.indexed_states import ended_badly, leased, live, ready, resting, run_is, tasks_in
 from gateway.store.row_shapes import run_from, run_of, step_from, step_of
 from gateway.store.runs_within import ChildRun, RunsOfStep, children_of, steps_with_runs
 from gateway.store.step_statements import FIND_RUN, FIND_STEP, NEWEST_DEFINITION, STEPS_OF_RUN
-from gateway.store.tables import definition, edge, run, step
+from gateway.store.tables import definition, run, step
 
 
 class KeptDefinition(Struct, frozen=True):
@@ -66,7 +68,7 @@ class SqlRunReader:
 
     def waiting_for_people(self, limit: int) -> list[tuple[RunRow, StepRow]]:
         """Steps that wait for an approval, longest first."""
-        query = select(step).where(step.c.state == "parked").order_by(step.c.started_at).limit(limit)
+        query = select(step).where(resting("parked")).order_by(step.c.started_at).limit(limit)
         with self._database.read() as connection:
             found = [item for row in connection.execute(query) if (item := step_of(row)).spec.signal is None]
             rows = connection.execute(select(run).where(run.c.run_id.in_({item.run_id for item in found})))
@@ -82,11 +84,12 @@ class SqlRunReader:
         for column, value in (
             (run.c.owner, owner),
             (run.c.kind, kind),
-            (run.c.status, status),
             (run.c.workflow_id, workflow_id),
         ):
             if value is not None:
                 query = query.where(column == value)
+        if status is not None:
+            query = query.where(run_is(status))
         if before is not None:
             query = query.where(run.c.run_id < before)
         with self._database.read() as connection:
@@ -101,7 +104,8 @@ class SqlRunReader:
         if owner is not None:
             query = query.where(run.c.owner == owner)
         if states is not None:
-            query = query.where(step.c.state.in_(states))
+            known = tasks_in(states)
+            query = query.where(step.c.state.in_(states) if known is None else step.c.task_id.in_(known))
         if task_type is not None:
             query = query.where(step.c.task_type == task_type)
         if run_id is not None:
@@ -134,21 +138,27 @@ class SqlRunReader:
             page = children_of(connection, run_id, step_id=step_id, status=status, before=before, limit=limit)
             return page, steps_with_runs(connection, run_id)
 
-    def edges(self, run_id: str) -> list[tuple[str, str]]:
-        """(step, what it depends on) of a run."""
-        query = select(edge.c.step_id, edge.c.depends_on).where(edge.c.run_id == run_id).order_by(edge.c.step_id)
-        with self._database.read() as connection:
-            return [(row.step_id, row.depends_on) for row in connection.execute(query)]
-
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
-        """(steps by state, waiting steps by queue)."""
-        states = select(step.c.state, func.count()).group_by(step.c.state)
-        depth = select(step.c.queue, func.count()).where(step.c.state.in_(("ready", "queued"))).group_by(step.c.queue)
+        """(steps by state, waiting steps by queue). Most have completed, and are what is left of all."""
+        of_state, number = step.c.state, func.count()
+        live_run = step.join(run, run.c.run_id == step.c.run_id)
+        asked = (
+            select(of_state, number).where(leased()),
+            select(of_state, number).where(resting()),
+            select(of_state, number).where(ended_badly()),
+            select(of_state, number).where(ready()),
+            select(of_state, number).select_from(live_run).where(live(), of_state.in_(("waiting", "held"))),
+        )
+        depths = [select(step.c.queue, number).where(one).group_by(step.c.queue) for one in (ready(), leased("queued"))]
         with self._database.read() as connection:
-            return (
-                {row[0]: int(row[1]) for row in connection.execute(states)},
-                {row[0]: int(row[1]) for row in connection.execute(depth)},
-            )
+            one_snapshot(connection)
+            states = {row[0]: int(row[1]) for one in asked for row in connection.execute(one.group_by(of_state))}
+            every = connection.scalar(select(number).select_from(step)) or 0
+            waiting = Counter[str]()
+            for one in depths:
+                waiting.update({row[0]: int(row[1]) for row in connection.execute(one)})
+        completed = every - sum(states.values())
+        return states | ({"completed": completed} if completed else {}), dict(waiting)
 
     # -- definitions ------------------------------------------------------------------------------
 
