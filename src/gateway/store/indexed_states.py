@@ -13,19 +13,17 @@ from typing import Any
 from sqlalchemy import (
     Column,
     ColumnElement,
-    CompoundSelect,
     FromClause,
-    Select,
     and_,
     literal_column,
     select,
-    union_all,
 )
 
 from gateway.engine.states import RUN_LIVE
 from gateway.store.tables import run, step
 
 _LEASED, _RESTING = ("queued", "running"), ("parked", "gathering")
+_UNBEGUN = ("waiting", "held")
 _STEP_BAD, _RUN_BAD = ("failed", "cancelled", "skipped"), ("failed", "cancelled")
 
 
@@ -76,17 +74,19 @@ def run_is(status: str) -> ColumnElement[bool]:
     return _one(run.c.status, _RUN_BAD, status) if status in _RUN_BAD else run.c.status == status
 
 
-def tasks_in(states: Collection[str]) -> CompoundSelect[Any] | None:
-    """The task ids of all steps in these states, by indexes; ``None``: one of them has none. What waits is found by its
-    run, which has not ended."""
-    parts: list[Select[Any]] = []
-    for state in states:
-        if state in ("waiting", "held"):
-            among = step.join(run, run.c.run_id == step.c.run_id)
-            parts.append(select(step.c.task_id).select_from(among).where(live(), _said(step.c.state, (state,))))
-            continue
-        group = next((one for one in (("ready",), _LEASED, _RESTING, _STEP_BAD) if state in one), None)
-        if group is None:
-            return None
-        parts.append(select(step.c.task_id).where(_one(step.c.state, group, state)))
-    return union_all(*parts) if parts else None
+def unbegun() -> ColumnElement[bool]:
+    """Of steps: waiting or held. There is no index of them, which each step would be written into: they are found by
+    their runs, which have not ended."""
+    return and_(_said(step.c.state, _UNBEGUN), step.c.run_id.in_(select(run.c.run_id).where(live())))
+
+
+def steps_in(states: Collection[str]) -> list[ColumnElement[bool]] | None:
+    """Of steps: any of these states, a condition for each index that has some of them; ``None``: those of one state can
+    only be looked for."""
+    parts = []
+    for group in (("ready",), _LEASED, _RESTING, _STEP_BAD, _UNBEGUN):
+        if asked := [state for state in group if state in states]:
+            whole = unbegun() if group is _UNBEGUN else _said(step.c.state, group)
+            parts.append(and_(whole, _said(step.c.state, asked)))
+    known = {"ready", *_LEASED, *_RESTING, *_STEP_BAD, *_UNBEGUN}
+    return parts if known.issuperset(states) else None

@@ -8,14 +8,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, true, union_all, update
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow, StepRow
 from gateway.store.charged import charged_by_runs, charged_by_steps, charged_in_run
 from gateway.store.dialect import insert_into, one_snapshot
 from gateway.store.engine import Database
-from gateway.store.indexed_states import ended_badly, leased, live, ready, resting, run_is, tasks_in
+from gateway.store.indexed_states import ended_badly, leased, ready, resting, run_is, steps_in, unbegun
 from gateway.store.row_shapes import run_from, run_of, step_from, step_of
 from gateway.store.runs_within import ChildRun, RunsOfStep, children_of, steps_with_runs
 from gateway.store.step_statements import FIND_RUN, FIND_STEP, NEWEST_DEFINITION, STEPS_OF_RUN
@@ -100,18 +100,20 @@ class SqlRunReader:
         before: str | None, limit: int,
     ) -> list[tuple[RunRow, StepRow]]:  # fmt: skip
         """Steps with their runs, newest first, with task ids below ``before``."""
-        query = select(step).join(run, run.c.run_id == step.c.run_id).order_by(step.c.task_id.desc()).limit(limit)
-        if owner is not None:
-            query = query.where(run.c.owner == owner)
-        if states is not None:
-            known = tasks_in(states)
-            query = query.where(step.c.state.in_(states) if known is None else step.c.task_id.in_(known))
-        if task_type is not None:
-            query = query.where(step.c.task_type == task_type)
-        if run_id is not None:
-            query = query.where(step.c.run_id == run_id)
+        parts = None if states is None else steps_in(states)
+        key: ColumnElement[str] = step.c.task_id
+        if parts is not None and self._database.is_sqlite:
+            key = func.coalesce(key, "")  # for the order it would go through all steps, rather than sort the few
+        among = select(step.c.task_id).join(run, run.c.run_id == step.c.run_id).order_by(key.desc()).limit(limit)
+        for column, value in ((run.c.owner, owner), (step.c.task_type, task_type), (step.c.run_id, run_id)):
+            if value is not None:
+                among = among.where(column == value)
         if before is not None:
-            query = query.where(step.c.task_id < before)
+            among = among.where(key < before)
+        if parts is None:
+            parts = [true() if states is None else step.c.state.in_(states)]
+        newest = union_all(*(select(among.where(one).subquery()) for one in parts))  # of each index
+        query = select(step).where(step.c.task_id.in_(newest)).order_by(step.c.task_id.desc()).limit(limit)
         with self._database.read() as connection:
             one_snapshot(connection)
             found = [step_of(row) for row in connection.execute(query)]
@@ -140,25 +142,17 @@ class SqlRunReader:
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """(steps by state, waiting steps by queue). Most have completed, and are what is left of all."""
-        of_state, number = step.c.state, func.count()
-        live_run = step.join(run, run.c.run_id == step.c.run_id)
-        asked = (
-            select(of_state, number).where(leased()),
-            select(of_state, number).where(resting()),
-            select(of_state, number).where(ended_badly()),
-            select(of_state, number).where(ready()),
-            select(of_state, number).select_from(live_run).where(live(), of_state.in_(("waiting", "held"))),
-        )
-        depths = [select(step.c.queue, number).where(one).group_by(step.c.queue) for one in (ready(), leased("queued"))]
+        by, number = (step.c.state, step.c.queue), func.count()
+        states, depth = Counter[str](), Counter[str]()
         with self._database.read() as connection:
             one_snapshot(connection)
-            states = {row[0]: int(row[1]) for one in asked for row in connection.execute(one.group_by(of_state))}
             every = connection.scalar(select(number).select_from(step)) or 0
-            waiting = Counter[str]()
-            for one in depths:
-                waiting.update({row[0]: int(row[1]) for row in connection.execute(one)})
-        completed = every - sum(states.values())
-        return states | ({"completed": completed} if completed else {}), dict(waiting)
+            for some in (ready(), leased(), resting(), ended_badly(), unbegun()):
+                for state, queue, count in connection.execute(select(*by, number).where(some).group_by(*by)):
+                    states[state] += count
+                    depth[queue] += count if state in ("ready", "queued") else 0
+        states["completed"] = every - states.total()
+        return dict(states), dict(depth)
 
     # -- definitions ------------------------------------------------------------------------------
 

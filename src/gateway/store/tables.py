@@ -145,7 +145,7 @@ step = Table(
     Index("step_ready", "run_id", "not_before", **only("state = 'ready'")),
     Index("step_leased", "state", "lease_until", **only("state IN ('queued', 'running')")),
     Index("step_resting", "state", "wake_at", **only("state IN ('parked', 'gathering')")),
-    Index("step_ended_badly", "parent", "state", **only("state IN ('failed', 'cancelled', 'skipped')")),
+    Index("step_ended_badly", "state", "parent", **only("state IN ('failed', 'cancelled', 'skipped')")),
 )
 
 #: Named counters whose row lock orders their users' commits (event ids, audit sequence).

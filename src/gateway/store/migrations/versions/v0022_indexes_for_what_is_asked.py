@@ -58,7 +58,7 @@ def _steps() -> None:
         ("step_ready", ["run_id", "not_before"], "state = 'ready'"),
         ("step_leased", ["state", "lease_until"], "state IN ('queued', 'running')"),
         ("step_resting", ["state", "wake_at"], "state IN ('parked', 'gathering')"),
-        ("step_ended_badly", ["parent", "state"], "state IN ('failed', 'cancelled', 'skipped')"),
+        ("step_ended_badly", ["state", "parent"], "state IN ('failed', 'cancelled', 'skipped')"),
     ):
         op.create_index(name, "step", columns, **_only(condition))
 
