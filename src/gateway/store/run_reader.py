@@ -152,7 +152,7 @@ class SqlRunReader:
                     states[state] += count
                     depth[queue] += count if state in ("ready", "queued") else 0
         states["completed"] = every - states.total()
-        return dict(states), dict(depth)
+        return dict(+states), dict(+depth)
 
     # -- definitions ------------------------------------------------------------------------------
 
