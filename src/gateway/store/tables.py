@@ -96,7 +96,7 @@ run = Table(
     Index("run_by_parent_task", "parent_task", unique=True, **only("parent_task IS NOT NULL")),
     Index("run_by_owner", "owner", "run_id"),
     Index("run_by_time", "created_at", "run_id"),
-    Index("run_live", "deadline", **only("status IN ('pending', 'running', 'paused')")),
+    Index("run_live", "status", "deadline", **only("status IN ('pending', 'running', 'paused')")),
     Index("run_ended_badly", "status", "run_id", **only("status IN ('failed', 'cancelled')")),
 )
 

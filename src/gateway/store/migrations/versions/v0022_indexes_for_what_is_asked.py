@@ -44,7 +44,7 @@ def _runs() -> None:
     op.create_index("run_by_parent_task", "run", ["parent_task"], unique=True, **there)
     op.create_index("run_by_owner", "run", ["owner", "run_id"])
     op.create_index("run_by_time", "run", ["created_at", "run_id"])
-    op.create_index("run_live", "run", ["deadline"], **_only("status IN ('pending', 'running', 'paused')"))
+    op.create_index("run_live", "run", ["status", "deadline"], **_only("status IN ('pending', 'running', 'paused')"))
     op.create_index("run_ended_badly", "run", ["status", "run_id"], **_only("status IN ('failed', 'cancelled')"))
 
 
