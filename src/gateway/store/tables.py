@@ -139,9 +139,9 @@ step = Table(
     Column("record", Text),  # how the result came to be, JSON
     UniqueConstraint("run_id", "step_id"),
     # Every change of a step's state is written into each index that names it, so they have few rows.
-    Index("step_shown", "run_id", **only("parent IS NULL")),
+    Index("step_shown", "run_id", "parent", **only("parent IS NULL")),
     Index("step_by_parent", "parent", "item_index", **only("parent IS NOT NULL")),
-    Index("step_item_waiting", "parent", "item_index", **only("parent IS NOT NULL AND state = 'waiting'")),
+    Index("step_item_waiting", "parent", "state", "item_index", **only("parent IS NOT NULL AND state = 'waiting'")),
     Index("step_ready", "run_id", "not_before", **only("state = 'ready'")),
     Index("step_leased", "state", "lease_until", **only("state IN ('queued', 'running')")),
     Index("step_resting", "state", "wake_at", **only("state IN ('parked', 'gathering')")),

@@ -52,9 +52,9 @@ def _steps() -> None:
     for name in ("parent", "run", "state", "lease"):
         op.drop_index(f"step_by_{name}", "step")
     for name, columns, condition in (
-        ("step_shown", ["run_id"], "parent IS NULL"),
+        ("step_shown", ["run_id", "parent"], "parent IS NULL"),
         ("step_by_parent", ["parent", "item_index"], "parent IS NOT NULL"),
-        ("step_item_waiting", ["parent", "item_index"], "parent IS NOT NULL AND state = 'waiting'"),
+        ("step_item_waiting", ["parent", "state", "item_index"], "parent IS NOT NULL AND state = 'waiting'"),
         ("step_ready", ["run_id", "not_before"], "state = 'ready'"),
         ("step_leased", ["state", "lease_until"], "state IN ('queued', 'running')"),
         ("step_resting", ["state", "wake_at"], "state IN ('parked', 'gathering')"),
