@@ -22,6 +22,7 @@ from fixtures.migration_suite import MigrationSuite
 from fixtures.money_kit import open_database
 from fixtures.named_budgets_suite import NamedBudgetsSuite
 from fixtures.nested_suite import NestedSuite
+from fixtures.plan_suite import PlanSuite
 from fixtures.prompt_suite import PromptSuite
 from fixtures.recovery_suite import RecoverySuite
 from fixtures.retention_suite import RetentionSuite
@@ -131,6 +132,10 @@ class TestArtifactCollectionOnPostgres(ArtifactCollectionSuite):
 
 class TestPromptsOnPostgres(PromptSuite):
     """Versions, labels, results."""
+
+
+class TestPlansOnPostgres(PlanSuite):
+    """What finds rows by which index."""
 
 
 class TestMigrationsOnPostgres(MigrationSuite):

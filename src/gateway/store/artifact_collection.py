@@ -13,7 +13,6 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 
 from gateway.clock import SECOND, Clock
-from gateway.engine.states import RUN_ENDED, RUN_LIVE
 from gateway.store.artifact_bytes import PLACE
 from gateway.store.artifact_place import ArtifactPlace
 from gateway.store.dialect import insert_into
@@ -107,7 +106,7 @@ class ArtifactCollector:
         """Once all is gone that may name an artifact without a note of it, those from before are as all others."""
         unknown = select(artifact.c.sha256).where(artifact.c.used_at.is_(None), artifact.c.sha256 > shard)
         since = select(counter.c.value).where(counter.c.name == _SINCE).scalar_subquery()
-        old_run = select(run.c.run_id).where(run.c.status.in_((*RUN_LIVE, *RUN_ENDED)), run.c.created_at <= since)
+        old_run = select(run.c.run_id).where(run.c.created_at <= since)
         old_result = select(step_result.c.key).where(step_result.c.created_at <= since)
         with self._database.read() as connection:
             names = list(connection.scalars(unknown.where(artifact.c.sha256 < f"{shard}g").limit(500)))

@@ -6,7 +6,8 @@ from sqlalchemy import or_, select
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow
-from gateway.engine.states import RUN_ENDED, RUN_LIVE
+from gateway.engine.states import RUN_ENDED
+from gateway.store.indexed_states import live, resting
 from gateway.store.row_shapes import run_of
 from gateway.store.step_image import ImageTx
 from gateway.store.tables import definition, run, step
@@ -25,14 +26,14 @@ class ChildQueries(ImageTx):
         query = (
             select(run)
             .join(step, step.c.task_id == run.c.parent_task)
-            .where(step.c.state == "gathering", run.c.status.in_(RUN_ENDED))
+            .where(resting("gathering"), run.c.status.in_(RUN_ENDED))
             .limit(limit)
         )
         return [(row.parent_task, run_of(row, self.raw)) for row in self.settled.execute(query).all()]
 
     def children_live(self, run_id: str) -> list[str]:
         """Runs that are steps of this one and have not ended."""
-        query = select(run.c.run_id).where(run.c.parent_run == run_id, run.c.status.in_(RUN_LIVE))
+        query = select(run.c.run_id).where(run.c.parent_run == run_id, live())
         return list(self.settled.scalars(query.order_by(run.c.created_at, run.c.run_id)))
 
     def children_unwanted(self, limit: int) -> list[str]:
@@ -43,7 +44,7 @@ class ChildQueries(ImageTx):
             .join(step, step.c.task_id == run.c.parent_task)
             .join(parent, parent.c.run_id == run.c.parent_run)
             .outerjoin(whole, whole.c.task_id == step.c.parent)
-            .where(run.c.parent_run.is_not(None), run.c.status.in_(RUN_LIVE), run.c.cancel_requested.is_(False))
+            .where(run.c.parent_run.is_not(None), live(), run.c.cancel_requested.is_(False))
             .where(or_(step.c.state != "gathering", whole.c.state != "gathering", parent.c.cancel_requested.is_(True)))
             .limit(limit)
         )

@@ -13,7 +13,7 @@ from gateway.store.engine import Database
 from gateway.store.large_values import fetch, keep
 from gateway.store.many_rows import array
 from gateway.store.step_statements import COUNT_AND_ADD_EVENTS, COUNT_ON, add_events
-from gateway.store.tables import event
+from gateway.store.tables import event, step
 from gateway.store.webhook_messages import insert_notices
 
 _COUNTER = "event"
@@ -115,7 +115,8 @@ class SqlEventStore:
         if run_id is not None:
             query = query.where(event.c.run_id == run_id)
         if task_id is not None:
-            query = query.where(event.c.task_id == task_id)
+            of_run = select(step.c.run_id).where(step.c.task_id == task_id).scalar_subquery()
+            query = query.where(event.c.run_id == of_run, event.c.task_id == task_id)  # there is an index of runs only
         if types:
             query = query.where(event.c.type.in_(types))
         with self._database.read() as connection:

@@ -13,6 +13,7 @@ from gateway.engine.states import STEP_ENDED, STEP_UNSTARTED, check_step_move
 from gateway.engine.step_definition import StepDefinition
 from gateway.store import step_statements as statements
 from gateway.store.codec import to_json
+from gateway.store.indexed_states import ended_badly, resting, waiting
 from gateway.store.kept_rows import KeptStep
 from gateway.store.large_values import fetch, keep, keep_text
 from gateway.store.limit_store import LimitQueries
@@ -129,7 +130,8 @@ class FlowQueries(LimitQueries):
             yield row["role"], row["state"], row["rows"], row["progress"]
 
     def next_undo(self, run_id: str) -> StepRow | None:
-        query = select(step).where(step.c.run_id == run_id, step.c.role == "undo", step.c.state == "waiting")
+        shown = (step.c.run_id == run_id, step.c.parent.is_(None))
+        query = select(step).where(*shown, step.c.role == "undo", step.c.state == "waiting")
         undo = {found.spec.undoes: found for row in self.settled.execute(query) if (found := step_of(row))}
         if not undo:
             return None
@@ -202,8 +204,7 @@ class FlowQueries(LimitQueries):
         ]
 
     def waiting_items(self, task_id: str, limit: int) -> list[StepRow]:
-        waiting = select(step).where(step.c.parent == task_id, step.c.state == "waiting")
-        query = waiting.order_by(step.c.item_index).limit(limit)
+        query = select(step).where(step.c.parent == task_id, waiting()).order_by(step.c.item_index).limit(limit)
         return [step_of(row, self.raw) for row in self.settled.execute(query).all()]
 
     def items_over(self, held: StepRow, count: int, *, begin: int, total: int) -> int:
@@ -225,7 +226,7 @@ class FlowQueries(LimitQueries):
         return asked is None or whole.values["waiting_on"] > asked.concurrency
 
     def items_failed(self, task_id: str) -> int:
-        query = select(func.count()).where(step.c.parent == task_id, step.c.state == "failed")
+        query = select(func.count()).where(step.c.parent == task_id, ended_badly("failed"))
         return int(self.settled.scalar(query) or 0)
 
     def end_items(self, task_id: str, now: int) -> None:
@@ -266,12 +267,11 @@ class FlowQueries(LimitQueries):
         return {"payload": fetch(self.raw, row.payload), "by": row.by, "at": rfc3339(row.at)}
 
     def parked_on_signal(self, run_id: str, name: str) -> StepRow | None:
-        query = (select(step).where(step.c.run_id == run_id, step.c.role == "step", step.c.state == "parked")).order_by(
-            step.c.position
-        )
+        query = select(step).where(step.c.run_id == run_id, step.c.parent.is_(None), step.c.role == "step")
+        query = query.where(resting("parked")).order_by(step.c.position)
         parked = (step_of(row) for row in self.settled.execute(query))
         return next((one for one in parked if one.spec.signal is not None and one.spec.signal.name == name), None)
 
     def overslept(self, now: int, limit: int) -> list[StepRow]:
-        query = select(step).where(step.c.state == "parked", step.c.wake_at < now).limit(limit)
+        query = select(step).where(resting("parked"), step.c.wake_at < now).limit(limit)
         return [step_of(row) for row in self.settled.execute(query)]

@@ -6,14 +6,14 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, 
 
 from gateway.store.metadata import metadata
 
-#: What each step of a run waits for.
+#: What each step of a run waits for, of runs from before schema 0022: it stands in ``step.spec``. The table stays for
+#: processes of the version before, which write it.
 edge = Table(
     "edge",
     metadata,
     Column("run_id", Text, ForeignKey("run.run_id"), primary_key=True),
     Column("step_id", Text, primary_key=True),
     Column("depends_on", Text, primary_key=True),
-    Index("edge_by_dependency", "run_id", "depends_on"),
 )
 
 #: Signals sent to a run; one that no step waits for yet is kept until one does.

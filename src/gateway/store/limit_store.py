@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select, update
 
 from gateway.engine.rows import Candidate, Doorbell, KeyedLimit, Limiter
 from gateway.store.dialect import insert_into
+from gateway.store.indexed_states import leased, ready
 from gateway.store.step_image import ImageTx
 from gateway.store.tables import limiter, step, step_limit
 
@@ -40,7 +41,7 @@ class LimitQueries(ImageTx):
     def limited_ready(self, now: int, limit: int, run_id: str | None = None) -> list[Candidate]:
         """Ready steps with limits that are due, for each key so many that it cannot hide the others'."""
         due = select(step_limit.c.key).distinct().join(step, step.c.task_id == step_limit.c.task_id)
-        due = due.where(step.c.state == "ready", step.c.limited.is_(True), step.c.not_before <= now)
+        due = due.where(ready(), step.c.limited.is_(True), step.c.not_before <= now)
         if run_id is not None:
             due = due.where(step.c.run_id == run_id)
         chosen: dict[str, Any] = {}
@@ -48,7 +49,7 @@ class LimitQueries(ImageTx):
             query = (
                 select(step.c.task_id, step.c.priority, step.c.created_at, step.c.position)
                 .join(step_limit, step_limit.c.task_id == step.c.task_id)
-                .where(step_limit.c.key == key, step.c.state == "ready", step.c.not_before <= now)
+                .where(step_limit.c.key == key, ready(), step.c.not_before <= now)
                 .order_by(step.c.priority.desc(), step.c.created_at, step.c.position)
                 .limit(limit)
                 .with_for_update(skip_locked=True, of=step)
@@ -68,7 +69,7 @@ class LimitQueries(ImageTx):
         active = (
             select(step_limit.c.key, func.count().label("active"))
             .join(step, step.c.task_id == step_limit.c.task_id)
-            .where(step_limit.c.key.in_(list(standing)), step.c.state.in_(("queued", "running")))
+            .where(step_limit.c.key.in_(list(standing)), leased())
             .group_by(step_limit.c.key)
         )
         for row in self.settled.execute(active):

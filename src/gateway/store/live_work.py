@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from sqlalchemy import ColumnElement, bindparam, literal, or_, select
 
-from sqlalchemy import and_, bindparam, literal, or_, select
-
-from gateway.engine.states import RUN_ENDED, RunState
 from gateway.store.engine import Database
+from gateway.store.indexed_states import leased, live, ready, resting
 from gateway.store.tables import run, step, webhook_delivery
 
 #: Of a run that has not ended: what the clock or a worker brings on. A step that is parked without a time, or held,
 #: waits for a person, and steps after it for it: whoever moves it hands out what follows.
-_COMES_ON = or_(
-    run.c.deadline.is_not(None),
-    step.c.state.in_(("ready", "gathering")),
-    and_(step.c.state == "parked", step.c.wake_at.is_not(None)),
-)
-_LIVE_RUN = (
-    select(literal(1))
-    .select_from(run.join(step, step.c.run_id == run.c.run_id))
-    .where(run.c.status.in_(sorted(set(get_args(RunState)) - RUN_ENDED)), _COMES_ON)
-    .exists()
-)
+_COMES_ON = (ready(), resting("gathering"), resting("parked") & step.c.wake_at.is_not(None))
+
+
+def _of_live_run(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    steps = select(literal(1)).select_from(step.join(run, run.c.run_id == step.c.run_id))
+    return steps.where(live(), condition).exists()
+
+
+_TIMED_RUN = select(literal(1)).where(live(), run.c.deadline.is_not(None)).exists()
 #: Steps that a worker was given: of an ended run too, for somebody has to end them.
-_HELD_STEP = select(literal(1)).where(step.c.state.in_(("queued", "running"))).exists()
-_LIVE_WORK = select(or_(_LIVE_RUN, _HELD_STEP))
+_HELD_STEP = select(literal(1)).where(leased()).exists()
+_LIVE_WORK = select(or_(_HELD_STEP, _TIMED_RUN, *map(_of_live_run, _COMES_ON)))
 
 _DELIVERY = webhook_delivery.c
 _DUE_WEBHOOK = select(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from sqlalchemy import ColumnElement, Connection, FromClause, case, delete, exists, insert, or_, select, update
 
 from gateway.engine.rows import NewRun
-from gateway.engine.states import RUN_ENDED, RUN_LIVE
+from gateway.engine.states import RUN_ENDED
 from gateway.ledger.budget import Budget, named_id
 from gateway.models.run_budget import bounds_of_step
 from gateway.money import exact_units
 from gateway.store.budget_store import VERSION, lock_budgets, values_of
 from gateway.store.engine import Database, next_value
+from gateway.store.indexed_states import leased, live
 from gateway.store.tables import budget, budget_lease, run, step
 
 #: So many are ended in one transaction.
@@ -80,8 +81,8 @@ class RunBudgetEnds:
 
 def _busy(within: FromClause) -> ColumnElement[bool]:
     """Whether the run may still be charged."""
-    works = exists().where(step.c.run_id == within.c.run_id, step.c.state == "running")
-    return or_(within.c.status.in_(RUN_LIVE), works)
+    works = select(step.c.run_id).where(leased("running"))
+    return or_(live(of=within), within.c.run_id.in_(works))
 
 
 def _busy_within(connection: Connection, run_ids: set[str]) -> set[str]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, true, union_all, update
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import RunRow, StepRow
 from gateway.store.charged import charged_by_runs, charged_by_steps, charged_in_run
 from gateway.store.dialect import insert_into, one_snapshot
 from gateway.store.engine import Database
+from gateway.store.indexed_states import ended_badly, leased, ready, resting, run_is, steps_in, unbegun
 from gateway.store.row_shapes import run_from, run_of, step_from, step_of
 from gateway.store.runs_within import ChildRun, RunsOfStep, children_of, steps_with_runs
 from gateway.store.step_statements import FIND_RUN, FIND_STEP, NEWEST_DEFINITION, STEPS_OF_RUN
-from gateway.store.tables import definition, edge, run, step
+from gateway.store.tables import definition, run, step
 
 
 class KeptDefinition(Struct, frozen=True):
@@ -66,7 +68,7 @@ class SqlRunReader:
 
     def waiting_for_people(self, limit: int) -> list[tuple[RunRow, StepRow]]:
         """Steps that wait for an approval, longest first."""
-        query = select(step).where(step.c.state == "parked").order_by(step.c.started_at).limit(limit)
+        query = select(step).where(resting("parked")).order_by(step.c.started_at).limit(limit)
         with self._database.read() as connection:
             found = [item for row in connection.execute(query) if (item := step_of(row)).spec.signal is None]
             rows = connection.execute(select(run).where(run.c.run_id.in_({item.run_id for item in found})))
@@ -82,11 +84,12 @@ class SqlRunReader:
         for column, value in (
             (run.c.owner, owner),
             (run.c.kind, kind),
-            (run.c.status, status),
             (run.c.workflow_id, workflow_id),
         ):
             if value is not None:
                 query = query.where(column == value)
+        if status is not None:
+            query = query.where(run_is(status))
         if before is not None:
             query = query.where(run.c.run_id < before)
         with self._database.read() as connection:
@@ -97,17 +100,20 @@ class SqlRunReader:
         before: str | None, limit: int,
     ) -> list[tuple[RunRow, StepRow]]:  # fmt: skip
         """Steps with their runs, newest first, with task ids below ``before``."""
-        query = select(step).join(run, run.c.run_id == step.c.run_id).order_by(step.c.task_id.desc()).limit(limit)
-        if owner is not None:
-            query = query.where(run.c.owner == owner)
-        if states is not None:
-            query = query.where(step.c.state.in_(states))
-        if task_type is not None:
-            query = query.where(step.c.task_type == task_type)
-        if run_id is not None:
-            query = query.where(step.c.run_id == run_id)
+        parts = None if states is None else steps_in(states)
+        key: ColumnElement[str] = step.c.task_id
+        if parts is not None and self._database.is_sqlite:
+            key = func.coalesce(key, "")  # for the order it would go through all steps, rather than sort the few
+        among = select(step.c.task_id).join(run, run.c.run_id == step.c.run_id).order_by(key.desc()).limit(limit)
+        for column, value in ((run.c.owner, owner), (step.c.task_type, task_type), (step.c.run_id, run_id)):
+            if value is not None:
+                among = among.where(column == value)
         if before is not None:
-            query = query.where(step.c.task_id < before)
+            among = among.where(key < before)
+        if parts is None:
+            parts = [true() if states is None else step.c.state.in_(states)]
+        newest = union_all(*(select(among.where(one).subquery()) for one in parts))  # of each index
+        query = select(step).where(step.c.task_id.in_(newest)).order_by(step.c.task_id.desc()).limit(limit)
         with self._database.read() as connection:
             one_snapshot(connection)
             found = [step_of(row) for row in connection.execute(query)]
@@ -134,21 +140,19 @@ class SqlRunReader:
             page = children_of(connection, run_id, step_id=step_id, status=status, before=before, limit=limit)
             return page, steps_with_runs(connection, run_id)
 
-    def edges(self, run_id: str) -> list[tuple[str, str]]:
-        """(step, what it depends on) of a run."""
-        query = select(edge.c.step_id, edge.c.depends_on).where(edge.c.run_id == run_id).order_by(edge.c.step_id)
-        with self._database.read() as connection:
-            return [(row.step_id, row.depends_on) for row in connection.execute(query)]
-
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
-        """(steps by state, waiting steps by queue)."""
-        states = select(step.c.state, func.count()).group_by(step.c.state)
-        depth = select(step.c.queue, func.count()).where(step.c.state.in_(("ready", "queued"))).group_by(step.c.queue)
+        """(steps by state, waiting steps by queue). Most have completed, and are what is left of all."""
+        by, number = (step.c.state, step.c.queue), func.count()
+        states, depth = Counter[str](), Counter[str]()
         with self._database.read() as connection:
-            return (
-                {row[0]: int(row[1]) for row in connection.execute(states)},
-                {row[0]: int(row[1]) for row in connection.execute(depth)},
-            )
+            one_snapshot(connection)
+            every = connection.scalar(select(number).select_from(step)) or 0
+            for some in (ready(), leased(), resting(), ended_badly(), unbegun()):
+                for state, queue, count in connection.execute(select(*by, number).where(some).group_by(*by)):
+                    states[state] += count
+                    depth[queue] += count if state in ("ready", "queued") else 0
+        states["completed"] = every - states.total()
+        return dict(+states), dict(+depth)
 
     # -- definitions ------------------------------------------------------------------------------
 

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select
 
-from gateway.engine.states import RUN_ENDED, RUN_LIVE
+from gateway.engine.states import RUN_ENDED
 from gateway.store.artifact_collection import unnamed_but_for_uses
 from gateway.store.artifact_uses import result_holder
 from gateway.store.batch_store import ENDED as BATCH_ENDED
 from gateway.store.codec import from_json
 from gateway.store.engine import Database
+from gateway.store.indexed_states import leased, live
 from gateway.store.tables import (
     artifact,
     artifact_use,
@@ -132,26 +133,25 @@ class SqlRunRetention:
 
     def _trees(self, before: int) -> Iterator[list[str]]:
         """Some runs that may go together, the inner ones of each first."""
-        for status in sorted(RUN_ENDED):
-            last: tuple[int, str] = (0, "")
-            while True:
-                page = (
-                    select(run.c.created_at, run.c.run_id)
-                    .where(run.c.status == status, run.c.created_at < before, run.c.parent_run.is_(None))
-                    .where(or_(run.c.created_at > last[0], and_(run.c.created_at == last[0], run.c.run_id > last[1])))
-                    .where(run.c.created_at >= last[0])
-                    .where(*_may_go(before))
-                    .order_by(run.c.created_at, run.c.run_id)
-                    .limit(_RUNS_AT_ONCE)
-                )
-                with self._database.read() as connection:
-                    found = connection.execute(page).all()
-                    tree = _with_inner(connection, [row.run_id for row in found], before)
-                if not found:
-                    break
-                last = (found[-1].created_at, found[-1].run_id)
-                if tree:
-                    yield tree
+        last: tuple[int, str] = (0, "")
+        while True:
+            page = (
+                select(run.c.created_at, run.c.run_id)
+                .where(run.c.created_at < before, run.c.parent_run.is_(None))
+                .where(or_(run.c.created_at > last[0], and_(run.c.created_at == last[0], run.c.run_id > last[1])))
+                .where(run.c.created_at >= last[0])
+                .where(*_may_go(before))
+                .order_by(run.c.created_at, run.c.run_id)
+                .limit(_RUNS_AT_ONCE)
+            )
+            with self._database.read() as connection:
+                found = connection.execute(page).all()
+                tree = _with_inner(connection, [row.run_id for row in found], before)
+            if not found:
+                break
+            last = (found[-1].created_at, found[-1].run_id)
+            if tree:
+                yield tree
 
     def _remove(self, runs: list[str], before: int) -> tuple[Removed, list[str]]:
         """The first of these in one transaction, and which are left."""
@@ -194,7 +194,7 @@ def _may_go(before: int) -> tuple[ColumnElement[bool], ...]:
     """Of a run: it ended before that time, and nobody waits for anything of it."""
     of_step = select(step.c.run_id)
     waiting: tuple[Select[Any], ...] = (
-        of_step.where(step.c.state.in_(("queued", "running"))),  # a worker is yet to end it
+        of_step.where(leased()),  # a worker is yet to end it
         select(dead_letter.c.run_id).where(dead_letter.c.closed_at.is_(None)),  # nobody has dealt with it yet
         select(webhook_delivery.c.run_id).where(
             webhook_delivery.c.state == "pending", webhook_delivery.c.run_id.is_not(None)
@@ -233,8 +233,7 @@ def _with_inner(connection: Connection, outer: Sequence[str], before: int) -> li
 
 def _needed(connection: Connection) -> set[str]:
     """Runs from which one comes that has not ended: a replay reads their answers."""
-    live = (run.c.status.in_(RUN_LIVE), run.c.parent_run.is_(None))
-    origins = select(run.c.origin).where(*live, run.c.origin.is_not(None))
+    origins = select(run.c.origin).where(live(), run.c.parent_run.is_(None), run.c.origin.is_not(None))
     return {str(from_json(text).get("run_id")) for text in connection.scalars(origins)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from gateway.engine.rows import Doorbell, NewRun, NewStep, RunRow, StepRow
-from gateway.engine.states import RUN_ENDED, RUN_LIVE
+from gateway.engine.states import RUN_ENDED
 from gateway.errors import NotFound
 from gateway.events.event import EventDraft
 from gateway.store import step_statements as statements
@@ -17,16 +17,16 @@ from gateway.store.child_store import ChildQueries
 from gateway.store.codec import to_json, to_json_or_none
 from gateway.store.event_store import events_of
 from gateway.store.flow_store import FlowQueries
+from gateway.store.indexed_states import leased, live, ready
 from gateway.store.kept_rows import KeptStep
 from gateway.store.large_values import keep
-from gateway.store.many_rows import insert_rows
 from gateway.store.result_store import ResultQueries
 from gateway.store.row_shapes import run_from, spec_of, step_from, step_of
 from gateway.store.run_budgets import set_step_budgets
 from gateway.store.run_memory import RunMemory
 from gateway.store.schedule_store import ScheduleQueries
 from gateway.store.step_image import among
-from gateway.store.tables import edge, run, step
+from gateway.store.tables import run, step
 from gateway.store.webhook_messages import Listener, insert_deliveries, listeners_of
 
 
@@ -90,8 +90,6 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         done = {item.spec.step_id for item in new.steps if item.reused is not None}
         rows = [_step_values(self.raw, new, item, position, done, now) for position, item in enumerate(new.steps)]
         self.image.add(row, rows)
-        edges = [(new.run_id, item.spec.step_id, name) for item in new.steps for name in item.spec.dependencies]
-        insert_rows(self.raw, edge, ("run_id", "step_id", "depends_on"), edges)
         limits = [(item.task_id, one) for item in new.steps for one in item.limits if item.reused is None]
         if limits:
             self.image.write()
@@ -142,7 +140,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         kept.set(columns, **decoded)
 
     def overdue_runs(self, now: int, limit: int) -> list[str]:
-        query = select(run.c.run_id).where(run.c.status.in_(RUN_LIVE), run.c.deadline < now).limit(limit)
+        query = select(run.c.run_id).where(live(), run.c.deadline < now).limit(limit)
         return list(self.settled.scalars(query))
 
     # -- steps ------------------------------------------------------------------------------------
@@ -186,7 +184,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
             return self._claim_of_run(now, lease_until, limit, run_id)
         due = (
             select(step.c.task_id)
-            .where(step.c.state == "ready", step.c.not_before <= now, step.c.limited.is_(False))
+            .where(ready(), step.c.not_before <= now, step.c.limited.is_(False))
             .order_by(step.c.priority.desc(), step.c.created_at, step.c.position)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -291,7 +289,7 @@ class SqlEngineTx(FlowQueries, ChildQueries, ResultQueries, ScheduleQueries):
         return self._moved(task_id, token, ("queued", "running"), values)
 
     def expired_leases(self, now: int, limit: int) -> list[StepRow]:
-        query = select(step).where(step.c.state.in_(("queued", "running")), step.c.lease_until < now).limit(limit)
+        query = select(step).where(leased(), step.c.lease_until < now).limit(limit)
         return [step_of(row, self.raw) for row in self.settled.execute(query).all()]
 
     # -- what others are told ---------------------------------------------------------------------

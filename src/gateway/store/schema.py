@@ -7,7 +7,7 @@ from sqlalchemy import inspect, text
 from gateway.store.engine import Database
 
 #: The newest revision in ``migrations/versions``.
-HEAD = "0021"
+HEAD = "0022"
 
 
 def is_current(database: Database) -> bool:

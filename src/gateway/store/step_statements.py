@@ -20,19 +20,19 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
-    or_,
     select,
     text,
     update,
 )
 
+from gateway.store.indexed_states import ready, waiting
 from gateway.store.prepared import Prepared
 from gateway.store.tables import definition, event, run, step
 
 _RUN = run.c.run_id == bindparam("of_run")
 _TASK = step.c.task_id == bindparam("of_task")
 _HELD = (_TASK, step.c.token == bindparam("held"))
-_SHOWN = or_(step.c.role == "step", step.c.role == "undo")  # items are counted in their steps
+_SHOWN = step.c.parent.is_(None)  # items are counted in their steps
 
 
 def _insert(table: Table) -> Prepared:
@@ -120,8 +120,7 @@ _due = step.alias("due")
 # Not by OR: PostgreSQL would look at every ready step of all runs.
 _OWN = select(cast(bindparam("of_run"), Text))
 _BEGUN = select(run.c.run_id).where(run.c.parent_run == bindparam("of_run"))
-# Found by its run: SQLite, which knows not how many rows there are of what, would go through all that are ready.
-_READY = func.coalesce(_due.c.state, "") == "ready"
+_READY = ready(_due)
 _DUE = (
     select(_due.c.task_id)
     .where(_READY, _due.c.not_before <= bindparam("now"))
@@ -161,7 +160,7 @@ HAND_OUT_OF_RUN = Prepared(
 )
 ANY_READY = Prepared(
     select(step.c.task_id)
-    .where(step.c.run_id == bindparam("of_run"), step.c.state == "ready", step.c.not_before <= bindparam("now"))
+    .where(step.c.run_id == bindparam("of_run"), ready(), step.c.not_before <= bindparam("now"))
     .limit(1)
 )
 TALLY = Prepared(
@@ -180,7 +179,7 @@ FOLLOWING_ITEMS = Prepared(
     .where(
         step.c.task_id.in_(
             select(_due.c.task_id)
-            .where(_due.c.parent == bindparam("of_task"), _due.c.state == "waiting")
+            .where(_due.c.parent == bindparam("of_task"), waiting(_due))
             .order_by(_due.c.item_index)
             .limit(bindparam("most"))
         )

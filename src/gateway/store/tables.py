@@ -34,7 +34,7 @@ from gateway.store.flow_tables import (
 )
 from gateway.store.kept_tables import batch, batch_line, file, file_part, response
 from gateway.store.ledger_tables import balance, entry, posting
-from gateway.store.metadata import metadata
+from gateway.store.metadata import metadata, only
 from gateway.store.prompt_tables import prompt, prompt_label_move, prompt_result
 from gateway.store.provider_batch_tables import batch_ask, batch_part
 from gateway.store.usage_tables import saving, spend_anomaly, usage_day, usage_hour, usage_saving, usage_series
@@ -92,10 +92,12 @@ run = Table(
     Column("parent_task", Text),
     Column("pins", Text),  # the versions of the workflows that its steps run, JSON
     Column("bounds", Text),  # budgets of the run and the step that it is within, JSON
-    Index("run_by_parent", "parent_run"),
-    Index("run_by_parent_task", "parent_task", unique=True),
-    Index("run_by_owner", "owner", "created_at"),
-    Index("run_by_status", "status", "created_at"),
+    Index("run_by_parent", "parent_run", **only("parent_run IS NOT NULL")),
+    Index("run_by_parent_task", "parent_task", unique=True, **only("parent_task IS NOT NULL")),
+    Index("run_by_owner", "owner", "run_id"),
+    Index("run_by_time", "created_at", "run_id"),
+    Index("run_live", "status", "deadline", **only("status IN ('pending', 'running', 'paused')")),
+    Index("run_ended_badly", "status", "run_id", **only("status IN ('failed', 'cancelled')")),
 )
 
 step = Table(
@@ -136,10 +138,14 @@ step = Table(
     Column("decision", Text),  # of an approval, JSON
     Column("record", Text),  # how the result came to be, JSON
     UniqueConstraint("run_id", "step_id"),
-    Index("step_by_parent", "parent", "state", "item_index"),
-    Index("step_by_run", "run_id", "role", "state"),
-    Index("step_by_state", "state", "priority", "not_before"),
-    Index("step_by_lease", "state", "lease_until"),
+    # Every change of a step's state is written into each index that names it, so they have few rows.
+    Index("step_shown", "run_id", "parent", **only("parent IS NULL")),
+    Index("step_by_parent", "parent", "item_index", **only("parent IS NOT NULL")),
+    Index("step_item_waiting", "parent", "state", "item_index", **only("parent IS NOT NULL AND state = 'waiting'")),
+    Index("step_ready", "run_id", "not_before", **only("state = 'ready'")),
+    Index("step_leased", "state", "lease_until", **only("state IN ('queued', 'running')")),
+    Index("step_resting", "state", "wake_at", **only("state IN ('parked', 'gathering')")),
+    Index("step_ended_badly", "state", "parent", **only("state IN ('failed', 'cancelled', 'skipped')")),
 )
 
 #: Named counters whose row lock orders their users' commits (event ids, audit sequence).
@@ -150,13 +156,15 @@ counter = Table(
 event = Table(
     "event",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False),  # from counter 'event': commit order, no gaps
+    # From counter 'event': commit order, no gaps. (SQLite keeps rows by a key that is INTEGER, without an index.)
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("type", Text, nullable=False),
-    Column("run_id", Text, index=True),
-    Column("task_id", Text, index=True),
+    Column("run_id", Text),
+    Column("task_id", Text),  # of that run: no index of its own
     Column("owner", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Index("event_by_run", "run_id", "id", **only("run_id IS NOT NULL")),
 )
 
 webhook_delivery = Table(

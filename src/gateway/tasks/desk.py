@@ -64,8 +64,6 @@ class RunReader(Protocol):
         self, run_id: str, *, step_id: str | None, status: str | None, before: str | None, limit: int
     ) -> tuple[list[ChildRun], list[RunsOfStep]]: ...
 
-    def edges(self, run_id: str) -> list[tuple[str, str]]: ...
-
     def counts(self) -> tuple[dict[str, int], dict[str, int]]: ...
 
     def define(self, given: WorkflowDefinition, *, source: str, owner: str, now: int) -> KeptDefinition: ...
@@ -229,7 +227,11 @@ class Desk:
                 {"step_id": view["step_id"], "task_type": view["task_type"], "status": view["status"]}
                 for view in (task_view(run, step, 0) for step in steps)
             ],
-            "edges": [{"from": producer, "to": step} for step, producer in self._reader.edges(run_id)],
+            "edges": [
+                {"from": producer, "to": step.step_id}
+                for step in sorted(steps, key=lambda one: one.step_id)
+                for producer in sorted(step.spec.dependencies)
+            ],
         }
 
     def events(
