@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
+from msgspec import Struct
+
 from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.ledger.calls import CallLedger, OpenCall
@@ -30,35 +32,23 @@ _AFTER_SECONDS = 0.05
 NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 
 
-class Account:
+class Account(Struct):
     """An open call: what is set aside for it, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "card_of", "closed", "kind", "notes", "open", "saved", "spec", "timed")
-
-    def __init__(
-        self,
-        caller: Caller,
-        call: CallContext,
-        spec: ModelSpec,
-        kind: Literal["llm", "ml"],
-        opened: OpenCall,
-        notes: Mapping[str, Any],
-        timed: bool,
-    ) -> None:
-        self.caller = caller
-        self.call = call
-        self.spec = spec
-        self.kind = kind
-        self.open = opened
-        #: What goes into the record of the call beside the usual; its stages may still add to it.
-        self.notes = notes
-        self.closed = False
-        #: Whether its entry keeps how long it took: it is priced by time, or runs on our own machine.
-        self.timed = timed
-        #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
-        self.saved: Callable[[Usage, int, int], list[Saving]] | None = None
-        #: The price of an answer, where its provider may answer by another service tier than was asked for.
-        self.card_of: Callable[[Usage], PriceCard] | None = None
+    caller: Caller
+    call: CallContext
+    spec: ModelSpec
+    kind: Literal["llm", "ml"]
+    open: OpenCall
+    #: What goes into the record of the call beside the usual; its stages may still add to it.
+    notes: Mapping[str, Any]
+    #: Whether its entry keeps how long it took: it is priced by time, or runs on our own machine.
+    timed: bool
+    closed: bool = False
+    #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
+    saved: Callable[[Usage, int, int], list[Saving]] | None = None
+    #: The price of an answer, where its provider may answer by another service tier than was asked for.
+    card_of: Callable[[Usage], PriceCard] | None = None
 
     def charged_by(self, usage: Usage) -> str:
         """The name of the card that this usage was charged by, where it is not that of the reservation."""
@@ -101,7 +91,24 @@ class Accounts:
     ) -> Account:
         """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise. A call whose
         price counts its seconds is ``timed``."""
-        charge = _charge(caller, call, catalogue, spec, kind)
+        charge = Charge(
+            call.cause,
+            kind,
+            caller.principal,
+            spec.name,
+            spec.provider,
+            call.request_id,
+            caller.key_id,
+            caller.team,
+            spec.upstream_model or spec.name,
+            call.workflow_id,
+            call.run_id,
+            call.task_id,
+            catalogue.epoch,
+            caller.project,
+            call.tags,
+            call.within,
+        )
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
             await self._make_room(charge, worst_case)
         if self._calls.strict:
@@ -143,22 +150,21 @@ class Accounts:
             rows=rows,
             outcome=outcome,
             upstream_model=upstream_model,
-            card=account.charged_by(usage),
+            card=account.charged_by(usage) if usage.tier else "",
             note=account.told(usage, cost, micros),
         )
-        spec = account.spec
-        self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
-        if account.notes:
-            self._observer.noted(account.notes, outcome, micros, settled.entry.cost)
+        self._tell(account, outcome, micros, settled.entry.cost, usage)
         return settled
+
+    def _tell(self, account: Account, outcome: str, micros: int, cost: int, usage: Usage | None) -> None:
+        spec = account.spec
+        self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, cost, usage, account.notes)
 
     def release(self, account: Account, code: str, micros: int) -> None:
         """Gives the reservation back: nothing was done upstream."""
         account.closed = True
         self._calls.release(account.open, code, account.notes)
-        self._observer.call_ended(account.kind, account.spec.name, account.spec.provider, code, micros, 0, None)
-        if account.notes:
-            self._observer.noted(account.notes, code, micros, 0)
+        self._tell(account, code, micros, 0, None)
 
     def fail(self, account: Account, error: BaseException, micros: int, usage: Usage, cost: int) -> None:
         """Releases, or charges the estimated ``usage`` where the provider may have worked without telling."""
@@ -182,26 +188,3 @@ class Accounts:
             request_id=call.request_id,
             detail={**notes, "door": call.door},
         )
-
-
-def _charge(
-    caller: Caller, call: CallContext, catalogue: Catalogue, spec: ModelSpec, kind: Literal["llm", "ml"]
-) -> Charge:
-    return Charge(
-        call.cause,
-        kind,
-        caller.principal,
-        spec.name,
-        spec.provider,
-        call.request_id,
-        caller.key_id,
-        caller.team,
-        spec.upstream_model or spec.name,
-        call.workflow_id,
-        call.run_id,
-        call.task_id,
-        catalogue.epoch,
-        caller.project,
-        call.tags,
-        call.within,
-    )
