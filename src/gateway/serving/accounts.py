@@ -16,14 +16,14 @@ from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.ledger.calls import CallLedger, OpenCall
 from gateway.ledger.entry import Charge, Settled
-from gateway.ledger.price_card import PriceCard
-from gateway.ledger.savings import Saving, note_of
+from gateway.ledger.savings import Saving, note_of, saved_by_call
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
 from gateway.serving.answer import Observer
+from gateway.serving.worked_out import Tariff
 
 #: So long a call waits at its door for a budget's next window, and so long after it began.
 LONGEST_QUEUE_SECONDS = 30.0
@@ -45,21 +45,27 @@ class Account(Struct):
     #: Whether its entry keeps how long it took: it is priced by time, or runs on our own machine.
     timed: bool
     closed: bool = False
-    #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
+    #: Works out what the call saved, by its usage, cost and microseconds, beside what its provider's own cache did;
+    #: see ``ledger.savings``.
     saved: Callable[[Usage, int, int], list[Saving]] | None = None
-    #: The price of an answer, where its provider may answer by another service tier than was asked for.
-    card_of: Callable[[Usage], PriceCard] | None = None
+    #: What it is charged by, where it goes to a provider that may have a cache, or service tiers.
+    tariff: Tariff | None = None
 
     def charged_by(self, usage: Usage) -> str:
         """The name of the card that this usage was charged by, where it is not that of the reservation."""
-        if not usage.tier or self.card_of is None:
+        if not usage.tier or self.tariff is None:
             return ""
-        name = self.card_of(usage).name
+        name = self.tariff.of(usage).name
         return "" if name == self.open.opened.card else name
 
     def told(self, usage: Usage, cost: int, micros: int) -> Mapping[str, Any]:
         """The record of the call, with what it saved."""
-        saved = [] if self.saved is None else self.saved(usage, cost, micros)
+        if self.saved is not None:
+            saved = self.saved(usage, cost, micros)
+        elif self.tariff is not None and (usage.cached_tokens or usage.cache_write_tokens):
+            saved = saved_by_call(self.tariff.of, None, 0, usage, cost, micros)
+        else:
+            return self.notes
         return {**self.notes, **note_of(saved)} if saved else self.notes
 
 
@@ -69,12 +75,9 @@ class Accounts:
     def __init__(self, calls: CallLedger, audit: AuditLog, clock: Clock, observer: Observer) -> None:
         self._calls = calls
         self._audit = audit
-        self._clock = clock
         self._observer = observer
-
-    def now(self) -> int:
-        """The time by which prices are looked up."""
-        return self._clock.now()
+        #: The time by which prices are looked up.
+        self.now = clock.now
 
     async def open(
         self,
