@@ -41,8 +41,9 @@ class _Asked(Struct, forbid_unknown_fields=True):
 
 
 _READER = msgspec.json.Decoder(_Asked)
-#: The end of a name that stands apart from its colon.
+#: The end of a name that stands apart from its colon, and what it begins with.
 _SPACED = re.compile(rb'"[ \t\n\r]+:')
+_SPACES = (b'" ', b'"\n', b'"\r', b'"\t')
 
 
 def read_plain(body: bytes, headers: Mapping[str, str]) -> OpenAIRequest | None:
@@ -57,17 +58,40 @@ def read_plain(body: bytes, headers: Mapping[str, str]) -> OpenAIRequest | None:
     names += (asked.max_tokens is not None) + (asked.temperature is not None) + (asked.top_p is not None)
     names += asked.stream is not None
     # As many names as were read: none is there twice, and none says null.
-    if body.count(b'":') != names or b"\\u0000" in body or _SPACED.search(body):
+    if body.count(b'":') != names or b"\\u0000" in body or _is_spaced(body):
         return None
-    chat = Chat(
+    native = Body(msgspec.json.decode(body))
+    native.raw = body
+    chat = Chat(  # in the order of its fields: thus it is made several times as quickly as from names
         asked.model,
         tuple([Message(turn.role, (TextPart(turn.content),)) for turn in asked.messages]),
         asked.max_tokens,
         asked.temperature,
         asked.top_p,
-        dialect="openai",
-        native=Body(msgspec.json.decode(body), body),
-        headers=of_openai(headers),
-        relay=True,
+        (),
+        None,
+        1,
+        None,
+        None,
+        (),
+        None,
+        None,
+        "",
+        "",
+        "openai",
+        {},
+        native,
+        (),
+        (),
+        None,
+        of_openai(headers) if "openai-beta" in headers else {},
+        True,
     )
     return OpenAIRequest(chat, bool(asked.stream), options is not None and options.include_usage)
+
+
+def _is_spaced(body: bytes) -> bool:
+    for spaces in _SPACES:
+        if spaces in body:  # which is quick to see, and rare
+            return _SPACED.search(body) is not None
+    return False
