@@ -58,6 +58,8 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    cycle: Cycle
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rests_since = 0.0
@@ -102,7 +104,8 @@ class Protocol(HttpToolsProtocol):
                     raise ValueError("this is no proxy")
                 return
         self._head_bytes, self._rests_since = -1, 0.0
-        scope, version = cast(dict[str, Any], self.scope), parser.get_http_version()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        version = parser.get_http_version()
         scope["method"] = parser.get_method().decode("ascii")
         if version != "1.1":
             scope["http_version"] = version
@@ -139,7 +142,7 @@ class Protocol(HttpToolsProtocol):
         cycle.body += body
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
+        cycle.set()
 
     def on_message_complete(self) -> None:
         if self._refusing:
@@ -150,7 +153,7 @@ class Protocol(HttpToolsProtocol):
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
-            cycle.message_event.set()
+            cycle.set()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -333,7 +336,8 @@ class Cycle(RequestResponseCycle):
             self.response_complete = self._told = True
             if self._event is not None:
                 self._event.set()
-            self.let_go()
+            self._left = None  # as ``let_go``
+            self.scope.pop(LEAN, None)  # type: ignore[misc]
             if not self.keep_alive:
                 self.transport.close()
             self.on_response()

@@ -91,6 +91,8 @@ class OpenCall(Struct):
     opened: Opened
     segment: int
     shares: tuple[Share, ...]
+    #: Whether its intent is to be ``synced`` before the call.
+    strict: bool = False
     ended: bool = False
     settled: Settled | None = None
 
@@ -146,7 +148,7 @@ class CallLedger:
                 with leasing.lock:
                     settle(shares, amount, 0)
             raise
-        return OpenCall(opened, segment, shares)
+        return OpenCall(opened, segment, shares, running.journal.strict)
 
     async def make_room(self, charge: Charge, amount: int) -> None:
         """Returns when it is worth trying ``open`` again. ``BudgetExceeded`` where a budget does not cover the
@@ -161,11 +163,6 @@ class CallLedger:
     def grow(self, charge: Charge, amount: int) -> BudgetExceeded | None:
         """Starts what is not started, and makes room in every share that lacks it; see ``Leasing.grow``."""
         return self._begin().leasing.grow(charge, amount)
-
-    @property
-    def strict(self) -> bool:
-        """Whether an intent is to be ``synced`` before the call."""
-        return self._running is not None and self._running.journal.strict
 
     async def synced(self) -> None:
         """Returns once every intent so far is on the disk itself."""

@@ -86,7 +86,8 @@ class Health:
         with self._lock:
             state = self._states.get(name) or self._state(name)
             self._leave(state, seconds)
-            self._forgive(state)
+            state.failures, state.open_until = 0, 0.0  # as ``_forgive``: this is for every call
+            state.answered += 1
 
     def failed(self, name: str) -> None:
         """It did not."""

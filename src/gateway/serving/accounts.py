@@ -114,7 +114,7 @@ class Accounts:
         )
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
             await self._make_room(charge, worst_case)
-        if self._calls.strict:
+        if opened.strict:
             try:
                 await self._calls.synced()
             except BaseException:
@@ -156,18 +156,16 @@ class Accounts:
             card=account.charged_by(usage) if usage.tier else "",
             note=account.told(usage, cost, micros),
         )
-        self._tell(account, outcome, micros, settled.entry.cost, usage)
-        return settled
-
-    def _tell(self, account: Account, outcome: str, micros: int, cost: int, usage: Usage | None) -> None:
-        spec = account.spec
+        spec, cost = account.spec, settled.entry.cost
         self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, cost, usage, account.notes)
+        return settled
 
     def release(self, account: Account, code: str, micros: int) -> None:
         """Gives the reservation back: nothing was done upstream."""
         account.closed = True
         self._calls.release(account.open, code, account.notes)
-        self._tell(account, code, micros, 0, None)
+        spec = account.spec
+        self._observer.call_ended(account.kind, spec.name, spec.provider, code, micros, 0, None, account.notes)
 
     def fail(self, account: Account, error: BaseException, micros: int, usage: Usage, cost: int) -> None:
         """Releases, or charges the estimated ``usage`` where the provider may have worked without telling."""

@@ -89,7 +89,8 @@ class ChatService:
             answer = await self._answer(order)
             return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
         finally:
-            self._limits.release(order.limits)
+            if order.limits.places:
+                self._limits.release(order.limits)
 
     async def _answer(self, order: Order) -> ChatAnswer:
         """The answer from the cache or from a provider, still with placeholders."""
@@ -163,16 +164,17 @@ class ChatService:
         usage = reply.usage
         if untold(usage):
             usage = await self._counted(attempt, reply)
+        tariff = attempt.tariff
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = self._accounts.settle(
             attempt.account,
-            cost=cost_llm(attempt.tariff.of(usage), usage, seconds_micros=micros),
+            cost=cost_llm(tariff.of(usage) if usage.tier else tariff.card, usage, seconds_micros=micros),
             micros=micros,
             usage=usage,
             outcome="completed" if refusal is None else refusal.code,
             upstream_model=reply.model or None,
         )
-        self._limits.settle(order.limits, order.spent + usage.total_tokens)
+        self._limits.settle(order.limits, order.spent + usage.input_tokens + usage.output_tokens)
         if refusal is not None:
             raise refusal
         entry = settled.entry

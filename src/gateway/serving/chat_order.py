@@ -217,7 +217,7 @@ def answer_meta(
         latency_micros,
         order.limits,
         flags,
-        tokens_saved(order),
+        tokens_saved(order) if "tokens" in order.notes else None,
         found.reason,
         guards_line(order.notes) if order.guard is not None else "",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -82,23 +82,20 @@ class ChatPath:
             await asyncio.shield(asyncio.to_thread(self._accounts.refused, *refused))
             raise
         tries = Tries()
-        catalogue, allowed = order.catalogue, order.caller.may_use_model
         attempt = partial(self._attempt, order, route, send)
-
-        def run(names: Sequence[str]) -> Awaitable[tuple[Attempt, Sent]]:
-            return follow(names, attempt, spec, catalogue, allowed, self._health, tries)
-
+        along = (attempt, spec, order.catalogue, order.caller.may_use_model, self._health, tries)
         hedge = None if spec.route is None else spec.route.hedge_after
         try:
             if hedge is None or len(route.models) < 2:
-                opened, sent = await run(route.models)
+                opened, sent = await follow(route.models, *along)
             else:
-                opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+                both = race(route.models, hedge, lambda names: follow(names, *along), lambda lost: lose(*lost))
+                opened, sent = await both
         except BudgetExceeded as refused:
             cheaper = within_budget(order.catalogue, spec, order.caller, refused, route.models)
             if not cheaper:
                 raise
-            opened, sent = await run(cheaper)
+            opened, sent = await follow(cheaper, *along)
             reason = f"{opened.spec.name}: {told_budget(refused)} does not cover {spec.name}"
             return Answered(opened, sent, tries.count, reason)
         first = opened.spec.name == route.models[0]
@@ -209,9 +206,8 @@ class ChatPath:
             caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes, timed=bool(card.per_second)
         )
         account.tariff = tariff
-        best, left_out = self._best(order, spec) if "selection" in order.notes else None, tokens_saved(order)
-        if best is not None or left_out:
-            account.saved = partial(saved_by_call, tariff.of, best, left_out or 0)
+        if "selection" in order.notes or "tokens" in order.notes:
+            account.saved = partial(saved_by_call, tariff.of, self._best(order, spec), tokens_saved(order) or 0)
         started = time.perf_counter_ns()
         return Attempt(spec, provider, model, ready, tariff, account, dropped, started, max(1, bound // 4), last)
 
@@ -244,7 +240,7 @@ class ChatPath:
 
     def _best(self, order: Order, spec: ModelSpec) -> PriceCard | None:
         """The card of the candidate that was expected to be the best, where another is tried."""
-        name = order.notes["selection"].get("best")
+        name = order.notes["selection"].get("best") if "selection" in order.notes else None
         if name is None or name == spec.name:
             return None
         best = order.catalogue.models[name]
