@@ -48,7 +48,8 @@ async def follow(
     ``attempt(name, number)`` sends one try; ``number`` counts all of them.
     """
     problem: GatewayError | None = None
-    rest, tried = list(names), set[str]()
+    rest = list(names)
+    tried: set[str] = set()
     while rest:
         name, here = rest.pop(0), 0
         tried.add(name)
