@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -195,13 +195,15 @@ class Exchange:
     ) -> None:
         """Sends pieces of a stream that is ``opened`` as they come; a failure in mid-stream is an explicit event,
         then the end."""
-        watch, lines = cast(Watch, self._watch), list[bytes]()
+        lines: list[bytes] = []
+        watch: Watch = self._watch  # type: ignore[assignment]  # ``opened`` made it
         push = None if self._lean is None else self._lean.push
 
         def take(delta: Delta) -> None:
             if delta.native is not None and delta.native.lines:
                 lines.append(delta.native.lines)
-            lines.extend([line(chunk) for chunk in pieces.encode(delta)])
+            for chunk in pieces.encode(delta):
+                lines.append(line(chunk))
 
         def act(deltas: Sequence[Delta], more: bool) -> bool:
             """The same at once, for as long as the client takes it; the last of them go out with the end."""
