@@ -135,6 +135,12 @@ class Protocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """As uvicorn does it; with one name for all, for else a new one is made up for each."""
+        task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, name="request")
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if self._switching or cycle.response_complete:
