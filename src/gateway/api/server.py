@@ -111,7 +111,12 @@ class Protocol(HttpToolsProtocol):
             scope["http_version"] = version
         if self._switching:
             return
-        raw_path, scope["query_string"] = _parts(self.url)
+        url = self.url
+        if url.startswith(b"/") and b"#" not in url:
+            raw_path, _, scope["query_string"] = url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(url)
+            raw_path, scope["query_string"] = parsed.path, parsed.query or b""
         path = raw_path.decode("ascii")
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
@@ -347,12 +352,3 @@ class Cycle(RequestResponseCycle):
             if not self.keep_alive:
                 self.transport.close()
             self.on_response()
-
-
-def _parts(url: bytes) -> tuple[bytes, bytes]:
-    """The path and the query of what a request asks for."""
-    if url.startswith(b"/") and b"#" not in url:
-        path, _, query = url.partition(b"?")
-        return path, query
-    parsed = httptools.parse_url(url)
-    return parsed.path, parsed.query or b""

@@ -133,13 +133,6 @@ class _Hold:
         self.grant_id, self.until = ask.grant_id, now + LAPSE_SECONDS
         self.requests, self.tokens = granted.requests, granted.tokens
 
-    def spend(self, tokens: int) -> None:
-        """One call."""
-        self.requests -= 1
-        self.tokens -= tokens
-        self.spent += 1
-        self.spent_tokens += tokens
-
     def left(self, bound: Bound, now: float) -> Left:
         """What is left of the minute, over all processes as the store knew it."""
         reset = round(max(self.until + WINDOW_SECONDS - now, 0.0), 3)
@@ -249,7 +242,10 @@ class SharedLimits(Limits):
                 holds.append(hold)
             taken, lefts = [], []
             for bound, hold in zip(bounds, holds, strict=True):
-                hold.spend(tokens)
+                hold.requests -= 1
+                hold.tokens -= tokens
+                hold.spent += 1
+                hold.spent_tokens += tokens
                 grants.append(hold.grant_id)
                 if bound.tokens is not None:  # of the others nothing is to be settled
                     taken.append(Taken(bound.name, [now, tokens], hold.grant_id))

@@ -71,7 +71,9 @@ class CallSums(TimedSums):
 
     def add_call(self, seconds: float, cost_usd: float, usage: Usage | None) -> None:
         """One more call."""
-        self.add(seconds)
+        self._count += 1
+        self._seconds += seconds
+        self._buckets[bisect_left(self._bounds, seconds)] += 1
         self._cost += cost_usd
         if usage is not None:
             tokens = self._tokens
