@@ -213,13 +213,13 @@ class ChatPath:
 
     def _footing(self, catalogue: Catalogue, name: str, *, completes: bool) -> Footing:
         """``ProviderNotConfigured`` or ``NotSupported`` where it cannot be called so."""
-        kept = self._footings.get((name, completes))
-        if kept is not None and kept.catalogue is catalogue:
-            return kept
         spec = catalogue.models[name]
+        kept = self._footings.get((name, completes))
+        if kept is not None and kept.spec is spec and kept.provider is catalogue.providers.get(spec.provider):
+            return kept
         provider = catalogue.provider(spec.provider)
         make = self.deployments.completion_model if completes else self.deployments.language_model
-        made = self._footings[name, completes] = Footing(catalogue, spec, provider, make(provider, spec))
+        made = self._footings[name, completes] = Footing(spec, provider, make(provider, spec))
         return made
 
     def _tariff(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> Tariff:

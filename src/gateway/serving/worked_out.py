@@ -1,8 +1,9 @@
 """What is alike in many calls, worked out once: that a caller may call a model, how a deployment is called, and what
 it charges now.
 
-Each is of one configuration, and is worked out anew by whoever finds it to be of another. What is of a caller is
-kept by the caller, who is made anew with each look-up of a key: a key that is changed or revoked takes it along.
+Each is of rows of one configuration, and is worked out anew by whoever finds that they are others now; the rest of a
+configuration that has gone is kept by none. What is of a caller is kept by the caller, who is made anew with each
+look-up of a key: a key that is changed or revoked takes it along.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ class Deployed(LanguageModel, Protocol):
 class Admission(Struct, frozen=True):
     """That a caller may call a language model, and what binds such calls in a minute and at once."""
 
-    catalogue: Catalogue
     spec: ModelSpec
     bounds: Sequence[Bound]
     places: Sequence[Bound]
@@ -45,7 +45,7 @@ class Admission(Struct, frozen=True):
 def admission(catalogue: Catalogue, caller: Caller, model: str) -> Admission:
     """Raises ``PermissionDenied``, ``ModelNotFound`` or ``NotSupported`` where there is none."""
     kept: Admission | None = caller.worked_out.get(model)
-    if kept is not None and kept.catalogue is catalogue:
+    if kept is not None and kept.spec is catalogue.models.get(model):
         return kept
     caller.require("llm:execute")
     caller.require_model(model)
@@ -57,7 +57,7 @@ def admission(catalogue: Catalogue, caller: Caller, model: str) -> Admission:
             param="model",
         )
     alone = None if spec.route is not None or spec.fallbacks else Plan((spec.name,), (f"{spec.name}: asked for",))
-    made = caller.worked_out[model] = Admission(catalogue, spec, *binding(caller, spec.limits), alone)
+    made = caller.worked_out[model] = Admission(spec, *binding(caller, spec.limits), alone)
     return made
 
 
@@ -76,7 +76,6 @@ class Tariff(Struct, frozen=True):
 class Footing(Struct, frozen=True):
     """How a deployment is called: its row, its provider's, and what speaks to it."""
 
-    catalogue: Catalogue
     spec: ModelSpec
     provider: ProviderSpec
     model: Deployed
