@@ -174,7 +174,7 @@ class _Root:
         if scope["type"] == "http":
             if scope["method"] == "HEAD":
                 return self._head(scope, receive, send)
-            if self._plane.serves(scope["method"], scope["path"]):
+            if self._plane.serves(scope["path"]):
                 return self._plane(scope, receive, send)
         return self.app(scope, receive, send)
 

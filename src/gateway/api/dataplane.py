@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.api.doors import admit, authenticate
+from gateway.api.doors import admit, look_up
 from gateway.api.event_lines import (
     anthropic_failure,
     anthropic_line,
@@ -54,7 +54,7 @@ class DataPlane:
             MODELS: ("GET", "models:read", self._models),
         }
 
-    def serves(self, _method: str, path: str) -> bool:
+    def serves(self, path: str) -> bool:
         """Whether the path is one of the hot doors."""
         return path in self.doors or path.startswith(f"{MODELS}/")
 
@@ -72,8 +72,9 @@ class DataPlane:
             method, permission, handler = self.doors.get(path) or ("GET", "models:read", self._models)
             if scope["method"] != method:
                 raise MethodNotAllowed(mend=f"use {method}", allowed=[method])
-            exchange.caller = await authenticate(self._services, exchange.headers)
-            if not exchange.caller.may(permission):
+            known = self._services.identity.cached(exchange.headers)
+            exchange.caller = known if known is not None else await look_up(self._services, exchange.headers)
+            if permission not in exchange.caller.permissions:
                 await admit(self._services, exchange.caller, permission, method, path, exchange.request_id)
             await handler(exchange)
         except GatewayError as error:
@@ -91,7 +92,9 @@ class DataPlane:
             logs.request_id.reset(token)
 
     async def _chat_completions(self, exchange: Exchange) -> None:
-        content = await exchange.content()
+        content = exchange.arrived()
+        if content is None:
+            content = await exchange.content()
         request = read_plain(content, exchange.headers)
         if request is None:
             said = await exchange.said(content, prompted.for_chat)

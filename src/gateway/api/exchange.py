@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 #: Digits of a body's length that need no second look.
 _SHORT = len(str(LARGEST_BODY)) - 1
+_JSON = "content-type: application/json\r\n"
 _SSE = "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
 
 
@@ -92,15 +93,19 @@ class Exchange:
         """The JSON object of the body; a prompt that it names is put into it by ``expand``."""
         return await self.said(await self.content(), expand)
 
-    async def content(self) -> bytes:
-        """The body, which is said to be JSON."""
-        headers = self.headers
-        if headers.get("content-type") != "application/json":
+    def arrived(self) -> bytes | None:
+        """The body, which is said to be JSON, where it is here already; taken once."""
+        if self.headers.get("content-type") != "application/json":
             require_json(self._scope)
         body = None if self._lean is None else self._lean.arrived()
+        return body if body is None or len(body) <= LARGEST_BODY else within(body)
+
+    async def content(self) -> bytes:
+        """The same, whenever it is here."""
+        body = self.arrived()
         if body is not None:
-            return within(body)
-        short = len(headers.get("content-length", "")) <= _SHORT
+            return body
+        short = len(self.headers.get("content-length", "")) <= _SHORT
         return await (arriving(self._receive) if short else read_body(self._scope, self._receive))
 
     async def said(self, content: bytes, expand: prompted.Expand | None) -> dict[str, Any]:
@@ -119,22 +124,20 @@ class Exchange:
         # An id of ours is nobody else's; a caller may give the same one twice.
         cause = self._scope.get(CAUSE) or (self.request_id if self._own_id else new_id("call"))
         asked = asked_by(headers)
-        traceparent = headers.get("traceparent")
-        return CallContext(
-            request_id=self.request_id,
-            cause=cause,
-            door=door,
-            traceparent=child_of(traceparent) if traceparent else "",
-            notes={} if self.prompt is None else self.prompt.notes,
-            **asked,
-        )
+        if "traceparent" in headers:
+            asked["traceparent"] = child_of(headers["traceparent"])
+        if self.prompt is not None:
+            asked["notes"] = self.prompt.notes
+        return CallContext(self.request_id, cause, door, **asked)
 
     async def answer(self, body: dict[str, Any] | bytes, meta: AnswerMeta) -> None:
         """A model's whole answer."""
         content = body if type(body) is bytes else _ENCODER.encode(body)
         self.status = 200
-        own = self._own + limit_lines(self.path, meta)
-        head = self._heads.of(self.request_id, meta, f"{own}content-type: application/json\r\n", len(content))
+        lines = _JSON
+        if self.anthropic or self.prompt is not None:
+            lines = f"{self._own}{limit_lines(self.path, meta)}{_JSON}"
+        head = self._heads.of(self.request_id, meta, lines, len(content))
         if self._lean is not None and self._lean.answer(200, head, content):
             return
         await self._send({"type": "http.response.start", "status": 200, "headers": head})
@@ -192,13 +195,15 @@ class Exchange:
     ) -> None:
         """Sends pieces of a stream that is ``opened`` as they come; a failure in mid-stream is an explicit event,
         then the end."""
-        watch, lines = cast(Watch, self._watch), list[bytes]()
+        lines: list[bytes] = []
+        watch: Watch = self._watch  # type: ignore[assignment]  # ``opened`` made it
         push = None if self._lean is None else self._lean.push
 
         def take(delta: Delta) -> None:
             if delta.native is not None and delta.native.lines:
                 lines.append(delta.native.lines)
-            lines.extend([line(chunk) for chunk in pieces.encode(delta)])
+            for chunk in pieces.encode(delta):
+                lines.append(line(chunk))
 
         def act(deltas: Sequence[Delta], more: bool) -> bool:
             """The same at once, for as long as the client takes it; the last of them go out with the end."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.api.lean import LEAN
@@ -29,6 +31,8 @@ _LARGEST_HEAD = 256 * 1024
 _BAD, _TOO_LARGE = "Invalid HTTP request received.", "The head of the request is too large."
 #: Bodies above this are not copied to be sent with their head.
 _LARGE = 64 * 1024
+#: In the place of the event that a cycle of uvicorn's is given; see ``Cycle.message_event``.
+_NO_EVENT: Final = cast(asyncio.Event, None)
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
@@ -54,13 +58,16 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    cycle: Cycle
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rests_since = 0.0
         self._looking: asyncio.TimerHandle | None = None
         #: Bytes that came while the head of a request was under way; below 0 after it.
         self._head_bytes = 0
-        self._refusing = False
+        #: Whether the request asks for another protocol, and whether it is read anew as if it had not.
+        self._switching = self._refusing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
@@ -87,29 +94,84 @@ class Protocol(HttpToolsProtocol):
                 self.send_400_response(_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        self._refusing = self.parser.should_upgrade() and not self._should_upgrade()
-        if self._refusing and self.parser.get_method() == b"CONNECT":
-            raise ValueError("this is no proxy")
-        if self._refusing:
-            return
+        """As uvicorn does it, for less: the cycle is ours from the start, and a plain path needs no parser."""
+        parser = self.parser
+        self._switching = parser.should_upgrade()
+        if self._switching:
+            self._refusing = not self._should_upgrade()
+            if self._refusing:
+                if parser.get_method() == b"CONNECT":
+                    raise ValueError("this is no proxy")
+                return
         self._head_bytes, self._rests_since = -1, 0.0
-        super().on_headers_complete()
-        # The request's task has not begun yet.
-        if type(self.cycle) is RequestResponseCycle:
-            self.cycle.__class__ = Cycle
-            cast(dict[str, Any], self.scope)[LEAN] = self.cycle
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        if version != "1.1":
+            scope["http_version"] = version
+        if self._switching:
+            return
+        url = self.url
+        if url.startswith(b"/") and b"#" not in url:
+            raw_path, _, scope["query_string"] = url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(url)
+            raw_path, scope["query_string"] = parsed.path, parsed.query or b""
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        before = self.cycle
+        cycle = self.cycle = scope[LEAN] = Cycle(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            _NO_EVENT,
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:  # the one before it is answered first
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """As uvicorn does it; with one name for all, for else a new one is made up for each."""
+        task = asyncio.Task(cycle.run_asgi(app), loop=self.loop, name="request")
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def on_body(self, body: bytes) -> None:
+        cycle = self.cycle
+        if self._switching or cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.set()
 
     def on_message_complete(self) -> None:
         if self._refusing:
             return
         self._head_bytes = 0
-        super().on_message_complete()
+        if self._switching:
+            return
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.set()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
@@ -124,7 +186,7 @@ class Protocol(HttpToolsProtocol):
 
     def _stay(self, rest: bytes) -> None:
         """Reads the request anew, without what it would go over to; ``rest`` is what came after its head."""
-        self._refusing = False
+        self._switching = self._refusing = False
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
         lines += [b"%b: %b\r\n" % line for line in self.headers if line[0] != b"upgrade"]
@@ -161,14 +223,46 @@ class Cycle(RequestResponseCycle):
     _head: bytes | None = None
     _lean = False
     _left: Callable[[], None] | None = None
+    #: Whether something has come since it was last waited for, and the event of whoever waits, which few do.
+    _told = False
+    _event: asyncio.Event | None = None
+
+    @property  # type: ignore[override]
+    def message_event(self) -> Cycle:
+        """Of the request's body and of the answer's end: this itself, so that none is made for each request."""
+        return self
+
+    @message_event.setter
+    def message_event(self, _: object) -> None:
+        """Uvicorn's is not needed."""
+
+    def set(self) -> None:
+        """See ``asyncio.Event``."""
+        self._told = True
+        if self._event is not None:
+            self._event.set()
+
+    def clear(self) -> None:
+        """See ``asyncio.Event``."""
+        self._told = False
+        if self._event is not None:
+            self._event.clear()
+
+    async def wait(self) -> None:
+        """See ``asyncio.Event``."""
+        if not self._told:
+            self._event = self._event or asyncio.Event()
+            await self._event.wait()
 
     def arrived(self) -> bytes | None:
         """See ``lean.Lean``."""
         if self.more_body or self.disconnected or self.response_complete:
             return None
-        self.waiting_for_100_continue = False
-        self.message_event.clear()
-        self.flow.resume_reading()  # else nobody hears that the client has left
+        self.waiting_for_100_continue = self._told = False
+        if self._event is not None:
+            self._event.clear()
+        if self.flow.read_paused:
+            self.flow.resume_reading()  # else nobody hears that the client has left
         body, self.body = bytes(self.body), bytearray()
         return body
 
@@ -196,7 +290,7 @@ class Cycle(RequestResponseCycle):
     def let_go(self) -> None:
         """Nobody needs it any more: without these it is part of no ring, and no work for the collector."""
         self._left = None
-        cast(dict[str, Any], self.scope).pop(LEAN, None)
+        self.scope.pop(LEAN, None)  # type: ignore[misc]
 
     def push(self, body: bytes) -> bool:
         """See ``lean.Lean``."""
@@ -250,9 +344,11 @@ class Cycle(RequestResponseCycle):
         if data:
             self.transport.write(data)
         if not more:
-            self.response_complete = True
-            self.message_event.set()
-            self.let_go()
+            self.response_complete = self._told = True
+            if self._event is not None:
+                self._event.set()
+            self._left = None  # as ``let_go``
+            self.scope.pop(LEAN, None)  # type: ignore[misc]
             if not self.keep_alive:
                 self.transport.close()
             self.on_response()

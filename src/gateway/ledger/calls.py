@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.clock import Clock
@@ -23,9 +24,9 @@ from gateway.ledger.entry import Charge, Settled
 from gateway.ledger.intents import Done, Ended, Opened, Released, done, encode_line
 from gateway.ledger.leasing import Leasing, ShareStore
 from gateway.ledger.outcome import check_amount, outcome_of
-from gateway.ledger.shares import Share, lacking, settle, take
+from gateway.ledger.shares import Share, settle, take
 from gateway.models.llm_models import Usage
-from gateway.money import plain_usd
+from gateway.money import MAX_UNITS, plain_usd
 
 _log = logging.getLogger(__name__)
 #: How often, and how far apart, a call asks again for what other processes have set aside and may not use.
@@ -84,17 +85,16 @@ class Started:
         self.close = close
 
 
-class OpenCall:
+class OpenCall(Struct):
     """A call under way. ``settled`` is how it ended."""
 
-    __slots__ = ("ended", "opened", "segment", "settled", "shares")
-
-    def __init__(self, opened: Opened, segment: int, shares: tuple[Share, ...]) -> None:
-        self.opened = opened
-        self.segment = segment
-        self.shares = shares
-        self.ended = False
-        self.settled: Settled | None = None
+    opened: Opened
+    segment: int
+    shares: tuple[Share, ...]
+    #: Whether its intent is to be ``synced`` before the call.
+    strict: bool = False
+    ended: bool = False
+    settled: Settled | None = None
 
 
 class _Running:
@@ -127,20 +127,19 @@ class CallLedger:
         running = self._running
         if running is None or self._closed:
             return None
-        check_amount(amount)
+        if amount < 0 or amount > MAX_UNITS:
+            check_amount(amount)
         if running.book.waiting > MOST_WAITING:
             raise _too_far_behind()
         now = self._clock.now()
         leasing = running.leasing
-        shares = leasing.shares.binding(charge)
+        shares, budgets = leasing.shares.bound_by(charge)
         if shares:
             if now >= leasing.good_until:
                 return None
             with leasing.lock:
-                if lacking(shares, amount) is not None:
+                if not take(shares, amount):
                     return None
-                take(shares, amount)
-        budgets = tuple([share.budget_id for share in shares])
         try:
             opened = Opened(new_id("hold"), now, amount, card, door, charge, budgets)
             segment, _ = running.journal.write(encode_line(opened), opens=True)
@@ -149,7 +148,7 @@ class CallLedger:
                 with leasing.lock:
                     settle(shares, amount, 0)
             raise
-        return OpenCall(opened, segment, shares)
+        return OpenCall(opened, segment, shares, running.journal.strict)
 
     async def make_room(self, charge: Charge, amount: int) -> None:
         """Returns when it is worth trying ``open`` again. ``BudgetExceeded`` where a budget does not cover the
@@ -164,11 +163,6 @@ class CallLedger:
     def grow(self, charge: Charge, amount: int) -> BudgetExceeded | None:
         """Starts what is not started, and makes room in every share that lacks it; see ``Leasing.grow``."""
         return self._begin().leasing.grow(charge, amount)
-
-    @property
-    def strict(self) -> bool:
-        """Whether an intent is to be ``synced`` before the call."""
-        return self._running is not None and self._running.journal.strict
 
     async def synced(self) -> None:
         """Returns once every intent so far is on the disk itself."""
@@ -198,21 +192,19 @@ class CallLedger:
             if call.settled is None:
                 raise ValueError("the call was released: nothing can be charged to it")
             return Settled(call.settled.entry, (), call.settled.flags, repeated=True)
-        result, flags = outcome_of(
-            cost, usage, inference_micros, rows, outcome, upstream_model=upstream_model, card=card
-        )
+        result, flags = outcome_of(cost, usage, inference_micros, rows, outcome, None, upstream_model, card)
         opened = call.opened
         if cost > opened.amount:
             flags = (*flags, "over_reservation")
             result = replace(result, flags=flags)
             told = (opened.hold_id, plain_usd(cost), plain_usd(opened.amount))
             _log.warning("hold %s cost %s USD, %s USD were reserved", *told)
-        end = Ended(opened.hold_id, self._clock.now(), new_id("entry"), result, dict(note or {}))
+        end = Ended(opened.hold_id, self._clock.now(), new_id("entry"), result, dict(note) if note else {})
         made = self._end(call, end, cost).entry
         if made is None:
             raise AssertionError("a call that ended has an entry")
-        call.settled = Settled(made, (), flags)
-        return call.settled
+        settled = call.settled = Settled(made, (), flags)
+        return settled
 
     def release(self, call: OpenCall, code: str, note: Mapping[str, Any] | None = None) -> None:
         """Gives the reservation back: the provider surely did no work. An ended call stays as it is."""
@@ -294,7 +286,7 @@ class CallLedger:
                 position = (0, 0)
                 _log.warning("the end of hold %s is not in the journal", call.opened.hold_id)
             settle(call.shares, call.opened.amount, cost)
-            ended = done(call.opened, end, segment=call.segment, position=position)
+            ended = done(call.opened, end, call.segment, position)
             running.book.take(ended)
         return ended
 

@@ -88,11 +88,11 @@ class Done(Struct, frozen=True, gc=False):
     position: tuple[int, int] = (0, 0)
 
 
-def done(opened: Opened, end: Ended | Released, *, segment: int, position: tuple[int, int]) -> Done:
+def done(opened: Opened, end: Ended | Released, segment: int, position: tuple[int, int]) -> Done:
     """The call with the entry that it makes."""
-    if isinstance(end, Released):
-        return Done(opened, end, None, segment, position)
-    made = entry_of(end.entry_id, opened.charge, end.outcome, card=opened.card, hold_id=opened.hold_id, at=end.at)
+    made = None
+    if type(end) is Ended:
+        made = entry_of(end.entry_id, opened.charge, end.outcome, opened.card, opened.hold_id, end.at)
     return Done(opened, end, made, segment, position)
 
 
@@ -100,9 +100,8 @@ _ENCODER = msgspec.json.Encoder(enc_hook=str)
 _DECODER: msgspec.json.Decoder[Opened | Ended | Released] = msgspec.json.Decoder(Opened | Ended | Released)
 
 
-def encode_line(record: Opened | Ended | Released) -> bytes:
-    """The record as a line, without its end."""
-    return _ENCODER.encode(record)
+#: The record (an ``Opened``, ``Ended`` or ``Released``) as a line, without its end.
+encode_line = _ENCODER.encode
 
 
 def decode_line(line: bytes) -> Opened | Ended | Released:

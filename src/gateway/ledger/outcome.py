@@ -31,40 +31,40 @@ class Outcome(Struct, frozen=True, gc=False):
     card: str = ""
 
 
-def entry_of(entry_id: str, charge: Charge, outcome: Outcome, *, card: str, hold_id: str | None, at: int) -> Entry:
+def entry_of(entry_id: str, charge: Charge, outcome: Outcome, card: str, hold_id: str | None, at: int) -> Entry:
     """The entry that a charge and its outcome make."""
     usage = outcome.usage
-    return Entry(
-        entry_id=entry_id,
-        cause=charge.cause,
-        hold_id=hold_id,
-        kind=charge.kind,
-        principal=charge.principal,
-        key_id=charge.key_id,
-        team=charge.team,
-        model=charge.model,
-        provider=charge.provider,
-        upstream_model=charge.upstream_model if outcome.upstream_model is None else outcome.upstream_model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        inference_micros=outcome.inference_micros,
-        rows=outcome.rows,
-        cost=outcome.cost,
-        basis=outcome.basis,
-        price_card=outcome.card or card,
-        outcome=outcome.outcome,
-        config_epoch=charge.config_epoch,
-        request_id=charge.request_id,
-        run_id=charge.run_id,
-        task_id=charge.task_id,
-        flags=",".join(outcome.flags),
-        usage_detail="" if usage.detail is None else msgspec.json.encode(usage.detail).decode(),
-        workflow_id=charge.workflow_id,
-        tags=charge.tags,
-        at=at,
+    return Entry(  # in the order of its fields: thus it is made several times as quickly as from names
+        entry_id,
+        charge.cause,
+        charge.kind,
+        charge.principal,
+        charge.model,
+        charge.provider,
+        outcome.cost,
+        outcome.basis,
+        outcome.card or card,
+        outcome.outcome,
+        charge.request_id,
+        at,
+        hold_id,
+        charge.key_id,
+        charge.team,
+        charge.upstream_model if outcome.upstream_model is None else outcome.upstream_model,
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        outcome.inference_micros,
+        outcome.rows,
+        charge.config_epoch,
+        charge.run_id,
+        charge.task_id,
+        ",".join(outcome.flags) if outcome.flags else "",
+        "" if usage.detail is None else msgspec.json.encode(usage.detail).decode(),
+        charge.workflow_id,
+        charge.tags,
     )
 
 
@@ -74,27 +74,27 @@ def outcome_of(
     inference_micros: int,
     rows: int,
     outcome: str,
-    *,
     basis: str | None = None,
     upstream_model: str | None = None,
     card: str = "",
 ) -> tuple[Outcome, tuple[str, ...]]:
     """How a call ended, and a flag for each rule that its usage had to be repaired by."""
-    check_amount(cost)
+    if cost < 0 or cost > MAX_UNITS:
+        check_amount(cost)
     sound, flags = repaired(usage)
     said: Any = basis or sound.basis
     odd = (*sound.odd, *flags) if sound.odd else flags
     return (
         Outcome(
-            cost=cost,
-            outcome=outcome,
-            basis="estimated" if flags else said,
-            usage=sound,
-            inference_micros=max(inference_micros, 0),
-            rows=max(rows, 0),
-            upstream_model=upstream_model,
-            flags=odd,
-            card=card,
+            cost,
+            outcome,
+            "estimated" if flags else said,
+            sound,
+            inference_micros if inference_micros > 0 else 0,
+            rows if rows > 0 else 0,
+            upstream_model,
+            odd,
+            card,
         ),
         odd,
     )

@@ -152,7 +152,7 @@ def worst_case(
     """
     dearest = 0
     tokens_in, tokens_out = max(input_tokens, 0), max(max_output_tokens, 0) * max(n, 1)
-    for rates in card.rates_up_to(input_tokens):
+    for rates in card.table if len(card.table) == 1 else card.rates_up_to(input_tokens):
         price_in = rates.worst_input if cache_write else rates.worst_input_unwritten
         if media:
             price_in = rates.worst_media
@@ -194,11 +194,12 @@ def cost_ml(card: PriceCard, seconds_micros: int, rows: int) -> int:
 
 def repaired(usage: Usage) -> tuple[Usage, tuple[str, ...]]:
     """The usage made possible by the rules above, and a flag for each rule that was needed."""
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
     if (
-        0 <= usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens <= MOST_TOKENS
+        cached >= 0
+        and written >= 0
+        and cached + written <= usage.input_tokens <= MOST_TOKENS
         and 0 <= usage.reasoning_tokens <= usage.output_tokens <= MOST_TOKENS
-        and usage.cached_tokens >= 0
-        and usage.cache_write_tokens >= 0
         and (usage.detail is None or _fits(usage, usage.detail))
     ):
         return usage, ()

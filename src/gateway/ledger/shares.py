@@ -17,6 +17,8 @@ from gateway.ledger.entry import Charge
 
 #: Kinds of charges whose shares are remembered.
 _MOST_FOUND = 10_000
+#: Of a charge that no budget binds.
+_UNBOUND: tuple[tuple[()], tuple[()]] = ((), ())
 
 
 class Share:
@@ -47,8 +49,8 @@ class Shares:
         #: Names under which no budget is in force.
         self._gone: set[str] = set()
         self._making = threading.Lock()
-        #: The shares that bind a charge, by what of it they ask.
-        self._found: dict[tuple[object, ...], tuple[Share, ...]] = {}
+        #: The shares that bind a charge and their budgets' ids, by what of it they ask.
+        self._found: dict[tuple[object, ...], tuple[tuple[Share, ...], tuple[str, ...]]] = {}
 
     def replace(self, budgets: Iterable[Budget]) -> None:
         """Takes the budgets that are in force now."""
@@ -93,17 +95,21 @@ class Shares:
 
     def binding(self, charge: Charge) -> tuple[Share, ...]:
         """The shares of every budget that binds the charge."""
+        return self.bound_by(charge)[0]
+
+    def bound_by(self, charge: Charge) -> tuple[tuple[Share, ...], tuple[str, ...]]:
+        """The same, and the ids of the budgets."""
         # Taken before the budgets are looked at: what is found by old ones is not remembered beside new ones.
         remembered = self._found
         if not self._binding and not self._each_run and not charge.within:
-            return ()
+            return _UNBOUND
         key = (
             charge.key_id, charge.principal, charge.team, charge.project, charge.model, charge.provider,
             charge.workflow_id, charge.run_id, charge.within,
         )  # fmt: skip
-        kept = remembered.get(key)
-        if kept is None:
-            kept = ()
+        known = remembered.get(key)
+        if known is None:
+            kept: tuple[Share, ...] = ()
             for subject in subjects_of(charge):
                 kept += self._binding.get(subject, ())
             if len(remembered) >= _MOST_FOUND:
@@ -116,8 +122,8 @@ class Shares:
                 kept = self._with_named(names, kept)
             if self._gone:
                 kept = tuple(share for share in kept if share.budget_id not in self._gone)
-            remembered[key] = kept
-        return kept
+            known = remembered[key] = kept, tuple([share.budget_id for share in kept])
+        return known
 
     def _with_named(self, names: Iterable[str], kept: tuple[Share, ...]) -> tuple[Share, ...]:
         with self._making:
@@ -174,12 +180,16 @@ def lacking(shares: Sequence[Share], amount: int) -> Share | None:
     return None
 
 
-def take(shares: Sequence[Share], amount: int) -> None:
-    """Sets ``amount`` aside in each."""
+def take(shares: Sequence[Share], amount: int) -> bool:
+    """Sets ``amount`` aside in each; false, and nothing is, where one has less free."""
+    for share in shares:
+        if share.free < amount:
+            return False
     for share in shares:
         share.free -= amount
         share.taken += amount
         share.used = True
+    return True
 
 
 def settle(shares: Sequence[Share], amount: int, cost: int) -> None:

@@ -112,13 +112,12 @@ COMPLETIONS: Final = "openai_completions"
 
 
 class Body(dict[str, Any]):
-    """A caller's body, and the bytes it came as. Whoever changes it makes another dict, which has no ``raw``."""
+    """A caller's body, and the bytes it came as (``raw``, which whoever makes it adds). Whoever changes it makes
+    another dict, which has none."""
 
     __slots__ = ("raw",)
 
-    def __init__(self, value: dict[str, Any], raw: bytes) -> None:
-        super().__init__(value)
-        self.raw = raw
+    raw: bytes
 
 
 class Chat(Struct, frozen=True):

@@ -166,7 +166,7 @@ class HttpModel:
 
     async def complete(self, chat: Chat) -> Reply:
         body, _ = self._wire.encode(chat, stream=False)
-        content = await self._client.post(body, self._beside(chat))
+        content = await self._client.post(body, self._beside(chat) if chat.headers else None)
         try:
             return self._wire.decode_reply(content, chat)
         except RecursionError as error:
@@ -192,7 +192,7 @@ class HttpModel:
 
         async def begin() -> StreamedResponse:
             body, _ = self._wire.encode(chat, stream=True)
-            return await self._client.open(body, self._beside(chat))
+            return await self._client.open(body, self._beside(chat) if chat.headers else None)
 
         return HttpStream(
             self._provider,

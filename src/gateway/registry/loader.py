@@ -81,14 +81,10 @@ class CatalogueHolder:
         self._environ = environ
         self._check = check
         self._lock = threading.Lock()
-        self._current = load_catalogue(config_dir, environ)
+        #: What to decide by now; hold on to it for one whole request. Changed by ``refresh`` alone.
+        self.current = load_catalogue(config_dir, environ)
         self._seen = _epoch(config_dir)
         self.last_error: GatewayError | None = None
-
-    @property
-    def current(self) -> Catalogue:
-        """What to decide by now; hold on to it for one whole request."""
-        return self._current
 
     def refresh(self) -> bool:
         """Reads the files again if they changed. True: a new catalogue is in force."""
@@ -103,7 +99,7 @@ class CatalogueHolder:
             except GatewayError as error:
                 self.last_error = error
                 return False
-            self._current, self.last_error = found, None
+            self.current, self.last_error = found, None
             return True
 
 

@@ -64,7 +64,7 @@ class Health:
     def entered(self, name: str) -> None:
         """A call begins; the first after an open breaker's pause is its probe."""
         with self._lock:
-            state = self._state(name)
+            state = self._states.get(name) or self._state(name)
             state.busy += 1
             if state.failures >= FAILURES and self._clock.monotonic() >= state.open_until:
                 state.probing = True
@@ -84,9 +84,10 @@ class Health:
     def answered(self, name: str, seconds: float) -> None:
         """A call has ended with its answer: ``left`` and ``succeeded`` in one."""
         with self._lock:
-            state = self._state(name)
+            state = self._states.get(name) or self._state(name)
             self._leave(state, seconds)
-            self._forgive(state)
+            state.failures, state.open_until = 0, 0.0  # as ``_forgive``: this is for every call
+            state.answered += 1
 
     def failed(self, name: str) -> None:
         """It did not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -80,6 +80,12 @@ class Caller(Struct, frozen=True, dict=True):
     project: str | None = None
     max_concurrent: int | None = None
     shared: tuple[Bound, ...] = ()
+
+    @cached_property
+    def worked_out(self) -> dict[str, Any]:
+        """What was worked out about its calls and holds for all of them, by whoever needs it again: by the model's
+        name. It ends with the look-up that this caller was made from."""
+        return {}
 
     @cached_property
     def bounds(self) -> tuple[Bound, ...]:

@@ -25,11 +25,14 @@ from gateway.security.scrub import is_plain, is_suspect, scrub
 
 GENESIS = "0" * 64
 _DETAIL_LIMIT = 16_384
+#: Of who, what and where, each.
+_LONGEST = 500
 _CANONICAL = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
 ).encode
 #: The same text for what is plain, many times faster.
 _SORTED = msgspec.json.Encoder(order="sorted").encode
+_CONTENT = msgspec.json.Encoder().encode
 _quoted = json.encoder.encode_basestring
 
 
@@ -58,6 +61,19 @@ class AuditRecord(Struct, frozen=True, gc=False):
     detail: str
     previous: str
     hash: str
+
+
+class _Content(Struct, frozen=True, gc=False):
+    """What a hash is of: as JSON it is canonical, for its fields stand in their order."""
+
+    action: str
+    actor: str
+    at: int
+    detail: str
+    outcome: str
+    request_id: str
+    resource: str
+    seq: int
 
 
 class AuditFilter(Struct, frozen=True):
@@ -141,13 +157,32 @@ def canonical_json(value: Any) -> str:
 
 def chain_hash(previous: str, seq: int, draft: AuditDraft | AuditRecord) -> str:
     """The hash of record ``seq`` with this content, after a record with the hash ``previous``."""
-    # Canonical JSON with its keys in order, written out: this is done for every record there is.
-    content = (
+    try:
+        content = _CONTENT(
+            _Content(
+                draft.action,
+                draft.actor,
+                draft.at,
+                draft.detail,
+                draft.outcome,
+                draft.request_id,
+                draft.resource,
+                seq,
+            )
+        )
+    except UnicodeEncodeError:  # a surrogate alone
+        content = _content(seq, draft)
+    return hashlib.sha256(previous.encode() + content).hexdigest()
+
+
+def _content(seq: int, draft: AuditDraft | AuditRecord) -> bytes:
+    """The same text, of whatever it says."""
+    text = (
         f'{{"action":{_quoted(draft.action)},"actor":{_quoted(draft.actor)},"at":{draft.at},'
         f'"detail":{_quoted(draft.detail)},"outcome":{_quoted(draft.outcome)},'
         f'"request_id":{_quoted(draft.request_id)},"resource":{_quoted(draft.resource)},"seq":{seq}}}'
     )
-    return hashlib.sha256((previous + content).encode("utf-8", "surrogatepass")).hexdigest()
+    return text.encode("utf-8", "surrogatepass")
 
 
 def link(previous: str, seq: int, draft: AuditDraft) -> AuditRecord:
@@ -170,14 +205,11 @@ def draft_of(
     *, at: int, actor: str, action: str, resource: str, outcome: str, request_id: str, detail: Mapping[str, Any]
 ) -> AuditDraft:
     """A draft that any database holds, without the values whose name or look is that of a secret."""
+    whole = f"{actor}{action}{resource}{outcome}{request_id}"
+    if len(whole) <= _LONGEST and whole.isascii() and "\0" not in whole:
+        return AuditDraft(at, actor, action, resource, outcome, request_id, _detail(dict(detail)))
     return AuditDraft(
-        at=at,
-        actor=_clean(actor),
-        action=_clean(action),
-        resource=_clean(resource),
-        outcome=_clean(outcome),
-        request_id=_clean(request_id),
-        detail=_detail(dict(detail)),
+        at, _clean(actor), _clean(action), _clean(resource), _clean(outcome), _clean(request_id), _detail(dict(detail))
     )
 
 
@@ -325,8 +357,8 @@ def check_chain(
 def _clean(text: str) -> str:
     """Text that any database holds: no NUL, no lone surrogate, and not without end."""
     if text.isascii() and "\0" not in text:
-        return text[:500]
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")[:500]
+        return text[:_LONGEST]
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")[:_LONGEST]
 
 
 def _detail(detail: dict[str, Any]) -> str:

@@ -97,6 +97,7 @@ class _Shared(Struct, frozen=True):
     """The limits of the user and the team that a token names."""
 
     bounds: tuple[Bound, ...]
+    expires_at: None = None
 
     def usable(self, _now: int) -> bool:
         return True

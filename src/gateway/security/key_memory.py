@@ -28,6 +28,11 @@ _AGAIN_SECONDS = 1.0
 class Key(Protocol):
     """A key's record."""
 
+    @property
+    def expires_at(self) -> int | None:
+        """When it ends (microseconds), if it does."""
+        ...
+
     def usable(self, now: int) -> bool: ...
 
 
@@ -54,7 +59,9 @@ class KeyMemory:
             return False, None
         until, record, caller = found
         left = until - self._clock.monotonic()
-        if record is None or left <= 0 or not record.usable(self._clock.now()):
+        if caller is None or record is None or left <= 0:
+            return True, None
+        if record.expires_at is not None and not record.usable(self._clock.now()):
             return True, None
         if left < self._seconds * _RENEWAL and name not in self._renewing:
             self._renewing.add(name)
@@ -81,7 +88,8 @@ class KeyMemory:
         until = now + self._seconds
         with self._lock:
             self._told[name] = now
-            self._kept[name] = (until, record, None if record is None else self._caller_of(record))
+            in_force = record is not None and record.usable(self._clock.now())
+            self._kept[name] = (until, record, self._caller_of(record) if in_force else None)
             self._kept.move_to_end(name)
             while len(self._kept) > _MOST:
                 del self._told[self._kept.popitem(last=False)[0]]

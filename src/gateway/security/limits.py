@@ -117,6 +117,11 @@ class Limits:
         bounds, places = binding(caller, of_model)
         return self._take(bounds, places, model, max(tokens, 0)) if bounds or places else UNLIMITED
 
+    def at_once(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState | None:
+        """``admit`` for what ``binding`` gave, where nothing has to be waited for; ``None`` elsewhere: then ``admit``
+        it."""
+        return self._take(bounds, places, model, max(tokens, 0)) if bounds or places else UNLIMITED
+
     async def admit(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None = None) -> LimitState:
         """``take`` for an event loop: whatever has to be waited for is not waited for there."""
         return self.take(caller, model=model, tokens=tokens, of_model=of_model)
@@ -148,8 +153,9 @@ class Limits:
         with self._lock:
             now = self._clock.monotonic()
             for taken in state.taken:
-                if taken.entry[0] > now - WINDOW_SECONDS:
-                    self._log(taken.name, now).tokens += actual - int(taken.entry[1])
+                log = self._logs.get(taken.name)
+                if log is not None and taken.entry[0] > now - WINDOW_SECONDS:
+                    log.tokens += actual - int(taken.entry[1])
                     taken.entry[1] = actual
 
     def close(self) -> None:
@@ -193,7 +199,9 @@ class Limits:
             if len(self._logs) >= _MANY_NAMES:
                 self._forget_idle(now)
             log = self._logs[name] = _Log()
-        log.forget(now - WINDOW_SECONDS)
+        takes = log.takes
+        if takes and takes[0][0] <= now - WINDOW_SECONDS:
+            log.forget(now - WINDOW_SECONDS)
         return log
 
     def _forget_idle(self, now: float) -> None:

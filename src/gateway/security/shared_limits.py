@@ -108,15 +108,6 @@ class _Hold:
     refused: Granted | None = None
     refused_until: float = 0.0
 
-    def covers(self, bound: Bound, tokens: int, now: float) -> bool:
-        """Whether it has room for one more call."""
-        return (
-            now < self.until
-            and bool(self.grant_id)
-            and (bound.requests is None or self.requests >= 1)
-            and (bound.tokens is None or self.tokens >= tokens)
-        )
-
     def resize(self, bound: Bound, tokens: int, now: float) -> None:
         """What the next grant is to have: at the beginning of a second what the last second used, within it twice
         as much as the grant that is used up."""
@@ -141,13 +132,6 @@ class _Hold:
         self.refused = None
         self.grant_id, self.until = ask.grant_id, now + LAPSE_SECONDS
         self.requests, self.tokens = granted.requests, granted.tokens
-
-    def spend(self, tokens: int) -> None:
-        """One call."""
-        self.requests -= 1
-        self.tokens -= tokens
-        self.spent += 1
-        self.spent_tokens += tokens
 
     def left(self, bound: Bound, now: float) -> Left:
         """What is left of the minute, over all processes as the store knew it."""
@@ -177,12 +161,15 @@ class SharedLimits(Limits):
         self._closed = threading.Event()
         self._waiter = ThreadPoolExecutor(1, "limits")
 
-    async def admit(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None = None) -> LimitState:
-        bounds, places = binding(caller, of_model)
+    def at_once(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState | None:
         if not bounds and not places:
             return UNLIMITED
+        return None if places else self._at_once(bounds, model, max(tokens, 0), [])
+
+    async def admit(self, caller: Caller, *, model: str, tokens: int, of_model: Bound | None = None) -> LimitState:
+        bounds, places = binding(caller, of_model)
         tokens = max(tokens, 0)
-        state = None if places else self._at_once(bounds, model, tokens, [])
+        state = self.at_once(bounds, places, model, tokens)
         if state is not None:
             return state
         if self._closed.is_set():
@@ -215,7 +202,8 @@ class SharedLimits(Limits):
             for taken in state.taken:
                 left = int(taken.entry[1]) - actual
                 taken.entry[1] = actual
-                self._untake(taken.name, taken.grant, 0, left)
+                if left:
+                    self._untake(taken.name, taken.grant, 0, left)
 
     def _take(self, bounds: Sequence[Bound], places: Sequence[Bound], model: str, tokens: int) -> LimitState:
         """Sees to it that every bound has room before anything is taken of one."""
@@ -252,15 +240,17 @@ class SharedLimits(Limits):
                 if hold is None:
                     return None
                 holds.append(hold)
-            for hold in holds:
-                hold.spend(tokens)
+            taken, lefts = [], []
+            for bound, hold in zip(bounds, holds, strict=True):
+                hold.requests -= 1
+                hold.tokens -= tokens
+                hold.spent += 1
+                hold.spent_tokens += tokens
                 grants.append(hold.grant_id)
-            taken = [
-                Taken(bound.name, [now, tokens], hold.grant_id)
-                for bound, hold in zip(bounds, holds, strict=True)
-                if bound.tokens is not None  # of the others nothing is to be settled
-            ]
-            return tightest([hold.left(bound, now) for bound, hold in zip(bounds, holds, strict=True)], taken, None)
+                if bound.tokens is not None:  # of the others nothing is to be settled
+                    taken.append(Taken(bound.name, [now, tokens], hold.grant_id))
+                lefts.append(hold.left(bound, now))
+            return tightest(lefts, taken, None)
 
     def _covering(self, bound: Bound, tokens: int, now: float, model: str) -> _Hold | None:
         """The bound's grant, where it has room for one more call."""
@@ -269,7 +259,12 @@ class SharedLimits(Limits):
             hold = self._holds[bound.name] = _Hold(began=now)
         if bound.tokens is not None and tokens > bound.tokens:
             raise refusal(bound, "tokens", hold.used_tokens, tokens, model, None)
-        if hold.covers(bound, tokens, now):
+        if (
+            now < hold.until
+            and hold.grant_id
+            and (bound.requests is None or hold.requests >= 1)
+            and (bound.tokens is None or hold.tokens >= tokens)
+        ):
             return hold
         if hold.refused is not None and now < hold.refused_until:
             raise _refused(hold.refused, bound, tokens, model)

@@ -10,18 +10,20 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
+from msgspec import Struct
+
 from gateway.clock import Clock
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.ledger.calls import CallLedger, OpenCall
 from gateway.ledger.entry import Charge, Settled
-from gateway.ledger.price_card import PriceCard
-from gateway.ledger.savings import Saving, note_of
+from gateway.ledger.savings import Saving, note_of, saved_by_call
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Usage
 from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
 from gateway.serving.answer import Observer
+from gateway.serving.worked_out import Tariff
 
 #: So long a call waits at its door for a budget's next window, and so long after it began.
 LONGEST_QUEUE_SECONDS = 30.0
@@ -30,46 +32,40 @@ _AFTER_SECONDS = 0.05
 NO_NOTES: Mapping[str, Any] = MappingProxyType({})
 
 
-class Account:
+class Account(Struct):
     """An open call: what is set aside for it, and whom and what it is for."""
 
-    __slots__ = ("call", "caller", "card_of", "closed", "kind", "notes", "open", "saved", "spec", "timed")
-
-    def __init__(
-        self,
-        caller: Caller,
-        call: CallContext,
-        spec: ModelSpec,
-        kind: Literal["llm", "ml"],
-        opened: OpenCall,
-        notes: Mapping[str, Any],
-        timed: bool,
-    ) -> None:
-        self.caller = caller
-        self.call = call
-        self.spec = spec
-        self.kind = kind
-        self.open = opened
-        #: What goes into the record of the call beside the usual; its stages may still add to it.
-        self.notes = notes
-        self.closed = False
-        #: Whether its entry keeps how long it took: it is priced by time, or runs on our own machine.
-        self.timed = timed
-        #: Works out what the call saved, by its usage, cost and microseconds; see ``ledger.savings``.
-        self.saved: Callable[[Usage, int, int], list[Saving]] | None = None
-        #: The price of an answer, where its provider may answer by another service tier than was asked for.
-        self.card_of: Callable[[Usage], PriceCard] | None = None
+    caller: Caller
+    call: CallContext
+    spec: ModelSpec
+    kind: Literal["llm", "ml"]
+    open: OpenCall
+    #: What goes into the record of the call beside the usual; its stages may still add to it.
+    notes: Mapping[str, Any]
+    #: Whether its entry keeps how long it took: it is priced by time, or runs on our own machine.
+    timed: bool
+    closed: bool = False
+    #: Works out what the call saved, by its usage, cost and microseconds, beside what its provider's own cache did;
+    #: see ``ledger.savings``.
+    saved: Callable[[Usage, int, int], list[Saving]] | None = None
+    #: What it is charged by, where it goes to a provider that may have a cache, or service tiers.
+    tariff: Tariff | None = None
 
     def charged_by(self, usage: Usage) -> str:
         """The name of the card that this usage was charged by, where it is not that of the reservation."""
-        if not usage.tier or self.card_of is None:
+        if not usage.tier or self.tariff is None:
             return ""
-        name = self.card_of(usage).name
+        name = self.tariff.of(usage).name
         return "" if name == self.open.opened.card else name
 
     def told(self, usage: Usage, cost: int, micros: int) -> Mapping[str, Any]:
         """The record of the call, with what it saved."""
-        saved = [] if self.saved is None else self.saved(usage, cost, micros)
+        if self.saved is not None:
+            saved = self.saved(usage, cost, micros)
+        elif self.tariff is not None and (usage.cached_tokens or usage.cache_write_tokens):
+            saved = saved_by_call(self.tariff.of, None, 0, usage, cost, micros)
+        else:
+            return self.notes
         return {**self.notes, **note_of(saved)} if saved else self.notes
 
 
@@ -79,12 +75,9 @@ class Accounts:
     def __init__(self, calls: CallLedger, audit: AuditLog, clock: Clock, observer: Observer) -> None:
         self._calls = calls
         self._audit = audit
-        self._clock = clock
         self._observer = observer
-
-    def now(self) -> int:
-        """The time by which prices are looked up."""
-        return self._clock.now()
+        #: The time by which prices are looked up.
+        self.now = clock.now
 
     async def open(
         self,
@@ -101,10 +94,27 @@ class Accounts:
     ) -> Account:
         """Reserves the worst case, durably, before anything is called. ``BudgetExceeded`` otherwise. A call whose
         price counts its seconds is ``timed``."""
-        charge = _charge(caller, call, catalogue, spec, kind)
+        charge = Charge(
+            call.cause,
+            kind,
+            caller.principal,
+            spec.name,
+            spec.provider,
+            call.request_id,
+            caller.key_id,
+            caller.team,
+            spec.upstream_model or spec.name,
+            call.workflow_id,
+            call.run_id,
+            call.task_id,
+            catalogue.epoch,
+            caller.project,
+            call.tags,
+            call.within,
+        )
         while (opened := self._calls.open(charge, worst_case, card, call.door)) is None:
             await self._make_room(charge, worst_case)
-        if self._calls.strict:
+        if opened.strict:
             try:
                 await self._calls.synced()
             except BaseException:
@@ -143,22 +153,19 @@ class Accounts:
             rows=rows,
             outcome=outcome,
             upstream_model=upstream_model,
-            card=account.charged_by(usage),
+            card=account.charged_by(usage) if usage.tier else "",
             note=account.told(usage, cost, micros),
         )
-        spec = account.spec
-        self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, settled.entry.cost, usage)
-        if account.notes:
-            self._observer.noted(account.notes, outcome, micros, settled.entry.cost)
+        spec, cost = account.spec, settled.entry.cost
+        self._observer.call_ended(account.kind, spec.name, spec.provider, outcome, micros, cost, usage, account.notes)
         return settled
 
     def release(self, account: Account, code: str, micros: int) -> None:
         """Gives the reservation back: nothing was done upstream."""
         account.closed = True
         self._calls.release(account.open, code, account.notes)
-        self._observer.call_ended(account.kind, account.spec.name, account.spec.provider, code, micros, 0, None)
-        if account.notes:
-            self._observer.noted(account.notes, code, micros, 0)
+        spec = account.spec
+        self._observer.call_ended(account.kind, spec.name, spec.provider, code, micros, 0, None, account.notes)
 
     def fail(self, account: Account, error: BaseException, micros: int, usage: Usage, cost: int) -> None:
         """Releases, or charges the estimated ``usage`` where the provider may have worked without telling."""
@@ -182,26 +189,3 @@ class Accounts:
             request_id=call.request_id,
             detail={**notes, "door": call.door},
         )
-
-
-def _charge(
-    caller: Caller, call: CallContext, catalogue: Catalogue, spec: ModelSpec, kind: Literal["llm", "ml"]
-) -> Charge:
-    return Charge(
-        call.cause,
-        kind,
-        caller.principal,
-        spec.name,
-        spec.provider,
-        call.request_id,
-        caller.key_id,
-        caller.team,
-        spec.upstream_model or spec.name,
-        call.workflow_id,
-        call.run_id,
-        call.task_id,
-        catalogue.epoch,
-        caller.project,
-        call.tags,
-        call.within,
-    )

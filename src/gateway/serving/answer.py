@@ -48,11 +48,16 @@ class Observer(Protocol):
     """Is told of every ended call. Never raises."""
 
     def call_ended(
-        self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
+        self,
+        kind: str,
+        model: str,
+        provider: str,
+        outcome: str,
+        micros: int,
+        cost: int,
+        usage: Usage | None,
+        notes: Mapping[str, Any],
     ) -> None:
-        """One call ended with ``outcome`` after ``micros``, costing ``cost`` units."""
-        ...
-
-    def noted(self, notes: Mapping[str, Any], outcome: str, micros: int, cost: int) -> None:
-        """The same call, where its stages left notes in its record."""
+        """One call ended with ``outcome`` after ``micros``, costing ``cost`` units; ``notes`` is what its stages left
+        in its record."""
         ...

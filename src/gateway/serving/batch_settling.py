@@ -92,9 +92,8 @@ class BatchSettling:
 
     def _tell(self, ask: Ask, outcome: str, cost: int, usage: Usage | None) -> None:
         charge, micros = ask.terms.charge, self._clock.now() - ask.created_at
-        self._observer.call_ended("llm", charge.model, charge.provider, outcome, micros, cost, usage)
-        if ask.terms.notes:
-            self._observer.noted(ask.terms.notes, outcome, micros, cost)
+        notes = ask.terms.notes
+        self._observer.call_ended("llm", charge.model, charge.provider, outcome, micros, cost, usage, notes)
 
 
 def _used(ask: Ask, reply: Reply) -> Usage:

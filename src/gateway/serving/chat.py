@@ -19,7 +19,7 @@ from gateway.ledger.pricing import cost_llm
 from gateway.models.call import CallContext
 from gateway.models.llm_models import Chat, Delta, Message, Reply, TextPart, Usage
 from gateway.models.tokens import TokenCount
-from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue, ModelSpec
+from gateway.registry.catalogue import Catalogue, ModelSpec
 from gateway.routing.health import Health
 from gateway.routing.learning import Standing
 from gateway.routing.retry import BROKEN
@@ -47,6 +47,7 @@ from gateway.serving.replay import replayed
 from gateway.serving.selecting import Deployments
 from gateway.serving.semantic_cache import SemanticCache
 from gateway.serving.tokens import TokenService, flagged, said_by, untold
+from gateway.serving.worked_out import Admission, admission
 
 #: Ways of ending that make an answer worth keeping.
 _KEPT = frozenset({"stop", "tool_use", "length"})
@@ -88,7 +89,8 @@ class ChatService:
             answer = await self._answer(order)
             return answer if order.guard is None else ChatAnswer(order.guard.restored(answer.reply), answer.meta)
         finally:
-            self._limits.release(order.limits)
+            if order.limits.places:
+                self._limits.release(order.limits)
 
     async def _answer(self, order: Order) -> ChatAnswer:
         """The answer from the cache or from a provider, still with placeholders."""
@@ -162,27 +164,21 @@ class ChatService:
         usage = reply.usage
         if untold(usage):
             usage = await self._counted(attempt, reply)
+        tariff = attempt.tariff
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         settled = self._accounts.settle(
             attempt.account,
-            cost=cost_llm(attempt.card_of(usage), usage, seconds_micros=micros),
+            cost=cost_llm(tariff.of(usage) if usage.tier else tariff.card, usage, seconds_micros=micros),
             micros=micros,
             usage=usage,
             outcome="completed" if refusal is None else refusal.code,
             upstream_model=reply.model or None,
         )
-        self._limits.settle(order.limits, order.spent + usage.total_tokens)
+        self._limits.settle(order.limits, order.spent + usage.input_tokens + usage.output_tokens)
         if refusal is not None:
             raise refusal
-        meta = answer_meta(
-            order,
-            found,
-            reply.model,
-            cost=settled.entry.cost,
-            entry_id=settled.entry.entry_id,
-            latency_micros=micros,
-            flags=settled.flags,
-        )
+        entry = settled.entry
+        meta = answer_meta(order, found, reply.model, entry.cost, entry.entry_id, micros, settled.flags)
         if not reply.created or usage is not reply.usage:
             reply = replace(reply, usage=usage, created=reply.created or meta.created)
         return ChatAnswer(reply, meta)
@@ -230,7 +226,7 @@ class ChatService:
             found.sent.begun,
             attempt.account,
             self._accounts,
-            price=lambda usage, micros: cost_llm(attempt.card_of(usage), usage, seconds_micros=micros),
+            price=lambda usage, micros: cost_llm(attempt.tariff.of(usage), usage, seconds_micros=micros),
             meta=meta,
             started=attempt.started,
             used=lambda said, told: self._path.used(attempt, said, told),
@@ -290,14 +286,17 @@ class ChatService:
     async def _admitted(self, caller: Caller, chat: Chat, call: CallContext, provider: str | None) -> Order:
         """Admits the call: permission, the shape of the chat, rate limits, and the guards of its model."""
         catalogue = self._catalogue()
-        spec = self._admit(catalogue, caller, chat, provider)
+        admitted = self._admission(catalogue, caller, chat, provider)
+        spec = admitted.spec
         notes: dict[str, Any] = {**call.notes, "config": catalogue.epoch}
         if spec.optimise is not None or call.optimise:
             chat = await self._tokens.optimised(catalogue, spec, chat, call, notes)
         bound = input_tokens_bound(chat)
         tokens = max(1, bound // 4) + (chat.max_tokens or 0)
-        state = await self._limits.admit(caller, model=spec.name, tokens=tokens, of_model=spec.limits)
-        order = Order(catalogue, spec, caller, chat, call, state, notes, None, bound)
+        state = self._limits.at_once(admitted.bounds, admitted.places, spec.name, tokens)
+        if state is None:
+            state = await self._limits.admit(caller, model=spec.name, tokens=tokens, of_model=spec.limits)
+        order = Order(catalogue, spec, caller, chat, call, state, notes, None, bound, 0, admitted.alone)
         if not spec.guards:
             return order
         try:
@@ -360,15 +359,11 @@ class ChatService:
         return replace(meta, guards=guards, tokens_saved=tokens_saved(order))
 
     def _admit(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> ModelSpec:
-        caller.require("llm:execute")
-        caller.require_model(chat.model)
-        spec = catalogue.model(chat.model)
-        if spec.type != "llm":
-            raise NotSupported(
-                f"{spec.name} is a {spec.type} model, not a language model",
-                mend="" if spec.type in API_MODEL_TYPES else "send it to /execute/ml",
-                param="model",
-            )
+        return self._admission(catalogue, caller, chat, provider).spec
+
+    def _admission(self, catalogue: Catalogue, caller: Caller, chat: Chat, provider: str | None) -> Admission:
+        found = admission(catalogue, caller, chat.model)
+        spec = found.spec
         if provider is not None and provider != spec.provider and spec.route is None:
             raise ValidationFailed(
                 f"{spec.name} is served by the provider {spec.provider!r}",
@@ -376,7 +371,7 @@ class ChatService:
                 param="model_config.provider",
             )
         check_chat(chat)
-        return spec
+        return found
 
 
 def _whole(attempt: Attempt) -> Awaitable[Reply]:

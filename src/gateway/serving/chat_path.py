@@ -14,7 +14,7 @@ from gateway.clock import SECOND
 from gateway.errors import BudgetExceeded, GatewayError, NoModelFits, NotSupported, UpstreamError
 from gateway.governance.policy import has_media, output_tokens_bound, searches_bound
 from gateway.ledger.price_card import PriceCard
-from gateway.ledger.pricing import card_for_llm, charged_by, cost_llm, worst_case
+from gateway.ledger.pricing import card_for_llm, cost_llm, worst_case
 from gateway.ledger.savings import saved_by_call
 from gateway.models.call import CallContext
 from gateway.models.llm_models import COMPLETIONS, Chat, Message, TextPart, Usage
@@ -42,6 +42,7 @@ from gateway.serving.degrading import told_budget, within_budget
 from gateway.serving.failover import Tries, follow, race
 from gateway.serving.selecting import USUAL_OUTPUT, Deployments, Selector
 from gateway.serving.tokens import SILENCE, Said, TokenService
+from gateway.serving.worked_out import Footing, Tariff
 
 #: Price cards that are remembered: callers choose the names of service tiers.
 _MOST_CARDS = 10_000
@@ -62,7 +63,8 @@ class ChatPath:
         self.tokens = tokens
         self._accounts = accounts
         self._health = health
-        self._cards: dict[tuple[str, str], tuple[ModelSpec, ProviderSpec, int, PriceCard]] = {}
+        self._footings: dict[tuple[str, bool], Footing] = {}
+        self._tariffs: dict[tuple[str, str], tuple[ModelSpec, ProviderSpec, int, Tariff]] = {}
         self._selector = Selector(deployments, accounts.now, standings)
 
     async def through(
@@ -81,29 +83,24 @@ class ChatPath:
             raise
         tries = Tries()
         attempt = partial(self._attempt, order, route, send)
-        run = partial(
-            follow,
-            attempt=attempt,
-            asked=spec,
-            catalogue=order.catalogue,
-            allowed=order.caller.may_use_model,
-            health=self._health,
-            tries=tries,
-        )
+        along = (attempt, spec, order.catalogue, order.caller.may_use_model, self._health, tries)
         hedge = None if spec.route is None else spec.route.hedge_after
         try:
             if hedge is None or len(route.models) < 2:
-                opened, sent = await run(route.models)
+                opened, sent = await follow(route.models, *along)
             else:
-                opened, sent = await race(route.models, hedge, run, lambda lost: lose(*lost))
+                both = race(route.models, hedge, lambda names: follow(names, *along), lambda lost: lose(*lost))
+                opened, sent = await both
         except BudgetExceeded as refused:
             cheaper = within_budget(order.catalogue, spec, order.caller, refused, route.models)
             if not cheaper:
                 raise
-            opened, sent = await run(cheaper)
+            opened, sent = await follow(cheaper, *along)
             reason = f"{opened.spec.name}: {told_budget(refused)} does not cover {spec.name}"
             return Answered(opened, sent, tries.count, reason)
-        return Answered(opened, sent, tries.count, _reason(route, opened.spec.name, spec.name))
+        first = opened.spec.name == route.models[0]
+        reason = route.reasons[0] if first else _reason(route, opened.spec.name, spec.name)
+        return Answered(opened, sent, tries.count, reason)
 
     def explain(
         self,
@@ -125,9 +122,9 @@ class ChatPath:
 
     def _planned(self, order: Order) -> Plan:
         catalogue, spec, caller = order.catalogue, order.spec, order.caller
+        if order.alone is not None and order.call.selection is None and self._health.is_healthy(spec.name):
+            return order.alone
         ask = self._ask(catalogue, caller, order.chat, order.call, order.notes, None)
-        if spec.route is None and not spec.fallbacks and self._health.is_healthy(spec.name):
-            return Plan((spec.name,), (f"{spec.name}: asked for",))  # as ``plan`` says it of one that has no other
         return plan(spec.name, catalogue.models, caller.may_use_model, self._health, ask)
 
     def _ask(
@@ -166,8 +163,7 @@ class ChatPath:
         self, order: Order, route: Plan, send: Callable[[Attempt], Awaitable[Sent]], name: str, number: int
     ) -> tuple[Attempt, Sent]:
         """One try: opened, sent, and its account closed where it fails."""
-        spec = order.catalogue.models[name]
-        attempt = await self._open(order, spec, number, last=name not in route.models[:-1])
+        attempt = await self._open(order, name, number, last=name not in route.models[:-1])
         try:
             return attempt, await send(attempt)
         except BaseException as error:
@@ -176,13 +172,12 @@ class ChatPath:
                 raise UpstreamError(f"the call to {name} failed ({type(error).__name__})") from error
             raise
 
-    async def _open(self, order: Order, spec: ModelSpec, number: int, *, last: bool) -> Attempt:
+    async def _open(self, order: Order, name: str, number: int, *, last: bool) -> Attempt:
         """Checks that the deployment can carry the chat, then reserves its worst case."""
-        catalogue, caller, chat, call = order.catalogue, order.caller, order.chat, order.call
-        provider = catalogue.provider(spec.provider)
-        ready = with_defaults(chat, spec)
-        found = self.deployments
-        model = (found.completion_model if ready.dialect == COMPLETIONS else found.language_model)(provider, spec)
+        catalogue, caller, call = order.catalogue, order.caller, order.call
+        footing = self._footing(catalogue, name, completes=order.chat.dialect == COMPLETIONS)
+        spec, provider, model = footing.spec, footing.provider, footing.model
+        ready = with_defaults(order.chat, spec)
         dropped = model.dropped(ready)
         if dropped and call.strict:
             raise NotSupported(
@@ -191,7 +186,8 @@ class ChatPath:
                 param=dropped[0],
             )
         tier = tier_of(ready, dropped) if ready.extra else ""
-        card, bound = self._card(spec, provider, tier), order.bound
+        tariff, bound = self._tariff(spec, provider, tier), order.bound
+        card = tariff.card
         most = worst_case(
             card,
             input_tokens=bound if spec.count == "bytes" else await self._exact(provider, spec, ready),
@@ -209,24 +205,38 @@ class ChatPath:
         account = await self._accounts.open(
             caller, call, catalogue, spec, "llm", most, card.name, notes=order.notes, timed=bool(card.per_second)
         )
-        card_of = account.card_of = partial(charged_by, card, tier, partial(self._card, spec, provider))
-        account.saved = partial(saved_by_call, card_of, self._best(order, spec), tokens_saved(order) or 0)
+        account.tariff = tariff
+        if "selection" in order.notes or "tokens" in order.notes:
+            account.saved = partial(saved_by_call, tariff.of, self._best(order, spec), tokens_saved(order) or 0)
         started = time.perf_counter_ns()
-        patience = provider.timeouts.to_first_token(others_wait=not last and not ready.reasoning_effort)
-        told = (dropped, started, max(1, bound // 4), provider.type, patience, card_of)
-        return Attempt(spec, model, ready, card, account, *told)
+        return Attempt(spec, provider, model, ready, tariff, account, dropped, started, max(1, bound // 4), last)
 
-    def _card(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> PriceCard:
+    def _footing(self, catalogue: Catalogue, name: str, *, completes: bool) -> Footing:
+        """``ProviderNotConfigured`` or ``NotSupported`` where it cannot be called so."""
+        spec = catalogue.models[name]
+        kept = self._footings.get((name, completes))
+        if kept is not None and kept.spec is spec and kept.provider is catalogue.providers.get(spec.provider):
+            return kept
+        provider = catalogue.provider(spec.provider)
+        make = self.deployments.completion_model if completes else self.deployments.language_model
+        made = self._footings[name, completes] = Footing(spec, provider, make(provider, spec))
+        return made
+
+    def _tariff(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> Tariff:
         """What the deployment asks now for that service tier; looked up anew every second."""
         now = self._accounts.now()
-        kept = self._cards.get((spec.name, tier))
+        kept = self._tariffs.get((spec.name, tier))
         if kept is not None and kept[0] is spec and kept[1] is provider and kept[2] == now // SECOND:
             return kept[3]
         card = card_for_llm(spec.name, provider.price_list, spec.upstream_model, spec.price, now, service_tier=tier)
-        if len(self._cards) > _MOST_CARDS:
-            self._cards = {}
-        self._cards[spec.name, tier] = (spec, provider, now // SECOND, card)
-        return card
+        if len(self._tariffs) > _MOST_CARDS:
+            self._tariffs = {}
+        tariff = Tariff(card, tier, partial(self._card, spec, provider))
+        self._tariffs[spec.name, tier] = (spec, provider, now // SECOND, tariff)
+        return tariff
+
+    def _card(self, spec: ModelSpec, provider: ProviderSpec, tier: str) -> PriceCard:
+        return self._tariff(spec, provider, tier).card
 
     def _best(self, order: Order, spec: ModelSpec) -> PriceCard | None:
         """The card of the candidate that was expected to be the best, where another is tried."""
@@ -242,20 +252,20 @@ class ChatPath:
     def used(self, attempt: Attempt, said: Said, told: Usage) -> Usage:
         """Usage of an attempt whose provider did not tell all of it; blocks."""
         spec, chat = attempt.spec, attempt.chat
-        used = self.tokens.used(attempt.provider_type, spec, chat, said, told, attempt.input_estimate)
+        used = self.tokens.used(attempt.provider.type, spec, chat, said, told, attempt.input_estimate)
         return used if used.tier == told.tier else msgspec.structs.replace(used, tier=told.tier)
 
     def settle_lost(self, attempt: Attempt, usage: Usage, micros: int) -> None:
         """Charges an answer that came too late for a race: it was worked on all the same."""
         counted = usage if usage.basis != "none" else self.used(attempt, SILENCE, usage)
-        cost = cost_llm(attempt.card_of(counted), counted, seconds_micros=micros)
+        cost = cost_llm(attempt.tariff.of(counted), counted, seconds_micros=micros)
         self._accounts.settle(attempt.account, cost=cost, micros=micros, usage=counted, outcome="cancelled")
 
     def close_failed(self, attempt: Attempt, error: BaseException) -> None:
         """Gives the reservation back, or charges by estimate what the provider may have done."""
         micros = (time.perf_counter_ns() - attempt.started) // 1000
         usage = estimated(attempt.input_estimate, 0)
-        cost = cost_llm(attempt.card, usage, seconds_micros=micros)
+        cost = cost_llm(attempt.tariff.card, usage, seconds_micros=micros)
         self._accounts.fail(attempt.account, error, micros, usage, cost)
 
 

@@ -19,25 +19,24 @@ Answer = TypeVar("Answer")
 class Tries:
     """How often one call was sent and when, over all deployments and both sides of a race."""
 
+    __slots__ = ("_starts", "count")
+
     def __init__(self) -> None:
         self._starts: list[float] = []
+        self.count = 0
 
-    @property
-    def count(self) -> int:
-        return len(self._starts)
-
-    def next(self) -> float:
+    def next(self, now: float) -> float:
         """One more try, the ``count``-th; how many seconds it is to wait, where too many began a moment ago."""
-        now = time.monotonic()
-        seconds = wait_before(self._starts, now)
-        self._starts.append(now + seconds)
+        starts = self._starts
+        seconds = wait_before(starts, now) if starts else 0.0
+        starts.append(now + seconds)
+        self.count += 1
         return seconds
 
 
 async def follow(
     names: Sequence[str],
     attempt: Callable[[str, int], Awaitable[Answer]],
-    *,
     asked: ModelSpec,
     catalogue: Catalogue,
     allowed: Callable[[str], bool],
@@ -49,18 +48,20 @@ async def follow(
     ``attempt(name, number)`` sends one try; ``number`` counts all of them.
     """
     problem: GatewayError | None = None
-    rest, tried = list(names), set[str]()
+    rest = list(names)
+    tried: set[str] = set()
     while rest:
         name, here = rest.pop(0), 0
         tried.add(name)
         while True:
             here += 1
-            pause = tries.next()
+            began = time.monotonic()
+            pause = tries.next(began)
             number = tries.count
             if pause:
                 await asyncio.sleep(pause)
+                began = time.monotonic()
             health.entered(name)
-            began = time.monotonic()
             try:
                 answer = await attempt(name, number)
             except GatewayError as error:

@@ -17,7 +17,8 @@ from gateway.registry.catalogue import Catalogue, ModelSpec, ProviderSpec
 from gateway.routing.learning import Standing
 from gateway.routing.selection import Candidate, Choice, best_of, choose
 from gateway.security.access import Caller
-from gateway.serving.chat_order import Deployed, with_defaults
+from gateway.serving.chat_order import with_defaults
+from gateway.serving.worked_out import Deployed
 
 #: Tokens that an answer is expected to have at most, when what calls cost is compared.
 USUAL_OUTPUT = 256

@@ -65,6 +65,8 @@ class SqlCallBook:
         self._tick = tick
         self._queue: deque[Done] = deque()
         self._wake = threading.Event()
+        #: Whether the thread was told of what waits; it says no before it looks.
+        self._told = False
         self._hurry = threading.Event()
         self._change = threading.Condition()
         self._entered = 0
@@ -78,7 +80,8 @@ class SqlCallBook:
 
     def take(self, done: Done) -> None:
         self._queue.append(done)
-        if not self._wake.is_set():
+        if not self._told:
+            self._told = True
             self._wake.set()
 
     def flush(self, seconds: float = LONGEST_FLUSH) -> None:
@@ -109,6 +112,7 @@ class SqlCallBook:
             if self._wake.wait(_TICK_SECONDS):
                 self._hurry.wait(GATHER_SECONDS)
                 self._wake.clear()
+                self._told = False
                 self._hurry.clear()
                 self._enter_all()
                 if self._queue:

@@ -188,15 +188,12 @@ def _threshold(connection: Connection, made: Sequence[Entry], threshold: int) ->
 
 def _draft(item: Done) -> AuditDraft:
     opened, end, charge = item.opened, item.end, item.opened.charge
-    detail: dict[str, Any] = dict(end.note)
-    if item.entry is not None:
+    detail: dict[str, Any] = {**end.note, "door": opened.door, "key_id": charge.key_id, "task_id": charge.task_id}
+    if item.entry is None:
+        detail["cost_usd"] = "0"
+    else:
+        detail["cost_usd"] = plain_usd(item.entry.cost)
         detail["entry_id"] = item.entry.entry_id
-    detail |= {
-        "cost_usd": "0" if item.entry is None else plain_usd(item.entry.cost),
-        "door": opened.door,
-        "key_id": charge.key_id,
-        "task_id": charge.task_id,
-    }
     return draft_of(
         at=end.at,
         actor=charge.principal,

@@ -61,6 +61,8 @@ class JournalFile:
         self._standing: dict[int, int] = {}
         self._failed: OSError | None = None
         self._dirty = threading.Event()
+        #: Whether the thread was told of what is written; it says no before it looks.
+        self._told = False
         self._sealed = False
         self._closed = False
         self._rolled: list[int] = []
@@ -111,7 +113,8 @@ class JournalFile:
             if opens:
                 self._standing[self._segment] += 1
             position = self._segment, end
-        if not self._dirty.is_set():
+        if not self._told:
+            self._told = True
             self._dirty.set()
         return position
 
@@ -178,6 +181,7 @@ class JournalFile:
                 self._dirty.clear()
                 time.sleep(self._sync_seconds)
             self._dirty.clear()
+            self._told = False
             self._sync_once()
         self._sync_once()
 

@@ -35,11 +35,17 @@ class CallObserver:
         self._clock = clock
 
     def call_ended(
-        self, kind: str, model: str, provider: str, outcome: str, micros: int, cost: int, usage: Usage | None
+        self,
+        kind: str,
+        model: str,
+        provider: str,
+        outcome: str,
+        micros: int,
+        cost: int,
+        usage: Usage | None,
+        notes: Mapping[str, Any],
     ) -> None:
         self._metrics.model_call(kind, model, provider, outcome, micros, cost / UNITS_PER_USD, usage)
-
-    def noted(self, notes: Mapping[str, Any], outcome: str, micros: int, cost: int) -> None:
         if "prompt" in notes:
             self._prompts.call_ended(notes["prompt"], outcome, micros, cost)
 

@@ -71,13 +71,17 @@ class CallSums(TimedSums):
 
     def add_call(self, seconds: float, cost_usd: float, usage: Usage | None) -> None:
         """One more call."""
-        self.add(seconds)
+        self._count += 1
+        self._seconds += seconds
+        self._buckets[bisect_left(self._bounds, seconds)] += 1
         self._cost += cost_usd
         if usage is not None:
             tokens = self._tokens
             # What a provider counts below zero is no count.
-            tokens[0] += max(usage.input_tokens, 0)
-            tokens[1] += max(usage.output_tokens, 0)
+            if usage.input_tokens > 0:
+                tokens[0] += usage.input_tokens
+            if usage.output_tokens > 0:
+                tokens[1] += usage.output_tokens
             if usage.cached_tokens > 0:
                 tokens[2] += usage.cached_tokens
             if usage.reasoning_tokens > 0:

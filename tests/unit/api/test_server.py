@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.lean import LEAN, Lean
 from gateway.api.leaving import Watch
@@ -302,3 +303,31 @@ async def test_a_large_head_and_a_slow_body_are_taken() -> None:
         writer.write(b"k")
         assert b"POST ok [" in await asyncio.wait_for(reader.readuntil(b"]"), 5)
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/v1/chat/completions",
+        "/a?b=c&d",
+        "/a?",
+        "/a%20b/%E2%82%AC",
+        "//a//b",
+        "http://x.test/a?b=c",
+        "/a?b#c",
+        "/a#b?c",
+    ],
+)
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@in_loop
+async def test_a_request_is_told_as_uvicorn_tells_it(target: str, version: str) -> None:
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        told = [scope[name] for name in ("method", "path", "raw_path", "query_string", "http_version", "headers")]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": repr(told).encode()})
+
+    request = f"POST {target} HTTP/{version}\r\nHost: x\r\nX-Own: Y\r\ncontent-length: 2\r\n\r\nhi".encode()
+    ours, theirs = [(await exchange(app, request, http=http)) for http in (Protocol, HttpToolsProtocol)]
+    assert ours.partition(b"\r\n\r\n")[2] == theirs.partition(b"\r\n\r\n")[2]
+    assert ours.split(b" ")[1] == theirs.split(b" ")[1]

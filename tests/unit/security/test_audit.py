@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from sqlalchemy import text
 from fixtures.ledger_house import together
 from fixtures.money_kit import ManualClock
 from gateway.errors import Unavailable
-from gateway.security.audit import AuditFilter, AuditLog, AuditRecord
+from gateway.security.audit import (
+    GENESIS,
+    AuditDraft,
+    AuditFilter,
+    AuditLog,
+    AuditRecord,
+    canonical_json,
+    chain_hash,
+)
 from gateway.store.audit_store import SqlAuditSink
 from gateway.store.audit_witness import FileWitness
 from gateway.store.engine import Database
@@ -119,3 +128,11 @@ def test_records_are_found_by_who_and_what(log: AuditLog) -> None:
     assert [record.seq for record in [*page, *rest]] == [5, 4, 3, 2, 1]
     assert end is None
     assert log.find(AuditFilter(actor="bob"))[0] == []
+
+
+@pytest.mark.parametrize("said", ["plain", 'a "quote" \\', "\x00\x08\x1f\x7f\n\t", "Zürich €😀", "alone \ud800"])
+def test_a_hash_is_that_of_canonical_json_whatever_it_says(said: str) -> None:
+    draft = AuditDraft(12, said, "llm.call", said, "completed", said, canonical_json({"said": said}))
+    fields = {name: getattr(draft, name) for name in AuditDraft.__struct_fields__}
+    text = GENESIS + canonical_json({**fields, "seq": 7})
+    assert chain_hash(GENESIS, 7, draft) == hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -23,7 +23,7 @@ _ASKED = frozenset(
 
 
 def asked_by(headers: Mapping[str, str]) -> dict[str, Any]:
-    """What of a ``CallContext`` the headers name, by its fields; nothing for most calls."""
+    """What of a ``CallContext`` the headers name, by its fields; nothing for most calls. A dict of its own."""
     if _ASKED.isdisjoint(headers):
         return {}
     cache = headers.get("x-gateway-cache", "")

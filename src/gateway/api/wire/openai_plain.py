@@ -57,17 +57,36 @@ def read_plain(body: bytes, headers: Mapping[str, str]) -> OpenAIRequest | None:
     names += (asked.max_tokens is not None) + (asked.temperature is not None) + (asked.top_p is not None)
     names += asked.stream is not None
     # As many names as were read: none is there twice, and none says null.
-    if body.count(b'":') != names or b"\\u0000" in body or _SPACED.search(body):
+    if body.count(b'":') != names or b"\\u0000" in body:
         return None
-    chat = Chat(
+    # Where there are no more colons than those, none stands apart from its name.
+    if body.count(b":") != names and _SPACED.search(body):
+        return None
+    native = Body(msgspec.json.decode(body))
+    native.raw = body
+    chat = Chat(  # in the order of its fields: thus it is made several times as quickly as from names
         asked.model,
         tuple([Message(turn.role, (TextPart(turn.content),)) for turn in asked.messages]),
         asked.max_tokens,
         asked.temperature,
         asked.top_p,
-        dialect="openai",
-        native=Body(msgspec.json.decode(body), body),
-        headers=of_openai(headers),
-        relay=True,
+        (),
+        None,
+        1,
+        None,
+        None,
+        (),
+        None,
+        None,
+        "",
+        "",
+        "openai",
+        {},
+        native,
+        (),
+        (),
+        None,
+        of_openai(headers) if "openai-beta" in headers else {},
+        True,
     )
     return OpenAIRequest(chat, bool(asked.stream), options is not None and options.include_usage)
