@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.engine.definition import WorkflowDefinition
@@ -40,26 +40,45 @@ def limits_of(step: StepDefinition, named: dict[str, str]) -> tuple[KeyedLimit, 
     return tuple({one.key: one for one in found}.values())
 
 
+def served_by(
+    steps: Iterable[StepDefinition], default_model: Callable[[str], str | None], provider: Callable[[str], str | None]
+) -> dict[str, str]:
+    """What pins say, beside workflows, of the models that limits of these steps count by: the default model of a task
+    type as ``model:TASK_TYPE``, the provider of a model as ``provider:MODEL``. Ids of workflows have no colon."""
+    pins = {}
+    for step in steps:
+        if not any(limit.key in ("model", "provider") for limit in step.limits):
+            continue
+        name = (step.llm_config or {}).get("name")
+        if name is None and (name := default_model(step.task_type)) is not None:
+            pins[f"model:{step.task_type}"] = name
+        if name is not None and (served := provider(str(name))) is not None:
+            pins[f"provider:{name}"] = served
+    return pins
+
+
+def workflows_pinned(pins: Mapping[str, str] | None) -> dict[str, str]:
+    """Of a run's pins those of the workflows within it: their versions by their ids."""
+    return {name: version for name, version in (pins or {}).items() if ":" not in name}
+
+
 def names_for(
-    step: StepDefinition, *, tenant: str, owner: str, workflow_id: str, provider: str | None
+    step: StepDefinition, pins: Mapping[str, str], *, tenant: str, owner: str, workflow_id: str
 ) -> dict[str, str]:
     """What the keys of limits stand for, for ``limits_of``."""
-    named = {"tenant": tenant, "owner": owner, "workflow": workflow_id}
-    model = (step.llm_config or {}).get("name")
-    if model is not None:
-        named["model"] = str(model)
-    if provider is not None:
-        named["provider"] = provider
-    return named
+    config = step.llm_config or {}
+    model = config.get("name") or pins.get(f"model:{step.task_type}")
+    provider = pins.get(f"provider:{model}") or config.get("provider")
+    named = {"tenant": tenant, "owner": owner, "workflow": workflow_id, "model": model, "provider": provider}
+    return {key: str(value) for key, value in named.items() if value is not None}
 
 
 def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version: str, data: dict[str, Any]) -> NewRun:
     """The run that is done as ``step`` of ``run``."""
     caller, new = run.caller, []
     for spec in definition.steps:
-        provider = (spec.llm_config or {}).get("provider")
         named = names_for(
-            spec, tenant=caller.tenant, owner=run.owner, workflow_id=definition.workflow_id, provider=provider
+            spec, run.pins or {}, tenant=caller.tenant, owner=run.owner, workflow_id=definition.workflow_id
         )
         new.append(NewStep(new_id("task"), spec, spec.queue, limits=limits_of(spec, named)))
     return NewRun(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from gateway.clock import SECOND, Clock
 from gateway.engine.claim import dispatch
 from gateway.engine.control import begin
 from gateway.engine.definition import WorkflowDefinition, check_input, told_of
-from gateway.engine.nested import limits_of, names_for, pins_of
+from gateway.engine.nested import limits_of, names_for, pins_of, served_by
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.step_definition import CONTROL, StepDefinition
@@ -71,7 +71,8 @@ class RunMaker:
         )
 
     def pins(self, definition: WorkflowDefinition, caller: Caller | None = None) -> dict[str, str]:
-        """The versions of the workflows within it; with a ``caller`` who may do every step of all of them."""
+        """The versions of the workflows within it, and by which models and providers limits count there; with a
+        ``caller`` who may do every step of all of them."""
 
         within: dict[str, WorkflowDefinition] = {}
 
@@ -87,7 +88,7 @@ class RunMaker:
         pins = pins_of(definition, newest)
         for outer in (definition, *within.values()):
             self._check_within(outer, within)
-        return pins
+        return pins | self._served_by(step for one in within.values() for step in one.steps)
 
     def _check_within(self, definition: WorkflowDefinition, within: Mapping[str, WorkflowDefinition]) -> None:
         """``DefinitionInvalid`` where a step maps what the workflow that it is a run of can never take."""
@@ -106,16 +107,18 @@ class RunMaker:
         """See ``engine.nested.limits_of``."""
         if not step.limits:
             return ()
-        catalogue = self.catalogue()
-        name = (step.llm_config or {}).get("name") or catalogue.default_model(step.task_type)
-        model = catalogue.models.get(str(name))
-        provider = None if model is None else model.provider
-        named = names_for(
-            step, tenant=caller.tenant, owner=caller.principal, workflow_id=workflow_id, provider=provider
-        )
-        if name:
-            named["model"] = str(name)  # also where the step leaves it to the default
+        pins = self._served_by([step])
+        named = names_for(step, pins, tenant=caller.tenant, owner=caller.principal, workflow_id=workflow_id)
         return limits_of(step, named)
+
+    def _served_by(self, steps: Iterable[StepDefinition]) -> dict[str, str]:
+        catalogue = self.catalogue()
+
+        def provider(name: str) -> str | None:
+            model = catalogue.models.get(name)
+            return None if model is None else model.provider
+
+        return served_by(steps, catalogue.default_model, provider)
 
     def new_run(
         self, caller: Caller, given: Submission, request_id: str, kind: str, workflow_id: str, data: dict[str, Any]

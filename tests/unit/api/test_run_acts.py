@@ -240,3 +240,39 @@ def test_a_limit_by_model_binds_a_step_that_leaves_it_to_the_default(house: Hous
     provider = house.services.catalogue.current.models[str(name)].provider
     found = desk.maker.limits(caller_for("alice", "analyst"), "limited", definition.steps[0])
     assert [limit.key for limit in found] == [f"model:{name}", f"provider:{provider}"]
+
+
+def test_a_limit_by_a_default_model_or_its_provider_binds_the_runs_within_too(house: House) -> None:
+    fields: dict[str, Any] = {
+        "limits": [{"key": key, "concurrency": 9} for key in ("model", "provider")],
+        "approval": {},
+        "input_mapping": {"prompt": {"value": "?"}},
+    }
+    default = {"step_id": "default", "task_type": "llm_analysis", **fields}
+    for name, steps in (
+        ("limits_leaf", [{**default, "step_id": "named", "model_config": {"name": "gpt-4"}}, default]),
+        ("limits_middle", [{"step_id": "in", "workflow": "limits_leaf"}]),
+        ("limits_outer", [{"step_id": "in", "workflow": "limits_middle"}]),
+    ):
+        made = house.ask("POST", "/workflows", {"workflow_id": name, "steps": steps})
+        assert made.status == 201, made.body
+    outer = house.ask("POST", "/workflows/limits_outer/runs", {}).body["run_id"]
+    assert sorted(house.ask("GET", f"/runs/{outer}/lineage").body["workflows_within"]) == [
+        "limits_leaf",
+        "limits_middle",
+    ]
+    house.ask("POST", f"/runs/{outer}/cancel", {})
+    house.ended(f"/runs/{outer}")
+    second = house.ask("POST", f"/runs/{outer}/retry", {}).body["run_id"]
+    catalogue = house.services.catalogue.current
+    model = str(catalogue.default_model("llm_analysis"))
+    for run_id in (outer, second):
+        middle = house.ask("GET", f"/runs/{run_id}/children").body["children"][0]["run_id"]
+        leaf = house.ask("GET", f"/runs/{middle}/children").body["children"][0]["run_id"]
+        with house.core.engine.read() as tx:
+            steps_of_leaf = {step.step_id: step.task_id for step in tx.steps(leaf)}
+            found = tx.limits_of(list(steps_of_leaf.values()))
+        keys = {name: [limit.key for limit in found[task_id]] for name, task_id in steps_of_leaf.items()}
+        assert keys["named"] == ["model:gpt-4", "provider:openai"]
+        assert keys["default"] == [f"model:{model}", f"provider:{catalogue.models[model].provider}"]
+    house.ask("POST", f"/runs/{second}/cancel", {})
