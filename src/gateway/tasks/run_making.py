@@ -23,7 +23,7 @@ from gateway.ids import new_id
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.store.run_reader import KeptDefinition
-from gateway.tasks.submission import RunSubmission, Submission, TaskSubmission, check_config
+from gateway.tasks.submission import RunSubmission, Submission, TaskSubmission, check_config, check_default
 
 
 class RunMaker:
@@ -159,18 +159,21 @@ class RunMaker:
     def check_step(self, caller: Caller, step: StepDefinition) -> None:
         """``PermissionDenied`` or ``ValidationFailed`` for a step that this caller cannot have done."""
         if step.budget is not None and step.budget.degrade_to:
-            caller.require_model(step.budget.degrade_to)
+            with _at("budget.degrade_to"):
+                caller.require_model(step.budget.degrade_to)
         if step.task_type in CONTROL:
             return
         spec = self.task_types[step.task_type]
         caller.require(spec.permission)
         if step.llm_config is not None:
             check_config(step.llm_config, spec, self.catalogue(), caller)
+        else:
+            check_default(spec, step.input_mapping, self.catalogue(), caller)
 
     def _check_steps(self, definition: WorkflowDefinition, caller: Caller | None) -> None:
         for at, step in enumerate(definition.steps):
             if caller is not None:
-                with _named(definition, at):
+                with told_with(step.step_id, definition.workflow_id, f"steps[{at}]"):
                     self.check_step(caller, step)
 
     def queue_of(self, step: StepDefinition) -> str:
@@ -199,14 +202,27 @@ class RunMaker:
 
 
 @contextmanager
-def _named(definition: WorkflowDefinition, at: int) -> Iterator[None]:
-    """What is wrong with a step for this caller is told with the step."""
+def _at(param: str) -> Iterator[None]:
     try:
         yield
     except GatewayError as error:
-        step_id = definition.steps[at].step_id
-        error.message = f"{error.message} (step {step_id!r} of {definition.workflow_id!r})"
+        error.param = param
+        raise
+
+
+@contextmanager
+def told_with(step_id: str, workflow_id: str, path: str, config: str | None = None) -> Iterator[None]:
+    """What is wrong with a step for this caller is told with the step and its place; ``config`` is where its
+    ``model_config`` stands, if not in the step."""
+    try:
+        yield
+    except GatewayError as error:
+        error.message = f"{error.message} (step {step_id!r} of {workflow_id!r})"
         error.details = {**error.details, "step": step_id}
+        field = {"model": "model_config.name"}.get(error.param or "", error.param or "")
+        head, _, rest = field.partition(".")
+        place = (config or f"{path}.model_config") if head == "model_config" else f"{path}.{head}".rstrip(".")
+        error.param = f"{place}.{rest}" if rest else place
         raise
 
 

@@ -174,7 +174,7 @@ def test_what_if_another_model_had_been_asked(house: House) -> None:
         ({"from_step": "third"}, "from_step"),
         ({"from_step": 3}, "from_step"),
         ({"model_config": {"third": {"name": "gpt-4"}}}, "from_step"),
-        ({"model_config": {"first": {"name": "gpt-9"}}}, "model"),
+        ({"model_config": {"first": {"name": "gpt-9"}}}, "model_config.first.name"),
         ({"model_config": {"first": 7}}, "model_config.first"),
         ({"inputs": {}}, "inputs"),
         ({"delay": -1}, "delay"),
@@ -229,6 +229,35 @@ def test_a_step_that_the_caller_may_not_do_is_named(house: House) -> None:
         found = house.ask("POST", f"/workflows/{workflow}/runs", {"input": {"q": "?"}}, key=narrow)
         assert (found.status, found.body["code"]) == (404, "model_not_found")
         assert "(step 'first' of 'narrow')" in found.body["detail"]
+        assert found.body["param"] == "steps[0].model_config.name"
+
+
+def test_a_default_model_that_the_caller_may_not_use_is_told_before_a_run_begins(house: House) -> None:
+    default = house.services.catalogue.current.default_model("llm_analysis")
+    step = {"step_id": "second", "task_type": "llm_analysis", "input_mapping": {"prompt": "input.q"}}
+    steps = [ask("first", {"prompt": "input.q"}), step]
+    house.ask("POST", "/workflows", {"workflow_id": "by_default", "steps": steps})
+    house.ask(
+        "POST", "/workflows", {"workflow_id": "around_it", "steps": [{"step_id": "in", "workflow": "by_default"}]}
+    )
+    narrow = house.key("analyst", models=["gpt-4"])
+    for workflow in ("by_default", "around_it"):
+        found = house.ask("POST", f"/workflows/{workflow}/runs", {"input": {"q": "?"}}, key=narrow)
+        assert (found.status, found.body["code"]) == (404, "model_not_found")
+        assert f"{default!r}, the default of llm_analysis, is not open to this key" in found.body["detail"]
+        assert "(step 'second' of 'by_default')" in found.body["detail"]
+        assert found.body["param"] == "steps[1].model_config.name"
+        assert "model_config.name" in found.body["mend"]
+    task: dict[str, Any] = {"task_type": "llm_analysis", "input_data": {"prompt": "?"}}
+    alone = house.ask("POST", "/tasks", task, key=narrow)
+    assert (alone.status, alone.body["param"]) == (404, "model_config.name")
+    assert house.ask("POST", "/tasks", {**task, "model_config": {"name": "gpt-4"}}, key=narrow).status == 202
+
+
+def test_a_stored_prompt_may_bring_a_model_of_its_own(house: House) -> None:
+    narrow = house.key("analyst", models=["gpt-4"])
+    task = {"task_type": "llm_analysis", "input_data": {"template": "brings_one"}}
+    assert house.ask("POST", "/tasks", task, key=narrow).status == 202
 
 
 def test_a_limit_by_model_binds_a_step_that_leaves_it_to_the_default(house: House) -> None:
