@@ -213,12 +213,12 @@ def _compared(node: Node, left: Any, right: Any) -> bool:
             return isinstance(left, str) and left in right
         if not isinstance(right, list):
             raise ValidationFailed(
-                f"{_shown(node.parts[1])} is {_kind(right)}: 'in' looks in a list, an object or a text"
+                f"{shown(node.parts[1])} is {_kind(right)}: 'in' looks in a list, an object or a text"
             )
         return any(_same(left, item) for item in right)
     if not (_number(left) and _number(right)) and not (isinstance(left, str) and isinstance(right, str)):
         raise ValidationFailed(
-            f"{_shown(node.parts[0])} is {_kind(left)} and {_shown(node.parts[1])} is {_kind(right)}: "
+            f"{shown(node.parts[0])} is {_kind(left)} and {shown(node.parts[1])} is {_kind(right)}: "
             f"{node.kind!r} orders two numbers or two texts",
             mend="ask first whether it is there: step.a.n != null and step.a.n > 3",
         )
@@ -255,5 +255,6 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "something else")
 
 
-def _shown(node: Node) -> str:
+def shown(node: Node) -> str:
+    """An operand as errors speak of it."""
     return str(node.value[1]) if node.kind == "reference" else "a value"
