@@ -23,7 +23,7 @@ _DEEPEST = 32
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<reference>(?:input|step)(?:\.[\w-]+)+)
-    | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
+    | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
     | (?P<text>"(?:[^"\\]|\\.)*"|'[^'\\]*')
     | (?P<word>[A-Za-z_]\w*)
     | (?P<sign>==|!=|<=|>=|[<>()\[\],])
@@ -80,9 +80,7 @@ class _Reader:
         return None
 
     def _any(self) -> Node:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            self._refuse("it is nested too deeply")
+        self._deeper()
         parts = [self._all()]
         while self._take("or"):
             parts.append(self._all())
@@ -135,12 +133,19 @@ class _Reader:
         self._refuse(f"{text!r} is no operand; one is input.FIELD, step.STEP_ID.FIELD, a number, a text in quotes")
         raise AssertionError  # _refuse raises
 
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            self._refuse("it is nested too deeply")
+
     def _list(self) -> Node:
+        self._deeper()
         items: list[Node] = []
         while not self._take("]"):
             if items:
                 self._expect(",")
             items.append(self._operand())
+        self._depth -= 1
         return Node("list", tuple(items))
 
     def _expect(self, sign: str) -> None:

@@ -47,17 +47,24 @@ class Cron(Struct, frozen=True):
 
     def after(self, moment: int) -> int:
         """The first time after ``moment``, both in microseconds since 1970. ``ValidationFailed``: there is none."""
-        zone = ZoneInfo(self.zone)
-        start = datetime.fromtimestamp(moment // SECOND, UTC).astimezone(zone)
-        day = start.date() - timedelta(days=1)
+        try:
+            found = self._after(moment // SECOND)
+        except (OverflowError, ValueError):  # before the year 1, or after the year 9999
+            found = None
+        if found is None:
+            raise ValidationFailed("cron: there is no such day", mend="check day of month and month", param="cron")
+        return found * SECOND
+
+    def _after(self, moment: int) -> int | None:
+        day = datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(self.zone)).date() - timedelta(days=1)
         for _ in range(_DAYS_AHEAD):
             if self._falls_on(day):
                 times = _times_of(self, day)
-                at = bisect_right(times, moment // SECOND)
+                at = bisect_right(times, moment)
                 if at < len(times):
-                    return times[at] * SECOND
+                    return times[at]
             day += timedelta(days=1)
-        raise ValidationFailed("cron: there is no such day", mend="check day of month and month", param="cron")
+        return None
 
     def _falls_on(self, day: date) -> bool:
         if day.month not in self.months:

@@ -12,6 +12,7 @@ from gateway.clock import SECOND, Clock
 from gateway.engine.claim import dispatch
 from gateway.engine.control import begin
 from gateway.engine.definition import WorkflowDefinition, check_input, told_of
+from gateway.engine.gates import MOST_ITEMS
 from gateway.engine.nested import limits_of, names_for, pins_of, served_by
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
@@ -193,12 +194,8 @@ class RunMaker:
             if isinstance(over, str) and over.startswith("input."):
                 wanted = over.split(".")[1]
                 _require(data, wanted, f"the step {step.step_id!r} is done for each item of it")
-                if over.count(".") == 1 and not isinstance(data[wanted], list):
-                    raise ValidationFailed(
-                        f"input.{wanted} is no list",
-                        mend=f"the step {step.step_id!r} is done for each item of it",
-                        param=f"input.{wanted}",
-                    )
+                if over.count(".") == 1:
+                    _refuse_no_list(data[wanted], wanted, step.step_id)
 
 
 @contextmanager
@@ -224,6 +221,14 @@ def told_with(step_id: str, workflow_id: str, path: str, config: str | None = No
         place = (config or f"{path}.model_config") if head == "model_config" else f"{path}.{head}".rstrip(".")
         error.param = f"{place}.{rest}" if rest else place
         raise
+
+
+def _refuse_no_list(given: Any, wanted: str, step_id: str) -> None:
+    wrong = "is no list" if not isinstance(given, list) else f"has {len(given)} items, at most {MOST_ITEMS} are done"
+    if not isinstance(given, list) or len(given) > MOST_ITEMS:
+        raise ValidationFailed(
+            f"input.{wanted} {wrong}", mend=f"the step {step_id!r} is done for each item of it", param=f"input.{wanted}"
+        )
 
 
 def _require(data: Mapping[str, Any], wanted: str, why: str) -> None:

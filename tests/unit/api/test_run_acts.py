@@ -56,7 +56,7 @@ def test_a_question_for_each_item_and_a_result_of_ones_own(house: House) -> None
 def test_an_input_that_is_no_list_is_refused_before_it_begins(house: House) -> None:
     steps = [ask("each", {"prompt": "item"}, for_each="input.questions")]
     house.ask("POST", "/workflows", {"workflow_id": "lists", "steps": steps})
-    for data in ({}, {"questions": "one"}):
+    for data in ({}, {"questions": "one"}, {"questions": ["one"] * 10_001}):
         found = house.ask("POST", "/workflows/lists/runs", {"input": data})
         assert (found.status, found.body["param"]) == (422, "input.questions")
 

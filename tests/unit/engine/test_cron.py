@@ -61,6 +61,16 @@ def test_what_is_no_schedule_is_refused_by_field(cron: Any, zone: str, word: str
         parse_cron(cron, zone)
 
 
+def test_the_ends_of_the_calendar_are_no_error_of_ours() -> None:
+    last = from_rfc3339("9999-12-31T00:00:00Z")
+    assert times_between("0 0 1 1 *", "UTC", last, last + 86_400 * SECOND, 9) == []
+    assert times_between("0 0 * * *", "Asia/Tokyo", last, last + 86_400 * SECOND, 9) == []
+    first = from_rfc3339("0001-01-01T00:00:00Z")
+    assert times_between("* * * * *", "America/New_York", first, first + 60 * SECOND, 9) == []
+    with pytest.raises(ValidationFailed, match="no such day"):
+        parse_cron("* * * * *").after(last + 86_400 * SECOND)
+
+
 def test_a_day_that_never_comes_is_refused() -> None:
     with pytest.raises(ValidationFailed, match="no such day"):
         parse_cron("0 0 31 2 *").after(0)

@@ -207,3 +207,23 @@ def test_moves_are_those_of_the_drawing() -> None:
     for check, moves in ((check_run_move, ("completed", "running")), (check_step_move, ("waiting", "running"))):
         with pytest.raises(Conflict):
             check(*moves)
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("input.x in " + "[" * 600 + "]" * 600, "nested too deeply"),
+        ("1 in " + "[" * 20 + "(" * 20 + "1" + ")" * 20 + "]" * 20, "nested too deeply"),
+        ("(" * 40 + "true" + ")" * 40, "nested too deeply"),
+        ("input.x == \u0663", "cannot be read"),
+        ("input.x == 1\u0663", "cannot be read"),
+    ],
+)
+def test_a_condition_that_is_meant_to_harm_is_refused_with_its_place(when: str, said: str) -> None:
+    with pytest.raises(DefinitionInvalid, match=said) as caught:
+        parse(step(when=when))
+    assert caught.value.param == "steps[0].when"
+
+
+def test_lists_beside_each_other_are_not_deep() -> None:
+    assert parse(step(when="input.x in [" + ", ".join(["[1]"] * 100) + "]")).steps[0].when

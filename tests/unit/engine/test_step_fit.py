@@ -262,3 +262,24 @@ def test_no_comparison_that_holds_is_ever_refused(sign: str, first: Any, second:
             lambda asked: frozenset({kind_of(values[asked.path[0]])}) if isinstance(asked, InputRef) else None,
             "when",
         )
+
+
+_ALL = {"anyOf": [{"$ref": f"#/$defs/d{number}"} for number in range(9)]}
+
+
+@pytest.mark.parametrize(
+    "looped",
+    [
+        {"$ref": "#/$defs/d0"},
+        {"anyOf": [{"$ref": "#/$defs/d0"}, {"$ref": "#/$defs/d0"}]},
+        {"anyOf": [{"$ref": "#/$defs/d0"}, {"type": "string", "format": "date"}]},
+        _ALL,
+    ],
+)
+def test_a_schema_that_names_itself_is_known_of_nothing(looped: dict[str, Any]) -> None:
+    root = {"$defs": {f"d{number}": looped for number in range(9)}, **looped}
+    assert kinds_of(looped, root) is None
+    assert may_fit(frozenset({"number"}), looped, root)
+    schema = {"type": "object", "properties": {"x": looped}, "$defs": root["$defs"]}
+    step = {"step_id": "a", "task_type": "look", "input_mapping": {"title": "input.x"}, "when": "input.x > 3"}
+    parse_definition({"workflow_id": "wf", "input_schema": schema, "steps": [step]}, TYPES)
