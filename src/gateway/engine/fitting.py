@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.engine.mapping import is_index
+
 Schema = Mapping[str, Any]
 
 #: JSON types as people say them.
@@ -88,14 +90,14 @@ def inside(schema: Schema | None, path: Sequence[str], root: Schema | None) -> S
             return None
         if not kinds & {"object", "array"}:
             raise LookupError(name)
-        if "array" in kinds and "object" not in kinds and not name.isdigit():
+        if "array" in kinds and "object" not in kinds and not is_index(name):
             raise LookupError(name)
         if "type" not in found:  # one of several: which, only the value tells
             return None
         closed = kinds == {"object"} and found.get("additionalProperties") is False
         if closed and name not in found.get("properties", {}) and "patternProperties" not in found:
             raise LookupError(name)
-        current = found.get("items") if name.isdigit() and "array" in kinds else _property(found, name)
+        current = found.get("items") if is_index(name) and "array" in kinds else _property(found, name)
     return current
 
 

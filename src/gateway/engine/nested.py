@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.step_definition import StepDefinition
@@ -15,16 +17,24 @@ from gateway.models.tags import handed_down
 
 #: Workflows within workflows.
 DEEPEST = 8
+#: Runs within a run that its definition names; those of a list are one, for they begin a few at a time.
+MOST_WITHIN = 1000
 
 
 def pins_of(
     definition: WorkflowDefinition, newest: Callable[[str], tuple[WorkflowDefinition, str] | None]
 ) -> dict[str, str]:
     """The newest version (hash) of every workflow that a run of this one may come to run, by workflow id.
-    ``DefinitionInvalid`` for one that is not there, and for a workflow within itself."""
-    pins: dict[str, str] = {}
-    _follow(definition, (definition.workflow_id,), newest, pins)
-    return pins
+    ``DefinitionInvalid`` for one that is not there, for a workflow within itself, and for too many of them."""
+    tree = _Tree(newest)
+    within = tree.follow(definition, (definition.workflow_id,)).runs
+    if within > MOST_WITHIN:
+        raise DefinitionInvalid(
+            f"steps: a run of it would be {within:,} runs within each other, at most {MOST_WITHIN:,} are begun",
+            mend="name fewer workflows in its steps, or do one for each item of a list",
+            param="steps",
+        )
+    return tree.pins
 
 
 def limits_of(step: StepDefinition, named: dict[str, str]) -> tuple[KeyedLimit, ...]:
@@ -107,30 +117,51 @@ def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version
     )
 
 
-def _follow(
-    definition: WorkflowDefinition,
-    path: tuple[str, ...],
-    newest: Callable[[str], tuple[WorkflowDefinition, str] | None],
-    pins: dict[str, str],
-) -> None:
-    for at, step in enumerate(definition.steps):
-        if step.workflow is None:
-            continue
-        place = f"steps[{at}].workflow"
-        circle = " → ".join([*path, step.workflow])
-        if step.workflow in path:
-            raise DefinitionInvalid(f"{place}: workflows within each other: {circle}", param=place)
-        if len(path) > DEEPEST:
-            raise DefinitionInvalid(
-                f"{place}: workflows lie within each other at most {DEEPEST} deep: {circle}", param=place
-            )
-        found = newest(step.workflow)
+class _Below(Struct, frozen=True):
+    """What lies below a workflow: how many levels, and how many runs (of a list one)."""
+
+    levels: int = 0
+    runs: int = 0
+
+
+class _Tree:
+    """Follows workflows within workflows, each once, however often it is named."""
+
+    def __init__(self, newest: Callable[[str], tuple[WorkflowDefinition, str] | None]) -> None:
+        self._newest = newest
+        self._known: dict[str, _Below] = {}
+        self.pins: dict[str, str] = {}
+
+    def follow(self, definition: WorkflowDefinition, path: tuple[str, ...]) -> _Below:
+        """What lies below it; ``path`` leads to it, itself included."""
+        below = _Below()
+        for at, step in enumerate(definition.steps):
+            if step.workflow is None:
+                continue
+            place = f"steps[{at}].workflow"
+            circle = " → ".join([*path, step.workflow])
+            if step.workflow in path:
+                raise DefinitionInvalid(f"{place}: workflows within each other: {circle}", param=place)
+            inner = self._known.get(step.workflow)
+            if len(path) + (0 if inner is None else inner.levels) > DEEPEST:
+                raise DefinitionInvalid(
+                    f"{place}: workflows lie within each other at most {DEEPEST} deep: {circle}", param=place
+                )
+            if inner is None:
+                inner = self._look(step, place, path)
+            below = _Below(max(below.levels, 1 + inner.levels), below.runs + 1 + inner.runs)
+        return below
+
+    def _look(self, step: StepDefinition, place: str, path: tuple[str, ...]) -> _Below:
+        name = step.workflow or ""
+        found = self._newest(name)
         if found is None:
             raise DefinitionInvalid(
-                f"{place}: there is no workflow {step.workflow!r} (step {step.step_id!r})",
+                f"{place}: there is no workflow {name!r} (step {step.step_id!r})",
                 mend="define it first; GET /workflows lists them",
                 param=place,
                 step=step.step_id,
             )
-        pins[step.workflow] = found[1]
-        _follow(found[0], (*path, step.workflow), newest, pins)
+        self.pins[name] = found[1]
+        self._known[name] = self.follow(found[0], (*path, name))
+        return self._known[name]
