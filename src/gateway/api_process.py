@@ -50,6 +50,7 @@ from gateway.tasks.desk import Desk
 from gateway.tasks.inline import InlineExecutor
 from gateway.tasks.run_control import RunControl
 from gateway.tasks.run_history import RunHistory
+from gateway.tasks.runner import StepRunner
 from gateway.tasks.schedules import Schedules
 from gateway.telemetry import logs
 from gateway.work_process import make_orchestrator, make_retention, make_runner, webhook_secret
@@ -60,7 +61,8 @@ def run(core: Core, descriptor: int) -> None:
     """Serves until told to stop."""
     stop = threading.Event()
     await_schema(core.database)
-    services = make_services(core, _executor(core, stop))
+    executor, runner = _executor(core, stop)
+    services = make_services(core, executor)
     services.desk.adopt((*installed_workflows(), *core.catalogue.current.workflows))
     config = server_config(make_app(services, pages()))
     logs.start_line("api")
@@ -75,6 +77,8 @@ def run(core: Core, descriptor: int) -> None:
         server.run(sockets=[door])
     finally:
         stop.set()
+        if runner is not None:
+            runner.close()
 
 
 def make_services(core: Core, executor: Executor) -> Services:
@@ -157,16 +161,16 @@ def make_services(core: Core, executor: Executor) -> Services:
     )
 
 
-def _executor(core: Core, stop: threading.Event) -> Executor:
+def _executor(core: Core, stop: threading.Event) -> tuple[Executor, StepRunner | None]:
     """Celery where a broker is set, else this process runs the steps and sweeps itself."""
     settings = core.settings
     if settings.executor == "celery" or (settings.executor == "auto" and settings.broker_url):
         celery = import_module("gateway.tasks.celery_app")
         executor: Executor = celery.CeleryExecutor(celery.make_celery(settings.broker_url, settings.result_backend))
-        return executor
+        return executor, None
     runner = make_runner(core)
     inline = InlineExecutor(runner)
     runner.ring_with(inline)
     orchestrator = make_orchestrator(core, inline)
     threading.Thread(target=orchestrator.run, args=(stop,), name="orchestrator", daemon=True).start()
-    return inline
+    return inline, runner

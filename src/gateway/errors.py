@@ -107,7 +107,7 @@ class StillRunning(Conflict):
 
 
 class IdempotencyMismatch(GatewayError):
-    """This Idempotency-Key was used with another body."""
+    """This Idempotency-Key was used with another body, or at another path."""
 
     status, code = 422, "idempotency_mismatch"
 

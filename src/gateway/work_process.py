@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from importlib import import_module
@@ -62,6 +63,7 @@ def run_worker(settings: Settings) -> None:
     try:
         celery.work(app, concurrency=settings.steps_at_once)
     finally:
+        runner.close()
         core.limits.close()
         core.calls.close()  # the last calls may set off alerts
         core.metrics.fold()
@@ -131,22 +133,36 @@ def make_runner(core: Core) -> StepRunner:
     return runner
 
 
-def _carry_batches(core: Core, stop: threading.Event) -> None:
+def _carry_batches(core: Core, closing: threading.Event) -> None:
     """Hands requests to providers' batch APIs and fetches their answers, on a loop of its own."""
 
+    over = threading.Event()
+
     async def carry() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def told() -> None:
+            closing.wait()
+            with suppress(RuntimeError):  # the loop is over already
+                loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=told, name="batches-end", daemon=True).start()
         transport = Transport()
         directory = ProviderDirectory(transport, LocalServerNote(core.settings.data_dir), core.clock)
         asks, settling = core.kept.provider_batches, BatchSettling(core.batch_money, core.clock, core.observer)
         every = core.settings.batch_poll
+        courier = BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every)
         try:
-            await BatchCourier(asks, lambda: core.catalogue.current, directory, settling, core.clock, every=every).run(
-                stop
-            )
+            await courier.run(stop)
+            over.set()
         finally:
             await transport.close()
 
-    asyncio.run(carry())
+    try:
+        asyncio.run(carry())
+    except RuntimeError:
+        if not over.is_set():  # else there was no thread left to close the loop with: the process has ended
+            raise
 
 
 def make_orchestrator(core: Core, executor: Executor) -> Orchestrator:

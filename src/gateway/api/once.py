@@ -15,11 +15,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import GatewayError, IdempotencyMismatch, ValidationFailed
-from gateway.store.idempotency_store import LEASE_SECONDS, KeptAnswer, SqlIdempotencyStore, Turn
+from gateway.errors import GatewayError, ValidationFailed
+from gateway.store.idempotency_store import LEASE_SECONDS, KeptAnswer, SqlIdempotencyStore, Turn, other_use
 
 _log = logging.getLogger(__name__)
 _LONGEST_KEY = 255
+#: Of a route this much is kept with its key.
+_LONGEST_ROUTE = 200
 #: Larger answers are given once and not kept, in bytes.
 _LARGEST = 64 * 1024 * 1024
 #: Where a request carries the cause of its charge.
@@ -43,7 +45,7 @@ class OnceKeys:
         check_key(key)
         while (running := self._running.get((owner, key))) is not None:
             if running[0] != digest:
-                raise IdempotencyMismatch(mend="send the body of the first request, or a new key")
+                raise other_use(running[0], digest)
             found = await asyncio.shield(running[1])
             if isinstance(found, GatewayError):
                 raise found
@@ -125,6 +127,8 @@ def name_of(scope: Mapping[str, Any], prefix: str) -> str | None:
 
 
 def digest_of(route: str, body: Mapping[str, Any] | bytes) -> str:
-    """What a repeated request must have in common with the first, however its JSON is written."""
+    """What a repeated request must have in common with the first, however its JSON is written: a hash of the route
+    and the body, and the route itself, so that another use of the key can be told by it."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body, order="deterministic")
-    return hashlib.sha256(route.encode() + b"\n" + content).hexdigest()
+    hashed = hashlib.sha256(route.encode() + b"\n" + content).hexdigest()
+    return f"{hashed} {route[:_LONGEST_ROUTE]}"

@@ -14,6 +14,16 @@ from gateway.models.finite import no_number
 from gateway.workflows.workflow import Workflow
 
 
+class _TextKeys(yaml.SafeLoader):
+    """Keys are texts, as in JSON: to YAML ``on`` is true, which no field of a definition is."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for key, _value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
+
+
 def definitions_in(file: Path) -> list[Any]:
     """The definitions of a file. Python is run here, as the person who gives the command; what goes to the
     service is the definition. ``ValidationFailed`` says what is wrong with the file."""
@@ -21,7 +31,7 @@ def definitions_in(file: Path) -> list[Any]:
         return [flow.definition() for flow in _workflows_of(file)]
     try:
         text = file.read_text(encoding="utf-8")
-        raw = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        raw = json.loads(text) if file.suffix == ".json" else yaml.load(text, _TextKeys)  # noqa: S506 - it is a safe loader
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
         raise ValidationFailed(

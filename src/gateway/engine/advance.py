@@ -52,10 +52,11 @@ def fail(tx: EngineTx, held: StepRow, error: dict[str, Any], *, retryable: bool,
         return False
     policy, code = held.spec.retry, error.get("code")
     retryable = retryable or code in policy.on
-    may_retry = retryable and code not in policy.not_on and held.attempts < policy.max_attempts
+    failures = held.attempts - held.lost  # an attempt whose worker was lost did not fail: it is counted by itself
+    may_retry = retryable and code not in policy.not_on and failures < policy.max_attempts
     flow = Flow(tx, run, now)
     if may_retry and not _unwanted(run, held):
-        pause = retry_pause(policy.backoff, held.attempts, error.get("retry_after"), most=policy.max_backoff)
+        pause = retry_pause(policy.backoff, failures, error.get("retry_after"), most=policy.max_backoff)
         if not tx.give_back(held.task_id, held.token, now + int(pause * SECOND), lost=False, error=error):
             return False
         flow.tell("task_retrying", held, error=error, attempt=held.attempts, retry_in=round(pause, 3))

@@ -23,7 +23,7 @@ _DEEPEST = 32
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<reference>(?:input|step)(?:\.[\w-]+)+)
-    | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
+    | (?P<number>-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
     | (?P<text>"(?:[^"\\]|\\.)*"|'[^'\\]*')
     | (?P<word>[A-Za-z_]\w*)
     | (?P<sign>==|!=|<=|>=|[<>()\[\],])
@@ -80,9 +80,7 @@ class _Reader:
         return None
 
     def _any(self) -> Node:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            self._refuse("it is nested too deeply")
+        self._deeper()
         parts = [self._all()]
         while self._take("or"):
             parts.append(self._all())
@@ -135,12 +133,19 @@ class _Reader:
         self._refuse(f"{text!r} is no operand; one is input.FIELD, step.STEP_ID.FIELD, a number, a text in quotes")
         raise AssertionError  # _refuse raises
 
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            self._refuse("it is nested too deeply")
+
     def _list(self) -> Node:
+        self._deeper()
         items: list[Node] = []
         while not self._take("]"):
             if items:
                 self._expect(",")
             items.append(self._operand())
+        self._depth -= 1
         return Node("list", tuple(items))
 
     def _expect(self, sign: str) -> None:
@@ -213,12 +218,12 @@ def _compared(node: Node, left: Any, right: Any) -> bool:
             return isinstance(left, str) and left in right
         if not isinstance(right, list):
             raise ValidationFailed(
-                f"{_shown(node.parts[1])} is {_kind(right)}: 'in' looks in a list, an object or a text"
+                f"{shown(node.parts[1])} is {_kind(right)}: 'in' looks in a list, an object or a text"
             )
         return any(_same(left, item) for item in right)
     if not (_number(left) and _number(right)) and not (isinstance(left, str) and isinstance(right, str)):
         raise ValidationFailed(
-            f"{_shown(node.parts[0])} is {_kind(left)} and {_shown(node.parts[1])} is {_kind(right)}: "
+            f"{shown(node.parts[0])} is {_kind(left)} and {shown(node.parts[1])} is {_kind(right)}: "
             f"{node.kind!r} orders two numbers or two texts",
             mend="ask first whether it is there: step.a.n != null and step.a.n > 3",
         )
@@ -255,5 +260,6 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "something else")
 
 
-def _shown(node: Node) -> str:
+def shown(node: Node) -> str:
+    """An operand as errors speak of it."""
     return str(node.value[1]) if node.kind == "reference" else "a value"

@@ -3,13 +3,15 @@
 ``minute hour day-of-month month day-of-week``, each ``*``, a number, a range ``1-5``, a step ``*/15``, or a list
 of these; months and weekdays also by name (``JAN``, ``MON``; Sunday is 0 or 7). Where both days are given, either
 will do, as cron has it. A time that the clock skips in spring is taken at the first moment after the gap; one that
-comes twice in autumn is taken once, or twice where every hour is meant.
+comes twice in autumn is taken once, the first time; where every hour is meant, each real hour is taken.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
@@ -45,16 +47,24 @@ class Cron(Struct, frozen=True):
 
     def after(self, moment: int) -> int:
         """The first time after ``moment``, both in microseconds since 1970. ``ValidationFailed``: there is none."""
-        zone = ZoneInfo(self.zone)
-        start = datetime.fromtimestamp(moment // SECOND, UTC).astimezone(zone)
-        day = start.date() - timedelta(days=1)
+        try:
+            found = self._after(moment // SECOND)
+        except (OverflowError, ValueError):  # before the year 1, or after the year 9999
+            found = None
+        if found is None:
+            raise ValidationFailed("cron: there is no such day", mend="check day of month and month", param="cron")
+        return found * SECOND
+
+    def _after(self, moment: int) -> int | None:
+        day = datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(self.zone)).date() - timedelta(days=1)
         for _ in range(_DAYS_AHEAD):
             if self._falls_on(day):
-                found = min((at for at in self._times(day, zone) if at * SECOND > moment), default=None)
-                if found is not None:
-                    return found * SECOND
+                times = _times_of(self, day)
+                at = bisect_right(times, moment)
+                if at < len(times):
+                    return times[at]
             day += timedelta(days=1)
-        raise ValidationFailed("cron: there is no such day", mend="check day of month and month", param="cron")
+        return None
 
     def _falls_on(self, day: date) -> bool:
         if day.month not in self.months:
@@ -64,9 +74,9 @@ class Cron(Struct, frozen=True):
             return of_month and of_week
         return of_month or of_week
 
-    def _times(self, day: date, zone: ZoneInfo) -> Iterator[int]:
-        """The times of a day, in seconds since 1970, not in order."""
-        every_hour = len(self.hours) == 24
+    def times_on(self, day: date) -> Iterator[int]:
+        """The times of a day that it falls on, in seconds since 1970, not in order, some maybe twice."""
+        zone, every_hour = ZoneInfo(self.zone), len(self.hours) == 24
         for hour in self.hours:
             for minute in self.minutes:
                 wall = datetime.combine(day, time(hour, minute))
@@ -75,6 +85,12 @@ class Cron(Struct, frozen=True):
                     yield from sorted(seen) if every_hour else sorted(seen)[:1]
                 elif not every_hour:
                     yield _after_gap(wall, zone)
+
+
+@lru_cache(maxsize=256)
+def _times_of(cron: Cron, day: date) -> tuple[int, ...]:
+    """In order. A schedule is asked for one time after the other, so that a day's are worked out once."""
+    return tuple(sorted(set(cron.times_on(day))))
 
 
 def parse_cron(text: object, zone: object = "UTC") -> Cron:

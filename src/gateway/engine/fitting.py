@@ -6,8 +6,11 @@ could be a date, anything that no schema describes) is let through, and checked 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from gateway.engine.mapping import is_index
 
 Schema = Mapping[str, Any]
 
@@ -23,17 +26,24 @@ _WORDS = {
 #: What readers of these types also take: digits and dates may come as text, and the other way round.
 _READ_AS = {"number": {"string"}, "boolean": {"string", "number"}}
 _MOST_REFERENCES = 16
+#: So deep alternatives within alternatives are looked at, and so many: a schema may name itself.
+_DEEPEST, _MOST_PARTS = 16, 200
 
 
 def kinds_of(schema: Schema | None, root: Schema | None = None) -> frozenset[str] | None:
     """The JSON types that a value of the schema may have (``integer`` counts as ``number``); ``None`` where the
-    schema does not say. ``root`` holds the definitions that ``$ref`` names."""
+    schema does not say, or says it only in many words. ``root`` holds the definitions that ``$ref`` names."""
+    return _kinds(schema, root, _DEEPEST, Counter())
+
+
+def _kinds(schema: Schema | None, root: Schema | None, deep: int, seen: Counter[str]) -> frozenset[str] | None:
     found = resolved(schema, root)
-    if found is None:
+    seen["parts"] += 1
+    if found is None or deep == 0 or seen["parts"] > _MOST_PARTS:
         return None
     for name in ("anyOf", "oneOf"):
         if isinstance(found.get(name), Sequence):
-            parts = [kinds_of(part, root) for part in found[name]]
+            parts = [_kinds(part, root, deep - 1, seen) for part in found[name]]
             return None if None in parts else frozenset().union(*(part for part in parts if part is not None))
     if "type" in found:
         named = [found["type"]] if isinstance(found["type"], str) else found["type"]
@@ -80,14 +90,14 @@ def inside(schema: Schema | None, path: Sequence[str], root: Schema | None) -> S
             return None
         if not kinds & {"object", "array"}:
             raise LookupError(name)
-        if "array" in kinds and "object" not in kinds and not name.isdigit():
+        if "array" in kinds and "object" not in kinds and not is_index(name):
             raise LookupError(name)
         if "type" not in found:  # one of several: which, only the value tells
             return None
         closed = kinds == {"object"} and found.get("additionalProperties") is False
         if closed and name not in found.get("properties", {}) and "patternProperties" not in found:
             raise LookupError(name)
-        current = found.get("items") if name.isdigit() and "array" in kinds else _property(found, name)
+        current = found.get("items") if is_index(name) and "array" in kinds else _property(found, name)
     return current
 
 
@@ -110,10 +120,11 @@ def resolved(schema: Schema | None, root: Schema | None) -> Schema | None:
     return None
 
 
-def _has_format(schema: Schema | None, root: Schema | None) -> bool:
+def _has_format(schema: Schema | None, root: Schema | None, deep: int = 3) -> bool:
+    """Told of a few alternatives only: whoever writes more of them within each other is believed."""
     found = resolved(schema, root) or {}
     parts = [*found.get("anyOf", ()), *found.get("oneOf", ())]
-    return "format" in found or any(_has_format(part, root) for part in parts)
+    return "format" in found or any(deep == 0 or _has_format(part, root, deep - 1) for part in parts)
 
 
 def _property(schema: Schema, name: str) -> Schema | None:

@@ -196,7 +196,8 @@ class Flow:
         self.end_waiting(step, "skipped", {"record": {"skipped": why}})
 
     def _park(self, step: StepRow, seconds: float | None, kind: str, **told: Any) -> None:
-        wake_at = None if seconds is None else self.now + int(seconds * SECOND)
+        # A run that is to begin later waits for its people and signals from now on, and its times from then.
+        wake_at = None if seconds is None else max(self.now, step.not_before) + int(seconds * SECOND)
         if self.tx.move(step, "parked", self.now, wake_at=wake_at, started_at=self.now):
             self._begin_run()
             self.tell(kind, step, **told)

@@ -28,11 +28,16 @@ def admit(tx: EngineTx, candidates: Sequence[Candidate], now: int) -> list[str]:
 def _free(limit: KeyedLimit, standing: Limiter, now: int) -> bool:
     if limit.concurrency is not None and standing.active >= limit.concurrency:
         return False
-    # ``rate`` may begin at once after a quiet time, then one each ``per / rate``.
-    return limit.rate is None or max(standing.next_at, now) - now <= limit.per - limit.per // limit.rate
+    # ``rate`` may begin at once after a quiet time, then one each ``per / rate``: any ``per`` sees 2 * rate - 1 at most
+    return limit.rate is None or max(standing.next_at, now) - now <= (limit.rate - 1) * _pause(limit.per, limit.rate)
 
 
 def _take(limit: KeyedLimit, standing: Limiter, now: int) -> None:
     standing.active += 1
     if limit.rate is not None:
-        standing.next_at = max(standing.next_at, now) + limit.per // limit.rate
+        standing.next_at = max(standing.next_at, now) + _pause(limit.per, limit.rate)
+
+
+def _pause(per: int, rate: int) -> int:
+    """Rounded up, so that the bound holds to the microsecond."""
+    return -(-per // rate)

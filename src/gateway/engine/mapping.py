@@ -169,11 +169,16 @@ def _followed(reference: Reference, source: Source, text: str) -> Any:
     return _walk(first, reference.path[1:], text)
 
 
+def is_index(name: str) -> bool:
+    """Whether a part of a path is a place in a list: plain digits, as many as a list may have items."""
+    return name.isascii() and name.isdigit() and len(name) <= 9
+
+
 def _walk(value: Any, path: tuple[str, ...], reference: str) -> Any:
     for name in path:
         if isinstance(value, dict) and name in value:
             value = value[name]
-        elif isinstance(value, list) and name.isdigit() and int(name) < len(value):
+        elif isinstance(value, list) and is_index(name) and int(name) < len(value):
             value = value[int(name)]
         else:
             raise ValidationFailed(f"{reference}: there is nothing at {name!r}", param=reference)

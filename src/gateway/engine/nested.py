@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
@@ -15,16 +17,24 @@ from gateway.models.tags import handed_down
 
 #: Workflows within workflows.
 DEEPEST = 8
+#: Runs within a run that its definition names; those of a list are one, for they begin a few at a time.
+MOST_WITHIN = 1000
 
 
 def pins_of(
     definition: WorkflowDefinition, newest: Callable[[str], tuple[WorkflowDefinition, str] | None]
 ) -> dict[str, str]:
     """The newest version (hash) of every workflow that a run of this one may come to run, by workflow id.
-    ``DefinitionInvalid`` for one that is not there, and for a workflow within itself."""
-    pins: dict[str, str] = {}
-    _follow(definition, (definition.workflow_id,), newest, pins)
-    return pins
+    ``DefinitionInvalid`` for one that is not there, for a workflow within itself, and for too many of them."""
+    tree = _Tree(newest)
+    within = tree.follow(definition, (definition.workflow_id,)).runs
+    if within > MOST_WITHIN:
+        raise DefinitionInvalid(
+            f"steps: a run of it would be {within:,} runs within each other, at most {MOST_WITHIN:,} are begun",
+            mend="name fewer workflows in its steps, or do one for each item of a list",
+            param="steps",
+        )
+    return tree.pins
 
 
 def limits_of(step: StepDefinition, named: dict[str, str]) -> tuple[KeyedLimit, ...]:
@@ -40,26 +50,45 @@ def limits_of(step: StepDefinition, named: dict[str, str]) -> tuple[KeyedLimit, 
     return tuple({one.key: one for one in found}.values())
 
 
+def served_by(
+    steps: Iterable[StepDefinition], default_model: Callable[[str], str | None], provider: Callable[[str], str | None]
+) -> dict[str, str]:
+    """What pins say, beside workflows, of the models that limits of these steps count by: the default model of a task
+    type as ``model:TASK_TYPE``, the provider of a model as ``provider:MODEL``. Ids of workflows have no colon."""
+    pins = {}
+    for step in steps:
+        if not any(limit.key in ("model", "provider") for limit in step.limits):
+            continue
+        name = (step.llm_config or {}).get("name")
+        if name is None and (name := default_model(step.task_type)) is not None:
+            pins[f"model:{step.task_type}"] = name
+        if name is not None and (served := provider(str(name))) is not None:
+            pins[f"provider:{name}"] = served
+    return pins
+
+
+def workflows_pinned(pins: Mapping[str, str] | None) -> dict[str, str]:
+    """Of a run's pins those of the workflows within it: their versions by their ids."""
+    return {name: version for name, version in (pins or {}).items() if ":" not in name}
+
+
 def names_for(
-    step: StepDefinition, *, tenant: str, owner: str, workflow_id: str, provider: str | None
+    step: StepDefinition, pins: Mapping[str, str], *, tenant: str, owner: str, workflow_id: str
 ) -> dict[str, str]:
     """What the keys of limits stand for, for ``limits_of``."""
-    named = {"tenant": tenant, "owner": owner, "workflow": workflow_id}
-    model = (step.llm_config or {}).get("name")
-    if model is not None:
-        named["model"] = str(model)
-    if provider is not None:
-        named["provider"] = provider
-    return named
+    config = step.llm_config or {}
+    model = config.get("name") or pins.get(f"model:{step.task_type}")
+    provider = pins.get(f"provider:{model}") or config.get("provider")
+    named = {"tenant": tenant, "owner": owner, "workflow": workflow_id, "model": model, "provider": provider}
+    return {key: str(value) for key, value in named.items() if value is not None}
 
 
 def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version: str, data: dict[str, Any]) -> NewRun:
     """The run that is done as ``step`` of ``run``."""
     caller, new = run.caller, []
     for spec in definition.steps:
-        provider = (spec.llm_config or {}).get("provider")
         named = names_for(
-            spec, tenant=caller.tenant, owner=run.owner, workflow_id=definition.workflow_id, provider=provider
+            spec, run.pins or {}, tenant=caller.tenant, owner=run.owner, workflow_id=definition.workflow_id
         )
         new.append(NewStep(new_id("task"), spec, spec.queue, limits=limits_of(spec, named)))
     return NewRun(
@@ -88,30 +117,51 @@ def child_of(run: RunRow, step: StepRow, definition: WorkflowDefinition, version
     )
 
 
-def _follow(
-    definition: WorkflowDefinition,
-    path: tuple[str, ...],
-    newest: Callable[[str], tuple[WorkflowDefinition, str] | None],
-    pins: dict[str, str],
-) -> None:
-    for at, step in enumerate(definition.steps):
-        if step.workflow is None:
-            continue
-        place = f"steps[{at}].workflow"
-        circle = " → ".join([*path, step.workflow])
-        if step.workflow in path:
-            raise DefinitionInvalid(f"{place}: workflows within each other: {circle}", param=place)
-        if len(path) > DEEPEST:
-            raise DefinitionInvalid(
-                f"{place}: workflows lie within each other at most {DEEPEST} deep: {circle}", param=place
-            )
-        found = newest(step.workflow)
+class _Below(Struct, frozen=True):
+    """What lies below a workflow: how many levels, and how many runs (of a list one)."""
+
+    levels: int = 0
+    runs: int = 0
+
+
+class _Tree:
+    """Follows workflows within workflows, each once, however often it is named."""
+
+    def __init__(self, newest: Callable[[str], tuple[WorkflowDefinition, str] | None]) -> None:
+        self._newest = newest
+        self._known: dict[str, _Below] = {}
+        self.pins: dict[str, str] = {}
+
+    def follow(self, definition: WorkflowDefinition, path: tuple[str, ...]) -> _Below:
+        """What lies below it; ``path`` leads to it, itself included."""
+        below = _Below()
+        for at, step in enumerate(definition.steps):
+            if step.workflow is None:
+                continue
+            place = f"steps[{at}].workflow"
+            circle = " → ".join([*path, step.workflow])
+            if step.workflow in path:
+                raise DefinitionInvalid(f"{place}: workflows within each other: {circle}", param=place)
+            inner = self._known.get(step.workflow)
+            if len(path) + (0 if inner is None else inner.levels) > DEEPEST:
+                raise DefinitionInvalid(
+                    f"{place}: workflows lie within each other at most {DEEPEST} deep: {circle}", param=place
+                )
+            if inner is None:
+                inner = self._look(step, place, path)
+            below = _Below(max(below.levels, 1 + inner.levels), below.runs + 1 + inner.runs)
+        return below
+
+    def _look(self, step: StepDefinition, place: str, path: tuple[str, ...]) -> _Below:
+        name = step.workflow or ""
+        found = self._newest(name)
         if found is None:
             raise DefinitionInvalid(
-                f"{place}: there is no workflow {step.workflow!r} (step {step.step_id!r})",
+                f"{place}: there is no workflow {name!r} (step {step.step_id!r})",
                 mend="define it first; GET /workflows lists them",
                 param=place,
                 step=step.step_id,
             )
-        pins[step.workflow] = found[1]
-        _follow(found[0], (*path, step.workflow), newest, pins)
+        self.pins[name] = found[1]
+        self._known[name] = self.follow(found[0], (*path, name))
+        return self._known[name]

@@ -36,7 +36,8 @@ class NewRun(Struct, frozen=True):
     #: The run and the step that this run is done for.
     parent_run: str | None = None
     parent_task: str | None = None
-    #: The versions (hashes) of the workflows that steps of it run, and steps of those, by workflow id.
+    #: The versions (hashes) of the workflows that steps of it run, and steps of those, by workflow id; and by which
+    #: models and providers their limits count (``engine.nested.served_by``).
     pins: dict[str, str] | None = None
     #: Budgets of the runs and steps that this run is within.
     bounds: tuple[Bound, ...] = ()

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gateway.clock import SECOND
 from gateway.engine.cron import Cron, parse_cron
+from gateway.errors import ValidationFailed
 from gateway.security.access import Caller
 
 #: ``none``: a time that passed unseen is let be; ``one``: the last of them is made up for; ``all``: each is.
@@ -76,7 +77,10 @@ def times_between(cron: str, timezone: str, start: int, end: int, most: int) -> 
     parsed, at = parse_cron(cron, timezone), start - 1
     found: list[int] = []
     while len(found) <= most:
-        at = parsed.after(at)
+        try:
+            at = parsed.after(at)
+        except ValidationFailed:  # there is none any more
+            break
         if at > end:
             break
         found.append(at)

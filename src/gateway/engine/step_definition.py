@@ -61,8 +61,9 @@ class SignalWait(Struct, frozen=True, omit_defaults=True):
 
 
 class Limit(Struct, frozen=True, omit_defaults=True):
-    """At most ``concurrency`` steps with this key run at once, and at most ``rate`` begin each ``per`` seconds.
-    ``key`` is ``model``, ``provider``, ``tenant``, ``owner``, ``workflow``, or a text of one's own."""
+    """At most ``concurrency`` steps with this key run at once, and ``rate`` begin each ``per`` seconds: as many at
+    once after a quiet time, then evenly spread, so that any ``per`` seconds see at most 2 * rate - 1. ``key`` is
+    ``model``, ``provider``, ``tenant``, ``owner``, ``workflow``, or a text of one's own."""
 
     key: str
     concurrency: int | None = None

@@ -330,5 +330,5 @@ def _limit(raw: Any, path: str) -> Limit:
         str(key),
         None if concurrency is None else whole_at(concurrency, f"{path}.concurrency", 1, 10_000),
         None if rate is None else whole_at(rate, f"{path}.rate", 1, 10**6),
-        seconds_at(raw.get("per", 60.0), f"{path}.per") or 60.0,
+        seconds_at(raw.get("per", 60.0), f"{path}.per", least=0.001) or 60.0,
     )

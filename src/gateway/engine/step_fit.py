@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.engine.checks import require
+from gateway.engine.condition_fit import check_condition
+from gateway.engine.conditions import parse_condition
 from gateway.engine.fitting import Schema, in_words, inside, kind_of, kinds_of, may_fit, resolved
 from gateway.engine.mapping import InputRef, ItemRef, Reference, StepRef, parse_reference, references
 from gateway.engine.step_definition import APPROVAL, SIGNAL, WORKFLOW, StepDefinition
@@ -53,6 +55,10 @@ class StepFit:
                 f"for_each needs a list; {said} is {in_words(given)}",
                 mend="name a list, or write the items as {'value': […]}",
             )
+        if step.when is not None:
+            place = f"{path}.when"
+            asked = parse_condition(step.when, place)
+            check_condition(asked, lambda reference: self._given(reference, step, place)[0], place)
         spec = self._task_types.get(step.task_type)
         if spec is None or spec.input_schema is None:
             return

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -61,7 +61,7 @@ class BatchCourier:
         self._every = every
         self._name = new_id("courier")
 
-    async def run(self, stop: threading.Event) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set. A round that fails is logged and followed by the next."""
         while not stop.is_set():
             found = True
@@ -70,8 +70,11 @@ class BatchCourier:
             except (GatewayError, SQLAlchemyError) as error:
                 _log.warning("a round of the batch courier failed: %s", error)
             except Exception:  # noqa: BLE001 - told in the log; the loop goes on
+                if await _is_ending():
+                    return  # whoever comes next goes on from here
                 _log.exception("a round of the batch courier failed")
-            await asyncio.sleep(min(self._every, 2.0 if found else _REST_SECONDS))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), min(self._every, 2.0 if found else _REST_SECONDS))
 
     async def round(self) -> bool:
         """Everything that is due now, once. False: there was nothing."""
@@ -230,6 +233,15 @@ class BatchCourier:
             return self._every
         since = (self._clock.now() - (part.submitted_at or part.created_at)) / SECOND
         return min(max(self._every, since / 10), _LONGEST_PAUSE)
+
+
+async def _is_ending() -> bool:
+    """Whether this process ends, so that no thread is to be had for anything any more."""
+    try:
+        await asyncio.to_thread(bool)
+    except RuntimeError:
+        return True
+    return False
 
 
 class _Fenced(Exception):

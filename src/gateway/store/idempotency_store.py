@@ -55,7 +55,7 @@ class SqlIdempotencyStore:
         """A turn: this request is the first, go on. An answer: give that again.
 
         ``StillRunning`` while the first is, ``Conflict`` where it was charged and its answer is lost,
-        ``IdempotencyMismatch`` for another body.
+        ``IdempotencyMismatch`` for another body or path. ``body_hash`` is a hash, a space, and the route.
         """
         now = self._clock.now()
         if self._is_left(owner, key, now):
@@ -94,8 +94,9 @@ class SqlIdempotencyStore:
     def _again(self, connection: Connection, row: Row[Any], body_hash: str, now: int) -> KeptAnswer | Turn:
         left = row.state == "running" and row.running_until <= now
         charged = left and was_charged(connection, row.cause)
-        if row.body_hash != body_hash and (not left or charged):
-            raise IdempotencyMismatch(mend="send the body of the first request, or a new key")
+        same = _hash(row.body_hash) == _hash(body_hash)
+        if not same and (not left or charged):
+            raise other_use(row.body_hash, body_hash)
         if row.state == "done":
             return KeptAnswer(row.status, from_json(row.headers), row.answer)
         if not left:
@@ -106,7 +107,7 @@ class SqlIdempotencyStore:
                 mend="look at GET /usage/entries; to ask again, use a new key",
                 cause=row.cause,
             )
-        cause = row.cause if row.body_hash == body_hash and row.cause else new_id("once")
+        cause = row.cause if same and row.cause else new_id("once")
         turn = Turn(row.owner, row.key, cause, row.token + 1)
         connection.execute(
             update(idempotency)
@@ -144,6 +145,20 @@ class SqlIdempotencyStore:
     def _change(self, turn: Turn, **values: Any) -> bool:
         with self._database.begin() as connection:
             return _set(connection, turn, **values)
+
+
+def other_use(first: str, again: str) -> IdempotencyMismatch:
+    """What to tell whoever uses a key for something else. Keys of before a route was kept with them have none."""
+    route = first.partition(" ")[2]
+    if route and route != again.partition(" ")[2]:
+        return IdempotencyMismatch(
+            f"this Idempotency-Key was used at another path: {route}", mend="use a new key here", first_used_at=route
+        )
+    return IdempotencyMismatch(mend="send the body of the first request, or a new key")
+
+
+def _hash(kept: str) -> str:
+    return kept.partition(" ")[0]
 
 
 def _set(connection: Connection, turn: Turn, **values: Any) -> bool:

@@ -20,7 +20,7 @@ from gateway.models.tags import handed_down
 from gateway.security.access import Caller
 from gateway.security.audit import AuditLog
 from gateway.store.run_reader import RunFound
-from gateway.tasks.run_making import RunMaker
+from gateway.tasks.run_making import RunMaker, told_with
 from gateway.tasks.submission import Rerun
 from gateway.tasks.views import LISTED
 
@@ -109,9 +109,12 @@ class RunControl:
         """Begins a run that comes from another (``how``), on that one's definition and, where it is given none, with
         its tags; its id."""
         caller.require("workflows:run")
-        for item in steps:
+        for at, item in enumerate(steps):
             if item.reused is None:
-                self._maker.check_step(caller, item.spec)
+                name = item.spec.step_id
+                config = f"model_config.{name}" if name in given.configs else None
+                with told_with(name, run.workflow_id, f"steps[{at}]", config):
+                    self._maker.check_step(caller, item.spec)
         made = self._maker.new_run(caller, given, request_id, run.kind, run.workflow_id, {**run.input, **given.input})
         made = msgspec.structs.replace(
             made,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.clock import rfc3339
+from gateway.engine.nested import workflows_pinned
 from gateway.engine.rows import BegunCall, KeptCall, NewStep, Reused, RunRow, StepRow
 from gateway.engine.states import RUN_LIVE
 from gateway.engine.step_definition import CONTROL
@@ -78,7 +79,7 @@ class RunHistory:
             "workflow_id": run.workflow_id,
             "status": run.status,
             "definition": run.definition_hash,
-            "workflows_within": run.pins or {},
+            "workflows_within": workflows_pinned(run.pins),
             "config_epoch": run.config_epoch,
             "origin": run.origin,
             "input": hash_of(run.input),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,8 @@ from gateway.clock import SECOND, Clock
 from gateway.engine.claim import dispatch
 from gateway.engine.control import begin
 from gateway.engine.definition import WorkflowDefinition, check_input, told_of
-from gateway.engine.nested import limits_of, names_for, pins_of
+from gateway.engine.gates import MOST_ITEMS
+from gateway.engine.nested import limits_of, names_for, pins_of, served_by
 from gateway.engine.ports import EngineStore, Executor
 from gateway.engine.rows import KeyedLimit, NewRun, NewStep, RunRow, StepRow
 from gateway.engine.step_definition import CONTROL, StepDefinition
@@ -23,7 +24,7 @@ from gateway.ids import new_id
 from gateway.registry.catalogue import Catalogue
 from gateway.security.access import Caller
 from gateway.store.run_reader import KeptDefinition
-from gateway.tasks.submission import RunSubmission, Submission, TaskSubmission, check_config
+from gateway.tasks.submission import RunSubmission, Submission, TaskSubmission, check_config, check_default
 
 
 class RunMaker:
@@ -71,7 +72,8 @@ class RunMaker:
         )
 
     def pins(self, definition: WorkflowDefinition, caller: Caller | None = None) -> dict[str, str]:
-        """The versions of the workflows within it; with a ``caller`` who may do every step of all of them."""
+        """The versions of the workflows within it, and by which models and providers limits count there; with a
+        ``caller`` who may do every step of all of them."""
 
         within: dict[str, WorkflowDefinition] = {}
 
@@ -87,7 +89,7 @@ class RunMaker:
         pins = pins_of(definition, newest)
         for outer in (definition, *within.values()):
             self._check_within(outer, within)
-        return pins
+        return pins | self._served_by(step for one in within.values() for step in one.steps)
 
     def _check_within(self, definition: WorkflowDefinition, within: Mapping[str, WorkflowDefinition]) -> None:
         """``DefinitionInvalid`` where a step maps what the workflow that it is a run of can never take."""
@@ -106,16 +108,18 @@ class RunMaker:
         """See ``engine.nested.limits_of``."""
         if not step.limits:
             return ()
-        catalogue = self.catalogue()
-        name = (step.llm_config or {}).get("name") or catalogue.default_model(step.task_type)
-        model = catalogue.models.get(str(name))
-        provider = None if model is None else model.provider
-        named = names_for(
-            step, tenant=caller.tenant, owner=caller.principal, workflow_id=workflow_id, provider=provider
-        )
-        if name:
-            named["model"] = str(name)  # also where the step leaves it to the default
+        pins = self._served_by([step])
+        named = names_for(step, pins, tenant=caller.tenant, owner=caller.principal, workflow_id=workflow_id)
         return limits_of(step, named)
+
+    def _served_by(self, steps: Iterable[StepDefinition]) -> dict[str, str]:
+        catalogue = self.catalogue()
+
+        def provider(name: str) -> str | None:
+            model = catalogue.models.get(name)
+            return None if model is None else model.provider
+
+        return served_by(steps, catalogue.default_model, provider)
 
     def new_run(
         self, caller: Caller, given: Submission, request_id: str, kind: str, workflow_id: str, data: dict[str, Any]
@@ -156,18 +160,21 @@ class RunMaker:
     def check_step(self, caller: Caller, step: StepDefinition) -> None:
         """``PermissionDenied`` or ``ValidationFailed`` for a step that this caller cannot have done."""
         if step.budget is not None and step.budget.degrade_to:
-            caller.require_model(step.budget.degrade_to)
+            with _at("budget.degrade_to"):
+                caller.require_model(step.budget.degrade_to)
         if step.task_type in CONTROL:
             return
         spec = self.task_types[step.task_type]
         caller.require(spec.permission)
         if step.llm_config is not None:
             check_config(step.llm_config, spec, self.catalogue(), caller)
+        else:
+            check_default(spec, step.input_mapping, self.catalogue(), caller)
 
     def _check_steps(self, definition: WorkflowDefinition, caller: Caller | None) -> None:
         for at, step in enumerate(definition.steps):
             if caller is not None:
-                with _named(definition, at):
+                with told_with(step.step_id, definition.workflow_id, f"steps[{at}]"):
                     self.check_step(caller, step)
 
     def queue_of(self, step: StepDefinition) -> str:
@@ -187,24 +194,41 @@ class RunMaker:
             if isinstance(over, str) and over.startswith("input."):
                 wanted = over.split(".")[1]
                 _require(data, wanted, f"the step {step.step_id!r} is done for each item of it")
-                if over.count(".") == 1 and not isinstance(data[wanted], list):
-                    raise ValidationFailed(
-                        f"input.{wanted} is no list",
-                        mend=f"the step {step.step_id!r} is done for each item of it",
-                        param=f"input.{wanted}",
-                    )
+                if over.count(".") == 1:
+                    _refuse_no_list(data[wanted], wanted, step.step_id)
 
 
 @contextmanager
-def _named(definition: WorkflowDefinition, at: int) -> Iterator[None]:
-    """What is wrong with a step for this caller is told with the step."""
+def _at(param: str) -> Iterator[None]:
     try:
         yield
     except GatewayError as error:
-        step_id = definition.steps[at].step_id
-        error.message = f"{error.message} (step {step_id!r} of {definition.workflow_id!r})"
-        error.details = {**error.details, "step": step_id}
+        error.param = param
         raise
+
+
+@contextmanager
+def told_with(step_id: str, workflow_id: str, path: str, config: str | None = None) -> Iterator[None]:
+    """What is wrong with a step for this caller is told with the step and its place; ``config`` is where its
+    ``model_config`` stands, if not in the step."""
+    try:
+        yield
+    except GatewayError as error:
+        error.message = f"{error.message} (step {step_id!r} of {workflow_id!r})"
+        error.details = {**error.details, "step": step_id}
+        field = {"model": "model_config.name"}.get(error.param or "", error.param or "")
+        head, _, rest = field.partition(".")
+        place = (config or f"{path}.model_config") if head == "model_config" else f"{path}.{head}".rstrip(".")
+        error.param = f"{place}.{rest}" if rest else place
+        raise
+
+
+def _refuse_no_list(given: Any, wanted: str, step_id: str) -> None:
+    wrong = "is no list" if not isinstance(given, list) else f"has {len(given)} items, at most {MOST_ITEMS} are done"
+    if not isinstance(given, list) or len(given) > MOST_ITEMS:
+        raise ValidationFailed(
+            f"input.{wanted} {wrong}", mend=f"the step {step_id!r} is done for each item of it", param=f"input.{wanted}"
+        )
 
 
 def _require(data: Mapping[str, Any], wanted: str, why: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from gateway.engine.definition import WorkflowDefinition
 from gateway.engine.step_definition import UNKNOWN_OUTCOMES
 from gateway.engine.step_fields import check_model_config
 from gateway.engine.task_types import TaskTypeSpec, find
-from gateway.errors import DefinitionInvalid, ValidationFailed
+from gateway.errors import DefinitionInvalid, ModelNotFound, ValidationFailed
 from gateway.governance.validators import check_llm_parameters, refuse_unknown, text_field
 from gateway.models.tags import tags_of_metadata
 from gateway.registry.catalogue import API_MODEL_TYPES, Catalogue
@@ -87,6 +87,8 @@ def read_task(raw: Any, task_types: Mapping[str, TaskTypeSpec], catalogue: Catal
     config = raw.get("model_config")
     if config is not None:
         check_config(config, spec, catalogue, caller)
+    else:
+        check_default(spec, data, catalogue, caller)
     return TaskSubmission(
         spec=spec, input_data=data, llm_config=config, on_unknown_outcome=_unknown_outcome(raw), **_common(raw)
     )
@@ -124,6 +126,26 @@ def check_config(config: Any, spec: TaskTypeSpec, catalogue: Catalogue, caller: 
         raise ValidationFailed(error.message, mend=error.mend, param=error.param) from None
     caller.require_model(config["name"])
     _fits(config, spec, catalogue, "model_config")
+
+
+def check_default(spec: TaskTypeSpec, given: Collection[str], catalogue: Catalogue, caller: Caller) -> None:
+    """``ModelNotFound`` where what names no model goes to a default one that this caller may not use, and
+    ``ValidationFailed`` where there is none. ``given`` are the names of its input: a stored prompt may bring a model.
+    A task type of somebody else's may call whichever it likes, or none, so nothing is known of it here."""
+    if spec.model_kind is None or spec.function is not None or "template" in given:
+        return
+    name = catalogue.default_model(spec.name)
+    mend = "name one in model_config.name: GET /models lists those you may use"
+    if name is None:
+        raise ValidationFailed(
+            f"no model is named and {spec.name} has no default", mend=mend, param="model_config.name"
+        )
+    if not caller.may_use_model(name):
+        raise ModelNotFound(
+            f"no model is named, and {name!r}, the default of {spec.name}, is not open to this key",
+            mend=f"{mend}; or an admin widens the key's model list",
+            param="model_config.name",
+        )
 
 
 def check_models(definition: WorkflowDefinition, task_types: Mapping[str, TaskTypeSpec], catalogue: Catalogue) -> None:

@@ -63,6 +63,28 @@ def test_a_repeat_gets_the_first_answer(house: House, path: str) -> None:
     assert "idempotency_mismatch" in other.raw.decode() or path == "/v1/messages"
 
 
+def test_a_key_that_was_used_at_another_path_is_told_where(house: House) -> None:
+    house.upstream.play(answer(openai_answer()))
+    who = somebody(house)[1]
+    assert once(house, "k", "/v1/chat/completions", CHAT, who).status == 200
+    found = once(house, "k", "/tasks", {"task_type": "llm_analysis", "input_data": {"prompt": "x"}}, who)
+    assert (found.status, found.body["code"]) == (422, "idempotency_mismatch")
+    assert "another path: POST /v1/chat/completions" in found.body["detail"]
+    other = once(house, "k", "/v1/chat/completions", {**CHAT, "max_tokens": 8}, who)
+    assert "another path:" not in other.raw.decode()
+    assert "another body" in other.raw.decode()
+
+
+def test_a_key_of_before_routes_were_kept_is_still_known(house: House) -> None:
+    store = SqlIdempotencyStore(house.core.database, ManualClock())
+    turn = store.begin("alice", "old", "abc")
+    assert isinstance(turn, Turn)
+    assert store.finish(turn, KeptAnswer(200, {}, "kept"))
+    assert store.begin("alice", "old", "abc POST /tasks") == KeptAnswer(200, {}, "kept")
+    with pytest.raises(IdempotencyMismatch, match="another body"):
+        store.begin("alice", "old", "def POST /tasks")
+
+
 def test_a_key_is_of_its_principal(house: House) -> None:
     house.upstream.play(answer(openai_answer()))
     for _ in range(2):

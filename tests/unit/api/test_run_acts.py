@@ -56,7 +56,7 @@ def test_a_question_for_each_item_and_a_result_of_ones_own(house: House) -> None
 def test_an_input_that_is_no_list_is_refused_before_it_begins(house: House) -> None:
     steps = [ask("each", {"prompt": "item"}, for_each="input.questions")]
     house.ask("POST", "/workflows", {"workflow_id": "lists", "steps": steps})
-    for data in ({}, {"questions": "one"}):
+    for data in ({}, {"questions": "one"}, {"questions": ["one"] * 10_001}):
         found = house.ask("POST", "/workflows/lists/runs", {"input": data})
         assert (found.status, found.body["param"]) == (422, "input.questions")
 
@@ -174,7 +174,7 @@ def test_what_if_another_model_had_been_asked(house: House) -> None:
         ({"from_step": "third"}, "from_step"),
         ({"from_step": 3}, "from_step"),
         ({"model_config": {"third": {"name": "gpt-4"}}}, "from_step"),
-        ({"model_config": {"first": {"name": "gpt-9"}}}, "model"),
+        ({"model_config": {"first": {"name": "gpt-9"}}}, "model_config.first.name"),
         ({"model_config": {"first": 7}}, "model_config.first"),
         ({"inputs": {}}, "inputs"),
         ({"delay": -1}, "delay"),
@@ -229,6 +229,35 @@ def test_a_step_that_the_caller_may_not_do_is_named(house: House) -> None:
         found = house.ask("POST", f"/workflows/{workflow}/runs", {"input": {"q": "?"}}, key=narrow)
         assert (found.status, found.body["code"]) == (404, "model_not_found")
         assert "(step 'first' of 'narrow')" in found.body["detail"]
+        assert found.body["param"] == "steps[0].model_config.name"
+
+
+def test_a_default_model_that_the_caller_may_not_use_is_told_before_a_run_begins(house: House) -> None:
+    default = house.services.catalogue.current.default_model("llm_analysis")
+    step = {"step_id": "second", "task_type": "llm_analysis", "input_mapping": {"prompt": "input.q"}}
+    steps = [ask("first", {"prompt": "input.q"}), step]
+    house.ask("POST", "/workflows", {"workflow_id": "by_default", "steps": steps})
+    house.ask(
+        "POST", "/workflows", {"workflow_id": "around_it", "steps": [{"step_id": "in", "workflow": "by_default"}]}
+    )
+    narrow = house.key("analyst", models=["gpt-4"])
+    for workflow in ("by_default", "around_it"):
+        found = house.ask("POST", f"/workflows/{workflow}/runs", {"input": {"q": "?"}}, key=narrow)
+        assert (found.status, found.body["code"]) == (404, "model_not_found")
+        assert f"{default!r}, the default of llm_analysis, is not open to this key" in found.body["detail"]
+        assert "(step 'second' of 'by_default')" in found.body["detail"]
+        assert found.body["param"] == "steps[1].model_config.name"
+        assert "model_config.name" in found.body["mend"]
+    task: dict[str, Any] = {"task_type": "llm_analysis", "input_data": {"prompt": "?"}}
+    alone = house.ask("POST", "/tasks", task, key=narrow)
+    assert (alone.status, alone.body["param"]) == (404, "model_config.name")
+    assert house.ask("POST", "/tasks", {**task, "model_config": {"name": "gpt-4"}}, key=narrow).status == 202
+
+
+def test_a_stored_prompt_may_bring_a_model_of_its_own(house: House) -> None:
+    narrow = house.key("analyst", models=["gpt-4"])
+    task = {"task_type": "llm_analysis", "input_data": {"template": "brings_one"}}
+    assert house.ask("POST", "/tasks", task, key=narrow).status == 202
 
 
 def test_a_limit_by_model_binds_a_step_that_leaves_it_to_the_default(house: House) -> None:
@@ -240,3 +269,39 @@ def test_a_limit_by_model_binds_a_step_that_leaves_it_to_the_default(house: Hous
     provider = house.services.catalogue.current.models[str(name)].provider
     found = desk.maker.limits(caller_for("alice", "analyst"), "limited", definition.steps[0])
     assert [limit.key for limit in found] == [f"model:{name}", f"provider:{provider}"]
+
+
+def test_a_limit_by_a_default_model_or_its_provider_binds_the_runs_within_too(house: House) -> None:
+    fields: dict[str, Any] = {
+        "limits": [{"key": key, "concurrency": 9} for key in ("model", "provider")],
+        "approval": {},
+        "input_mapping": {"prompt": {"value": "?"}},
+    }
+    default = {"step_id": "default", "task_type": "llm_analysis", **fields}
+    for name, steps in (
+        ("limits_leaf", [{**default, "step_id": "named", "model_config": {"name": "gpt-4"}}, default]),
+        ("limits_middle", [{"step_id": "in", "workflow": "limits_leaf"}]),
+        ("limits_outer", [{"step_id": "in", "workflow": "limits_middle"}]),
+    ):
+        made = house.ask("POST", "/workflows", {"workflow_id": name, "steps": steps})
+        assert made.status == 201, made.body
+    outer = house.ask("POST", "/workflows/limits_outer/runs", {}).body["run_id"]
+    assert sorted(house.ask("GET", f"/runs/{outer}/lineage").body["workflows_within"]) == [
+        "limits_leaf",
+        "limits_middle",
+    ]
+    house.ask("POST", f"/runs/{outer}/cancel", {})
+    house.ended(f"/runs/{outer}")
+    second = house.ask("POST", f"/runs/{outer}/retry", {}).body["run_id"]
+    catalogue = house.services.catalogue.current
+    model = str(catalogue.default_model("llm_analysis"))
+    for run_id in (outer, second):
+        middle = house.ask("GET", f"/runs/{run_id}/children").body["children"][0]["run_id"]
+        leaf = house.ask("GET", f"/runs/{middle}/children").body["children"][0]["run_id"]
+        with house.core.engine.read() as tx:
+            steps_of_leaf = {step.step_id: step.task_id for step in tx.steps(leaf)}
+            found = tx.limits_of(list(steps_of_leaf.values()))
+        keys = {name: [limit.key for limit in found[task_id]] for name, task_id in steps_of_leaf.items()}
+        assert keys["named"] == ["model:gpt-4", "provider:openai"]
+        assert keys["default"] == [f"model:{model}", f"provider:{catalogue.models[model].provider}"]
+    house.ask("POST", f"/runs/{second}/cancel", {})

@@ -26,3 +26,12 @@ def test_what_json_cannot_hold_is_told_with_its_place(tmp_path: Path, text: str,
     assert "flow.yaml" in caught.value.message
     assert told in caught.value.message
     assert mend in caught.value.mend
+
+
+def test_keys_are_texts_whatever_yaml_makes_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "flow.yaml"
+    file.write_text(
+        "base: &b {max_attempts: 2}\nworkflow_id: x\nretry: {<<: *b, on: [step_timeout], off: on, 1: yes}\n"
+    )
+    (found,) = definitions_in(file)
+    assert found["retry"] == {"max_attempts": 2, "on": ["step_timeout"], "off": True, "1": True}

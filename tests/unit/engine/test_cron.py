@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -60,6 +61,16 @@ def test_what_is_no_schedule_is_refused_by_field(cron: Any, zone: str, word: str
         parse_cron(cron, zone)
 
 
+def test_the_ends_of_the_calendar_are_no_error_of_ours() -> None:
+    last = from_rfc3339("9999-12-31T00:00:00Z")
+    assert times_between("0 0 1 1 *", "UTC", last, last + 86_400 * SECOND, 9) == []
+    assert times_between("0 0 * * *", "Asia/Tokyo", last, last + 86_400 * SECOND, 9) == []
+    first = from_rfc3339("0001-01-01T00:00:00Z")
+    assert times_between("* * * * *", "America/New_York", first, first + 60 * SECOND, 9) == []
+    with pytest.raises(ValidationFailed, match="no such day"):
+        parse_cron("* * * * *").after(last + 86_400 * SECOND)
+
+
 def test_a_day_that_never_comes_is_refused() -> None:
     with pytest.raises(ValidationFailed, match="no such day"):
         parse_cron("0 0 31 2 *").after(0)
@@ -73,6 +84,48 @@ def test_every_minute_of_a_year_is_met_once() -> None:
         assert at % (1800 * SECOND) == 0
         count += 1
     assert count == 144
+
+
+ZONES = ("Europe/Zurich", "America/New_York", "America/Havana", "Africa/Cairo", "Australia/Sydney", "Asia/Kathmandu")
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("minute", [0, 30])
+def test_each_hour_is_each_real_hour_over_a_year_of_changes(zone: str, minute: int) -> None:
+    parsed, at = parse_cron(f"{minute} * * * *", zone), from_rfc3339("2026-01-01T00:00:00Z")
+    at = parsed.after(at)
+    for _ in range(366 * 24):
+        following_at = parsed.after(at)
+        assert following_at - at == 3600 * SECOND, rfc3339(at)
+        at = following_at
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("time_of_day", ["0 0", "30 0", "30 1", "0 2", "30 2", "0 3", "59 23"])
+def test_a_time_of_day_comes_once_each_day_over_a_year_of_changes(zone: str, time_of_day: str) -> None:
+    parsed, at, days = parse_cron(f"{time_of_day} * * *", zone), from_rfc3339("2026-01-01T12:00:00Z"), []
+    for _ in range(366):
+        at = parsed.after(at)
+        days.append(datetime.fromtimestamp(at // SECOND, UTC).astimezone(ZoneInfo(zone)).date())
+    assert days == [days[0] + timedelta(days=more) for more in range(366)]
+
+
+def test_what_is_not_meant_for_every_hour_is_taken_once_where_an_hour_comes_twice() -> None:
+    """Also each few hours, and each few minutes of one hour."""
+    start = "2026-10-24T23:30:00Z"  # half past one in Zurich; the hour from two comes twice, at 00:00 and 01:00 UTC
+    assert following("0 */2 * * *", "Europe/Zurich", start, 2) == ["2026-10-25T00:00", "2026-10-25T03:00"]
+    assert following("*/30 2 * * *", "Europe/Zurich", start, 3) == [
+        "2026-10-25T00:00",
+        "2026-10-25T00:30",
+        "2026-10-26T01:00",
+    ]
+    assert following("*/30 * * * *", "Europe/Zurich", start, 4)[-1] == "2026-10-25T01:30"
+
+
+def test_times_in_the_hour_that_is_skipped_are_one_time_right_after_it() -> None:
+    start = "2026-03-29T00:30:00Z"  # half past one in Zurich; from two it is three, at 01:00 UTC
+    assert following("*/15 2 * * *", "Europe/Zurich", start, 2) == ["2026-03-29T01:00", "2026-03-30T00:00"]
+    assert following("0 2,3 * * *", "Europe/Zurich", start, 2) == ["2026-03-29T01:00", "2026-03-30T00:00"]
 
 
 NOON = from_rfc3339("2026-01-01T12:00:00Z")

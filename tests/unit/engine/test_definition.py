@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fixtures.engine_kit import DIAMOND, TASK_TYPES
 from gateway.engine.definition import WorkflowDefinition, parse_definition
 from gateway.engine.mapping import StepOutput, resolve
+from gateway.engine.nested import pins_of
 from gateway.engine.states import RUN_ENDED, RUN_MOVES, STEP_ENDED, STEP_MOVES, check_run_move, check_step_move
 from gateway.errors import Conflict, DefinitionInvalid, GatewayError, ValidationFailed
 
@@ -207,3 +208,64 @@ def test_moves_are_those_of_the_drawing() -> None:
     for check, moves in ((check_run_move, ("completed", "running")), (check_step_move, ("waiting", "running"))):
         with pytest.raises(Conflict):
             check(*moves)
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("input.x in " + "[" * 600 + "]" * 600, "nested too deeply"),
+        ("1 in " + "[" * 20 + "(" * 20 + "1" + ")" * 20 + "]" * 20, "nested too deeply"),
+        ("(" * 40 + "true" + ")" * 40, "nested too deeply"),
+        ("input.x == \u0663", "cannot be read"),
+        ("input.x == 1\u0663", "cannot be read"),
+    ],
+)
+def test_a_condition_that_is_meant_to_harm_is_refused_with_its_place(when: str, said: str) -> None:
+    with pytest.raises(DefinitionInvalid, match=said) as caught:
+        parse(step(when=when))
+    assert caught.value.param == "steps[0].when"
+
+
+def test_lists_beside_each_other_are_not_deep() -> None:
+    assert parse(step(when="input.x in [" + ", ".join(["[1]"] * 100) + "]")).steps[0].when
+
+
+@pytest.mark.parametrize("name", ["\u00b2", "\u0663", "-1", "9" * 5000, "1"])
+def test_what_is_no_place_in_a_list_is_told_as_one_that_is_not_there(name: str) -> None:
+    with pytest.raises(ValidationFailed, match="there is nothing at"):
+        resolve({"a": f"input.list.{name}"}, {"list": ["only"]}, {})
+
+
+def tree(*shapes: tuple[str, list[str]]) -> Any:
+    """What is newest of workflows of which each is a list of others."""
+    made = {}
+    for name, inner in shapes:
+        steps = [{"step_id": f"s{at}", "workflow": one} for at, one in enumerate(inner)] or [DIAMOND[0]]
+        definition = parse({"workflow_id": name, "steps": steps})
+        made[name] = (definition, definition.hash())
+    return made
+
+
+def test_workflows_within_workflows_are_looked_at_once_and_bounded_in_number() -> None:
+    shapes: list[tuple[str, list[str]]] = [("w0", [])]
+    shapes += [(f"w{level}", [f"w{level - 1}"] * 200) for level in range(1, 8)]
+    made, asked = tree(*shapes), list[str]()
+
+    def newest(name: str) -> Any:
+        asked.append(name)
+        return made[name]
+
+    assert pins_of(made["w1"][0], newest) == {"w0": made["w0"][1]}
+    asked.clear()
+    with pytest.raises(DefinitionInvalid, match="runs within each other, at most 1,000 are begun") as caught:
+        pins_of(made["w7"][0], newest)
+    assert caught.value.param == "steps"
+    assert sorted(asked) == [f"w{level}" for level in range(7)]
+
+
+def test_workflows_are_too_deep_also_where_they_were_seen_before() -> None:
+    shapes: list[tuple[str, list[str]]] = [("w0", []), *((f"w{level}", [f"w{level - 1}"]) for level in range(1, 9))]
+    made = tree(*shapes, ("top", ["w7", "mid"]), ("mid", ["w7"]))
+    assert len(pins_of(made["w8"][0], made.get)) == 8
+    with pytest.raises(DefinitionInvalid, match="at most 8 deep"):
+        pins_of(made["top"][0], made.get)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
@@ -278,3 +280,42 @@ def test_the_account_has_no_room_now(bench: Bench) -> None:
 
     asyncio.run(story())
     assert len(bench.entries(owner)) == 1
+
+
+#: A process whose courier looks for work without a pause when its main thread ends, as one that is told to.
+ENDING = """
+import sys, threading, time
+from gateway.bootstrap import make_core
+from gateway.settings import Settings
+from gateway.store.migrate import upgrade
+from gateway.store.provider_batch_store import SqlProviderBatchStore
+from gateway.serving import batch_courier
+from gateway.work_process import make_runner
+
+seen = threading.Event()
+class Store(SqlProviderBatchStore):
+    def loose(self):
+        seen.set()
+        return super().loose()
+
+batch_courier._REST_SECONDS = 0.0
+settings = Settings.read({"GATEWAY_DATA_DIR": sys.argv[1], "GATEWAY_EXECUTOR": "inline"}, dev=True)
+settings.data_dir.mkdir()
+core = make_core(settings)
+upgrade(core.database)
+core.kept.provider_batches.__class__ = Store
+runner = make_runner(core)
+assert seen.wait(30)
+if sys.argv[2] == "closed":
+    runner.close()
+"""
+
+
+@pytest.mark.parametrize("how", ["closed", "left"])
+def test_a_process_that_ends_says_nothing_of_its_courier(tmp_path: Path, how: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING, str(tmp_path / "data"), how], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "courier" not in ended.stderr
+    assert "Traceback" not in ended.stderr

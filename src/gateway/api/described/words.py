@@ -54,7 +54,7 @@ ERRORS: Mapping[int, str] = {
     409: "not in its present state; or a request with this idempotency key is on its way",
     413: "the body is too large",
     415: "the body is of another media type",
-    422: "a field or parameter is wrong: param names it; or an idempotency key was used with another body",
+    422: "a field or parameter is wrong: param names it; or an idempotency key was used with another body or path",
     429: "a rate limit, of ours or a provider's: Retry-After says when to try again",
     501: "not built yet",
 }
