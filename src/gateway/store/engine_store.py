@@ -55,7 +55,7 @@ class SqlEngineWriter:
     def begin(self) -> Iterator[SqlEngineTx]:
         with self._connection.begin() as connection:
             if self._connection.changed:
-                self._memory.clear()
+                self._memory.reconnected()
             tx = self.opens(connection, self._webhook_url, self._memory if self._connection.kept else None)
             yield tx
             tx.close()

@@ -35,9 +35,8 @@ class RunMemory:
         #: SQLite's number at the last look.
         self._seen: int | None = None
 
-    def clear(self) -> None:
-        """The connection is another one."""
-        self._runs.clear()
+    def reconnected(self) -> None:
+        """The connection is another one: SQLite's number is not to be compared with those of the last."""
         self._seen = None
 
     def take(self, connection: Connection, run_ids: Iterable[str]) -> Runs:

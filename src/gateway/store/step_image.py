@@ -99,17 +99,16 @@ class Image:
 
     def _keep(self, runs: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
         """``rows``: every step of these runs, and perhaps some of them once more, some items, and steps of others."""
-        shown: dict[str, list[KeptStep]] = {run_id: [] for run_id in runs}
+        shown: dict[str, dict[str, KeptStep]] = {run_id: {} for run_id in runs}
         for values in rows:
             task_id, of_run = values["task_id"], shown.get(values["run_id"])
-            if task_id in self._steps or (of_run is None and values["role"] != "item"):
-                continue
-            one = self._steps[task_id] = KeptStep(values)
-            if of_run is not None and values["role"] != "item":
-                of_run.append(one)
-        for of_run in shown.values():
-            of_run.sort(key=_position)
-        self._shown |= shown
+            is_item = values["role"] == "item"
+            one = self._steps.get(task_id)
+            if one is None and (is_item or of_run is not None):
+                one = self._steps[task_id] = KeptStep(values)
+            if one is not None and of_run is not None and not is_item:
+                of_run[task_id] = one
+        self._shown |= {run_id: sorted(steps.values(), key=_position) for run_id, steps in shown.items()}
 
     def add(self, run_values: dict[str, Any], steps: Sequence[Mapping[str, Any]]) -> None:
         """A run that was made in this transaction, so that nobody else knows of it, and its steps, which the database
