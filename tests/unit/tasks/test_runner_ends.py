@@ -61,6 +61,12 @@ class Away:
         with self._store.begin() as tx:
             yield tx
 
+    def writer(self) -> Away:
+        return self
+
+    def close(self) -> None:
+        """A thread writes no more."""
+
     def read(self) -> Any:
         return self._store.read()
 
