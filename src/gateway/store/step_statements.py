@@ -108,10 +108,12 @@ _BOTH = [
 ]
 #: The steps of some runs, and some items.
 STEPS_AND_ITEMS = Prepared(_BOTH[0], postgresql=_BOTH[1])
-#: PostgreSQL's alone: which transactions wrote the steps of some runs, and the number of this one.
-VERSIONS_OF_STEPS = Prepared(
-    select(step.c.run_id, step.c.task_id, _VERSIONS[1]).where(_among(step.c.run_id, "runs")[1], _SHOWN)
-)
+#: Which transactions wrote the steps of some runs, where the database says it; and PostgreSQL's number of this one.
+_WRITTEN_BY = [
+    select(step.c.run_id, step.c.task_id, version).where(one, _SHOWN)
+    for version, one in zip(_VERSIONS, _among(step.c.run_id, "runs"), strict=True)
+]
+VERSIONS_OF_STEPS = Prepared(_WRITTEN_BY[0], postgresql=_WRITTEN_BY[1])
 TRANSACTION = Prepared(text("SELECT CAST(CAST(pg_current_xact_id() AS xid) AS TEXT) AS version").columns(version=Text))
 #: SQLite's alone: another number after each commit of another connection.
 DATA_VERSION = Prepared(text("PRAGMA data_version").columns(data_version=BigInteger))
