@@ -26,7 +26,7 @@ from gateway.ledger.leasing import Leasing, ShareStore
 from gateway.ledger.outcome import check_amount, outcome_of
 from gateway.ledger.shares import Share, settle, take
 from gateway.models.llm_models import Usage
-from gateway.money import MAX_UNITS, plain_usd
+from gateway.money import plain_usd
 
 _log = logging.getLogger(__name__)
 #: How often, and how far apart, a call asks again for what other processes have set aside and may not use.
@@ -127,8 +127,7 @@ class CallLedger:
         running = self._running
         if running is None or self._closed:
             return None
-        if amount < 0 or amount > MAX_UNITS:
-            check_amount(amount)
+        check_amount(amount)
         if running.book.waiting > MOST_WAITING:
             raise _too_far_behind()
         now = self._clock.now()

@@ -79,8 +79,7 @@ def outcome_of(
     card: str = "",
 ) -> tuple[Outcome, tuple[str, ...]]:
     """How a call ended, and a flag for each rule that its usage had to be repaired by."""
-    if cost < 0 or cost > MAX_UNITS:
-        check_amount(cost)
+    check_amount(cost)
     sound, flags = repaired(usage)
     said: Any = basis or sound.basis
     odd = (*sound.odd, *flags) if sound.odd else flags
